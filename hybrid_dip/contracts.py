@@ -1,0 +1,435 @@
+"""The protocols and frozen records that the rest of the package is written in.
+
+    x* = f_theta*(z),   theta* = argmin_theta  E(A f_theta(z); y) + sum_k lambda_k(t) R_k(f_theta(z))
+
+A :class:`Task` holds everything about ``A``, ``E`` and ``y``; a :class:`Term` is one ``lambda_k R_k``; a :class:`Step` is what
+one iteration of the loop shows to stopping rules and observers; a :class:`Fit` is what comes out. None of them holds the
+ground truth: that lives in a :class:`Case`, which only degradations, studies and metrics touch.
+"""
+
+import copy
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, SupportsIndex, cast, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from hybrid_dip.errors import SettingsError
+
+SMALLEST_SIDE = 16
+"""Images below 16 x 16 pixels carry too little structure for any of the networks."""
+
+LEAST_SIGMA = 2 / 255
+"""The noise level that balanced weights assume at least: no photograph is cleaner than its own quantisation."""
+
+
+class Fidelity(Protocol):
+    """E(prediction; observation): how far A f_theta(z) is from y, a mean over all entries, measured or not."""
+
+    def __call__(self, prediction: Tensor, observation: Tensor, weight: Tensor | None, /) -> Tensor:
+        """Return a scalar; ``weight`` is 1 where an entry was measured and 0 where it was not."""
+        ...
+
+
+class Regulariser(Protocol):
+    """R(x): (1, C, H, W) -> (); unweighted, a mean per pixel, with a finite gradient everywhere.
+
+    A plain function is one. It may also offer ``bind(task) -> Regulariser`` (called once before a fit), ``refresh(step, x)``
+    (called before every evaluation), and ``state_dict``/``load_state_dict`` (so that a resumed fit goes on to the same
+    floats).
+    """
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Evaluate the energy of an image."""
+        ...
+
+
+class GeneratorTerm(Protocol):
+    """What R(x) cannot say: an energy of the network itself, such as weight decay."""
+
+    def __call__(self, network: nn.Module, latent: Tensor, x: Tensor, /) -> Tensor:
+        """Evaluate the energy of ``network`` at ``latent``, whose output is ``x``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a weight may depend on.
+
+    Attributes:
+        step: Index of the current step, from 0.
+        steps: How many steps the fit will take at most.
+        gradient_norm: Mean of ||dR/dx|| over the first steps, frozen after them; () on the device.
+        noise_gradient: ||dE/dx|| of a residual as large as the noise, 2 sigma / sqrt(m) for m entries of y.
+    """
+
+    step: int
+    steps: int
+    gradient_norm: Tensor
+    noise_gradient: float
+
+    @property
+    def progress(self) -> float:
+        """How far the fit has come, from 0 at the first step to 1 at the last."""
+        return self.step / max(1, self.steps - 1)
+
+
+class Schedule(Protocol):
+    """lambda(t): a weight, or a factor of the learning rate, that changes along the fit."""
+
+    def __call__(self, moment: Moment, /) -> float | Tensor:
+        """Return the value at this moment."""
+        ...
+
+
+@dataclass(frozen=True)
+class Term:
+    """lambda R: one regulariser with its weight. ``0.1 * TV()`` makes one; terms add up to :class:`Terms`.
+
+    Attributes:
+        regulariser: Any callable x -> scalar, or (network, latent, x) -> scalar.
+        weight: A number, at least 0, or a schedule.
+        name: How it is called in the history; by default the function's or the class's own name.
+
+    Raises:
+        SettingsError: The weight is negative or not finite, or the regulariser is not callable.
+    """
+
+    regulariser: Regulariser | GeneratorTerm
+    weight: float | Schedule = 1.0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not callable(self.regulariser):
+            raise SettingsError(f"A term needs a callable x -> scalar, got {type(self.regulariser).__name__}.")
+        if not callable(self.weight) and not (math.isfinite(self.weight) and self.weight >= 0):
+            raise SettingsError(f"The weight of a term must be a finite number of at least 0, got {self.weight}.")
+        if not self.name:
+            fallback = type(self.regulariser).__name__
+            object.__setattr__(self, "name", getattr(self.regulariser, "__name__", fallback).lower())
+
+    @property
+    def acts_on_network(self) -> bool:
+        """True where the regulariser takes (network, latent, x) rather than x."""
+        positional = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+        parameters = inspect.signature(self.regulariser).parameters.values()
+        return sum(p.kind in positional and p.default is p.empty for p in parameters) == 3
+
+    def bind(self, task: "Task") -> "Term":
+        """Let the regulariser prepare itself for a task, where it wants to; only the task to fit is shown to it."""
+        bind = getattr(self.regulariser, "bind", None)
+        return replace(self, regulariser=bind(task)) if callable(bind) else self
+
+    def __add__(self, other: "Term | Terms") -> "Terms":
+        return Terms((self,)) + other
+
+
+class Terms(tuple[Term, ...]):
+    """Several terms: ``0.1 * TV() + 0.01 * Laplacian()``. A tuple whose ``+`` also takes a single term."""
+
+    def __add__(self, other: object) -> "Terms":
+        return Terms((*self, other)) if isinstance(other, Term) else Terms((*self, *cast(Iterable[Term], other)))
+
+    def __mul__(self, other: SupportsIndex) -> "Terms":
+        raise TypeError("Weigh each term by itself: 0.1 * TV() + 0.01 * Laplacian().")
+
+
+def as_terms(terms: "Term | Regulariser | Iterable[Term | Regulariser]") -> Terms:
+    """Turn what a user may pass as regularisers into terms with distinct names.
+
+    Args:
+        terms: A term, a bare regulariser (weight 1), or any number of them.
+
+    Returns:
+        The terms; a name that occurs twice gets a number.
+    """
+    single = isinstance(terms, Term) or not isinstance(terms, Iterable)
+    listed = [terms] if single else list(cast(Iterable[Any], terms))
+    seen: dict[str, int] = {}
+    unique = []
+    for item in listed:
+        term = item if isinstance(item, Term) else Term(item)
+        seen[term.name] = seen.get(term.name, 0) + 1
+        unique.append(term if seen[term.name] == 1 else replace(term, name=f"{term.name}-{seen[term.name]}"))
+    return Terms(unique)
+
+
+class Weighable:
+    """Lets a regulariser be written ``0.1 * TV()``."""
+
+    def __rmul__(self, weight: float | Schedule) -> Term:
+        return Term(cast(Regulariser, self), weight)
+
+
+def clamp(x: Tensor, task: "Task") -> Tensor:
+    """Finish an image by clamping it to [0, 1]."""
+    return x.clamp(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One degraded image and how it came about: y = A x + noise. It never holds x.
+
+    Attributes:
+        observation: y, of any shape for which ``forward`` makes sense; for images (1, C, h, w) in [0, 1] plus noise.
+        shape: The shape (1, C, H, W) of the image to restore.
+        forward: A, a differentiable callable x -> prediction of y; an ``nn.Module`` moves along with the task.
+        fidelity: E.
+        weight: Which entries of y were measured: 1 or 0, of a shape that broadcasts to y; None means all.
+        noise_sigma: Standard deviation of Gaussian noise on y, in units of [0, 1]; None where unknown or not Gaussian.
+        latent: A guide image to be used as z, (1, C', H, W), where the task brings one (flash/no-flash).
+        finisher: (x, task) -> the image to hand out: clamp, paste known pixels back.
+        name: The kind of task; presets look their recipe up by it.
+    """
+
+    observation: Tensor
+    shape: tuple[int, int, int, int]
+    forward: Callable[[Tensor], Tensor]
+    fidelity: Fidelity
+    weight: Tensor | None = None
+    noise_sigma: float | None = None
+    latent: Tensor | None = None
+    finisher: Callable[[Tensor, "Task"], Tensor] = clamp
+    name: str = "linear"
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 4 or self.shape[0] != 1:
+            raise SettingsError(f"A task restores one image of shape (1, C, H, W), got {tuple(self.shape)}.")
+        height, width = self.shape[-2:]
+        if min(height, width) < SMALLEST_SIDE:
+            raise SettingsError(
+                f"The image to restore is {width}x{height}; at least {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels are needed."
+            )
+        if self.noise_sigma is not None and not (math.isfinite(self.noise_sigma) and self.noise_sigma >= 0):
+            raise SettingsError(f"The noise level must be a finite number of at least 0, got {self.noise_sigma}.")
+
+    @property
+    def measured(self) -> Tensor:
+        """How many entries of y were measured; () on the device."""
+        if self.weight is None:
+            return torch.tensor(float(self.observation.numel()), device=self.observation.device)
+        return self.weight.expand_as(self.observation).sum()
+
+    @property
+    def noise_gradient(self) -> float:
+        """||dE/dx|| when the residual is as large as the noise: 2 sigma / sqrt(m), sigma at least 2/255."""
+        return 2 * max(self.noise_sigma or 0.0, LEAST_SIGMA) / math.sqrt(self.observation.numel())
+
+    def residual(self, x: Tensor) -> Tensor:
+        """A x - y, zero where nothing was measured; of the shape of y."""
+        difference = self.forward(x) - self.observation
+        return difference if self.weight is None else difference * self.weight
+
+    def finish(self, x: Tensor) -> Tensor:
+        """The image to hand out for a network output: clamped, known pixels pasted back where the task does that."""
+        return self.finisher(x, self)
+
+    def to(self, device: torch.device | str) -> "Task":
+        """A copy whose tensors, and the operator where it is a module, live on ``device``."""
+        forward = self.forward
+        if isinstance(forward, nn.Module):
+            forward = copy.deepcopy(forward).to(device)
+        return replace(
+            self,
+            observation=self.observation.to(device),
+            weight=None if self.weight is None else self.weight.to(device),
+            latent=None if self.latent is None else self.latent.to(device),
+            forward=forward,
+        )
+
+    def split(
+        self, share: float = 0.1, folds: int | None = None, *, fold: int = 0, seed: int = 0
+    ) -> tuple["Task", "Validation"]:
+        """Hold measured entries back, to judge a fit by data that it has not seen.
+
+        The held-out entries are zeroed in the observation and in the weights of the task to fit, so they reach neither the
+        fit nor anything made from that task (bound terms, ``finish``). All channels of a pixel are held out together.
+
+        Args:
+            share: Fraction of the measured pixels to hold out, in (0, 1); not used with ``folds``.
+            folds: Divide the measured pixels into so many disjoint parts, of which part ``fold`` is held out.
+            fold: Which part, from 0.
+            seed: Of the choice of pixels; the caller's random state is not touched.
+
+        Returns:
+            The task to fit, and the validation that scores an image on the held-out entries.
+
+        Raises:
+            SettingsError: The share or the folds leave nothing to fit or nothing to score.
+        """
+        count = folds or 1
+        if not (0 < share < 1) or count < 1 or not 0 <= fold < count or folds == 1:
+            raise SettingsError(
+                f"Held-out data needs a share in (0, 1), or at least 2 folds, and a fold below their number; "
+                f"got share={share}, folds={folds}, fold={fold}."
+            )
+        weight = torch.ones_like(self.observation) if self.weight is None else self.weight.expand_as(self.observation)
+        plane = weight.amax(1, keepdim=True) if weight.ndim == 4 else weight
+        measured = plane.cpu().flatten().nonzero().squeeze(1)
+        order = measured[torch.randperm(len(measured), generator=torch.Generator().manual_seed(seed))]
+        chosen = order[fold::count] if folds else order[: round(share * len(order))]
+        if len(chosen) == 0 or len(chosen) == len(order):
+            raise SettingsError(f"Holding out {len(chosen)} of {len(order)} measured pixels leaves nothing to work with.")
+        held_plane = torch.zeros(plane.numel(), dtype=torch.bool)
+        held_plane[chosen] = True
+        held = held_plane.reshape(plane.shape).to(weight.device).expand_as(weight) & (weight > 0)
+        zero = torch.zeros((), device=weight.device)
+        fitted = replace(
+            self, observation=torch.where(held, zero, self.observation), weight=torch.where(held, zero, weight)
+        )
+        return fitted, Validation(self.forward, self.fidelity, self.observation, held.to(weight.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Held-out entries of a task's observation, to score images by; made by :meth:`Task.split`."""
+
+    forward: Callable[[Tensor], Tensor]
+    fidelity: Fidelity
+    observation: Tensor
+    held_out: Tensor
+
+    def score(self, x: Tensor) -> Tensor:
+        """E over the held-out entries only, as a mean per held-out entry; ``x`` is a network output before ``finish``."""
+        prediction = self.forward(x)
+        observation = torch.where(self.held_out > 0, self.observation, prediction.detach())
+        return self.fidelity(prediction, observation, self.held_out) * (self.held_out.numel() / self.held_out.sum())
+
+
+@dataclass(frozen=True)
+class MeasurementProtocol:
+    """How a published figure was measured; part of every :class:`Case`.
+
+    Attributes:
+        clipped: Noise was clipped to [0, 1], as the original does; clipped noise breaks SURE and the discrepancy principle.
+        missing: "pixel" where a whole pixel is missing, "entry" where each channel by itself, "" where none is.
+        channel: "rgb" or "y": what PSNR is taken of.
+        border: Pixels left out along each side before PSNR is taken.
+        lowres: By which filter the small image was made, in words; "" for other tasks.
+    """
+
+    clipped: bool = False
+    missing: str = ""
+    channel: str = "rgb"
+    border: int = 0
+    lowres: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A task made from a clean image, together with that image. Studies and metrics see it, a fit never does.
+
+    Attributes:
+        task: What the fit is given.
+        reference: The clean image, (1, C, H, W) in [0, 1].
+        name: Of the image and the degradation.
+        protocol: How it was degraded and how it is to be measured.
+    """
+
+    task: Task
+    reference: Tensor
+    name: str = ""
+    protocol: MeasurementProtocol = MeasurementProtocol()
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One iteration as stopping rules and observers see it. All tensors stay on the device.
+
+    Whoever turns one of them into a number forces a synchronisation; do so at ``logged`` steps only.
+
+    Attributes:
+        index: From 0.
+        image: The network's output at this step, (1, C, H, W), jitter included, finite.
+        average: Exponential average of the outputs, or None where the fit keeps none.
+        residual: A image - y, zero where nothing was measured.
+        losses: "total", "fidelity" and the unweighted value of each term; ().
+        gradient_norms: "fidelity" and each term: ||lambda dR/dx||, how hard it pulls; ().
+        weights: Each term's lambda at this step; ().
+        learning_rate: At this step.
+        logged: This step goes into the history.
+    """
+
+    index: int
+    image: Tensor
+    average: Tensor | None
+    residual: Tensor
+    losses: Mapping[str, Tensor]
+    gradient_norms: Mapping[str, Tensor]
+    weights: Mapping[str, Tensor]
+    learning_rate: float
+    logged: bool
+
+    @property
+    def candidate(self) -> Tensor:
+        """The image that would be kept at this step: the average where there is one, else the output itself."""
+        return self.image if self.average is None else self.average
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What a stopping rule says of a step: two booleans on the device."""
+
+    keep: Tensor
+    stop: Tensor
+
+
+State = dict[str, Tensor]
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """When to stop, and which iterate to keep. The rule is its configuration; what it remembers is in the state."""
+
+    @property
+    def reason(self) -> str:
+        """What is reported when this rule ends a fit."""
+        ...
+
+    def start(self, task: Task) -> State:
+        """The state before the first step.
+
+        Raises:
+            SettingsError: The rule does not apply to this task.
+        """
+        ...
+
+    def update(self, state: State, step: Step) -> tuple[State, Verdict]:
+        """Look at a step. The state that was passed in may be reused."""
+        ...
+
+
+Observer = Callable[[Step], None]
+"""Looks at every step; may offer ``state_dict``/``load_state_dict`` to be part of checkpoints."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What a fit gives back.
+
+    Attributes:
+        image: The iterate that the rule kept, before ``finish``; (1, C, H, W), finite.
+        last: The last finite iterate, before ``finish``.
+        kept_at: Index of the step that ``image`` is from.
+        steps: How many steps were taken.
+        reason: Why it ended: "max_steps", a rule's reason, "time budget", "interrupted" or "not finite".
+        history: One row a logged step: step, loss, fidelity, and for each term its loss, gradient norm and weight.
+        state: The network's and, where it was optimised, the latent's final values.
+        notes: What happened on the way, in sentences: fallbacks, lowered learning rates.
+        seconds: Of the loop, over all resumed parts.
+        extras: Whatever a solver has to add, such as a posterior's deviation.
+    """
+
+    image: Tensor
+    last: Tensor
+    kept_at: int
+    steps: int
+    reason: str
+    history: tuple[Mapping[str, float], ...]
+    state: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    extras: Mapping[str, Any] = field(default_factory=dict)

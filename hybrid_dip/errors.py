@@ -1,0 +1,34 @@
+"""What can go wrong, said in one sentence: what was wrong, what was expected, what to do."""
+
+
+class HybridDIPError(Exception):
+    """Base of the errors that this package raises on purpose; the command line prints them and exits with 2."""
+
+
+class ImageFileError(HybridDIPError, ValueError):
+    """A file could not be read as an image, or an image could not be written."""
+
+
+class SettingsError(HybridDIPError, ValueError):
+    """An option, a name or a combination of the two that cannot work."""
+
+
+class FitError(HybridDIPError, RuntimeError):
+    """A fit that cannot go on, such as a prior that returns NaN at the first step."""
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A hint for a misspelt name: the closest known ones, or all of them where none is close.
+
+    Args:
+        name: What was asked for.
+        known: The names that exist.
+
+    Returns:
+        ``"did you mean 'tv'?"`` or ``"known are 'a', 'b'"``.
+    """
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    quoted = ", ".join(f"'{candidate}'" for candidate in (close or sorted(known)))
+    return f"did you mean {quoted}?" if close else f"known are {quoted}"

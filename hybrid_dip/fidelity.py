@@ -1,0 +1,63 @@
+"""E(A x; y): how well a prediction explains the observation, one function a noise model.
+
+Each is a mean over all entries, measured or not, as in the original; ``weight`` is 1 where an entry was measured and 0 where
+it was not.
+"""
+
+import torch
+from torch import Tensor
+
+POISSON_FLOOR = 1e-3
+"""Added to both intensities inside the Poisson likelihood: keeps its gradient finite at black, its minimum at A x = y."""
+
+
+def _mean(loss: Tensor, weight: Tensor | None) -> Tensor:
+    return (loss if weight is None else loss * weight).mean()
+
+
+def gaussian(prediction: Tensor, observation: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean of squares, the likelihood of Gaussian noise: mean (w (A x - y)^2).
+
+    Args:
+        prediction: A x.
+        observation: y, of the same shape.
+        weight: 1 or 0 an entry, or None for all ones.
+
+    Returns:
+        ().
+    """
+    return _mean((prediction - observation).square(), weight)
+
+
+def l1(prediction: Tensor, observation: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean of absolute values: robust to outliers such as salt and pepper; the likelihood of Laplacian noise.
+
+    Args:
+        prediction: A x.
+        observation: y, of the same shape.
+        weight: 1 or 0 an entry, or None for all ones.
+
+    Returns:
+        ().
+    """
+    return _mean((prediction - observation).abs(), weight)
+
+
+def poisson(prediction: Tensor, observation: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Poisson likelihood as the generalised Kullback-Leibler divergence: mean w (u - v + v log(v / u)).
+
+    u = A x + c and v = y + c with c = :data:`POISSON_FLOOR`; for photon counts N = peak * y it is the negative
+    log-likelihood divided by the peak, less a constant, so the number of photons does not enter (Csiszar 1991; Bertero et
+    al. 2010).
+
+    Args:
+        prediction: A x; values below zero count as zero.
+        observation: y, at least 0, of the same shape.
+        weight: 1 or 0 an entry, or None for all ones.
+
+    Returns:
+        (), at least 0, and 0 where A x = y.
+    """
+    u = prediction.clamp(min=0) + POISSON_FLOOR
+    v = observation.clamp(min=0) + POISSON_FLOOR
+    return _mean(u - v + v * torch.log(v / u), weight)

@@ -1,0 +1,51 @@
+"""Files that are either whole or absent: written under a temporary name, then renamed."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on leaving without an error it takes the place of ``path``.
+
+    The temporary file keeps the suffix, because writers choose the format by it. It is flushed to the disk before the
+    rename, so that a crash leaves either the old file or the new one.
+
+    Args:
+        path: The file to write.
+
+    Yields:
+        Where to write.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file through ``write(handle)``, whole or not at all.
+
+    Args:
+        path: The file to write.
+        write: Is given the open binary file.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as handle:
+        write(cast(IO[bytes], handle))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all.
+
+    Args:
+        path: The file to write.
+        text: Its content.
+    """
+    write_bytes(path, lambda handle: handle.write(text.encode()))

@@ -1,0 +1,92 @@
+"""How near an image is to a reference: pure functions of two tensors and a data range."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from hybrid_dip.errors import SettingsError
+
+
+def _same_shape(x: Tensor, reference: Tensor) -> None:
+    if x.shape != reference.shape:
+        raise SettingsError(
+            f"A metric compares images of one shape, got {tuple(x.shape)} and a reference of {tuple(reference.shape)}."
+        )
+
+
+def psnr(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
+    """Peak signal-to-noise ratio, 10 log10(data_range^2 / MSE), over all entries.
+
+    Args:
+        x: Image, any shape.
+        reference: Of the same shape.
+        data_range: Largest minus smallest possible value.
+
+    Returns:
+        Decibels; infinity for equal images.
+
+    Raises:
+        SettingsError: The shapes differ.
+    """
+    _same_shape(x, reference)
+    mse = float((x.cpu().double() - reference.cpu().double()).square().mean())
+    return math.inf if mse == 0 else 10 * math.log10(data_range**2 / mse)
+
+
+def ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
+    """Structural similarity (Wang et al. 2004), Gaussian window of deviation 1.5, mean over pixels and channels.
+
+    Args:
+        x: (1, C, H, W), at least 11 pixels a side.
+        reference: Of the same shape.
+        data_range: Largest minus smallest possible value.
+
+    Returns:
+        At most 1.
+
+    Raises:
+        SettingsError: The shapes differ, or an image is smaller than the window.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    _same_shape(x, reference)
+    if min(x.shape[-2:]) < 11:
+        raise SettingsError(f"SSIM needs at least 11x11 pixels, got {x.shape[-1]}x{x.shape[-2]}.")
+    return float(structural_similarity_index_measure(x, reference, data_range=data_range))
+
+
+def luma(x: Tensor) -> Tensor:
+    """The Y channel of ITU-R BT.601 as the super-resolution literature measures it, (16 + 65.481 R + ...) / 255.
+
+    Args:
+        x: (N, 3, H, W) in [0, 1]; one channel is returned as it is.
+
+    Returns:
+        (N, 1, H, W).
+
+    Raises:
+        SettingsError: Neither one nor three channels.
+    """
+    if x.shape[1] == 1:
+        return x
+    if x.shape[1] != 3:
+        raise SettingsError(f"Luma is defined for 1 or 3 channels, got {x.shape[1]}.")
+    weights = torch.tensor([65.481, 128.553, 24.966], dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
+    return ((x * weights).sum(1, keepdim=True) + 16) / 255
+
+
+def psnr_y(x: Tensor, reference: Tensor, border: int = 4) -> float:
+    """PSNR of the Y channel without a border, the protocol of the original's super-resolution figures.
+
+    Args:
+        x: (1, C, H, W) in [0, 1], C 1 or 3.
+        reference: Of the same shape.
+        border: Pixels left out along each side.
+
+    Returns:
+        Decibels.
+    """
+    _same_shape(x, reference)
+    inner = (..., slice(border, x.shape[-2] - border), slice(border, x.shape[-1] - border))
+    return psnr(luma(x)[inner], luma(reference)[inner])

@@ -1,0 +1,11 @@
+"""f_theta: untrained networks, each a function that builds a module (1, C, H, W) -> (1, C', H, W) for any height and width."""
+
+from hybrid_dip.networks.decoder import decoder
+from hybrid_dip.networks.padded import Padded
+from hybrid_dip.networks.pixels import pixels
+from hybrid_dip.networks.resnet import resnet
+from hybrid_dip.networks.skip import skip
+from hybrid_dip.networks.texture import texture
+from hybrid_dip.networks.unet import unet
+
+__all__ = ["Padded", "decoder", "pixels", "resnet", "skip", "texture", "unet"]

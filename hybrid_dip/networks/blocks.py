@@ -1,0 +1,151 @@
+"""The few layers that all networks here are made of, in the original's order of random draws."""
+
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+from torch import Tensor, nn
+
+from hybrid_dip import resampling
+from hybrid_dip.errors import SettingsError, nearest
+
+Activation = Literal["leaky_relu", "swish", "elu", "none"]
+Padding = Literal["zero", "reflection"]
+Upsample = Literal["nearest", "bilinear"]
+Downsample = Literal["stride", "avg", "max", "lanczos2", "lanczos3"]
+
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "leaky_relu": lambda: nn.LeakyReLU(0.2),
+    "swish": nn.SiLU,
+    "elu": nn.ELU,
+    "none": nn.Identity,
+}
+_PADDINGS = {"zero": "zeros", "reflection": "reflect"}
+
+
+def activation(name: str) -> nn.Module:
+    """A non-linearity by name.
+
+    Args:
+        name: "leaky_relu" (slope 0.2), "swish", "elu" or "none".
+
+    Returns:
+        A module without parameters.
+
+    Raises:
+        SettingsError: Unknown name.
+    """
+    if name not in _ACTIVATIONS:
+        raise SettingsError(f"Unknown activation '{name}': {nearest(name, list(_ACTIVATIONS))}.")
+    return _ACTIVATIONS[name]()
+
+
+def convolution(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, *, bias: bool = True, padding: str = "zero"
+) -> nn.Conv2d:
+    """A convolution that keeps the size (divided by its stride): it pads (kernel - 1) / 2.
+
+    Args:
+        in_channels: C.
+        out_channels: C'.
+        kernel: Odd side.
+        stride: 1 or 2.
+        bias: With a bias.
+        padding: "zero" or "reflection".
+
+    Returns:
+        The layer, with torch's default initialisation.
+
+    Raises:
+        SettingsError: Unknown padding, an even kernel, or no channels.
+    """
+    if padding not in _PADDINGS:
+        raise SettingsError(f"Unknown padding '{padding}': {nearest(padding, list(_PADDINGS))}.")
+    if kernel < 1 or kernel % 2 == 0:
+        raise SettingsError(f"A kernel size must be odd, got {kernel}.")
+    if min(in_channels, out_channels) < 1:
+        raise SettingsError(f"A convolution needs at least one channel on each side, got {in_channels}, {out_channels}.")
+    return nn.Conv2d(
+        in_channels, out_channels, kernel, stride, (kernel - 1) // 2, bias=bias, padding_mode=_PADDINGS[padding]
+    )
+
+
+class LowPass(nn.Module):
+    """Halves a map by a fixed Lanczos filter on each channel, borders replicated.
+
+    Args:
+        kernel: "lanczos2" or "lanczos3".
+    """
+
+    taps: Tensor
+
+    def __init__(self, kernel: str):
+        super().__init__()
+        weights, self.offset = resampling.taps(2, kernel, 0.5)
+        self.register_buffer("taps", weights.float(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C, H / 2, W / 2)."""
+        return resampling.filter_and_stride(x, self.taps, self.offset, 2)
+
+
+_REDUCERS: dict[str, Callable[[], nn.Module]] = {
+    "avg": lambda: nn.AvgPool2d(2),
+    "max": lambda: nn.MaxPool2d(2),
+    "lanczos2": lambda: LowPass("lanczos2"),
+    "lanczos3": lambda: LowPass("lanczos3"),
+}
+
+
+def halving_convolution(
+    in_channels: int, out_channels: int, kernel: int, *, how: str, bias: bool, padding: str
+) -> list[nn.Module]:
+    """A convolution that halves the map: strided, or at full resolution followed by pooling or a low-pass filter.
+
+    Args:
+        in_channels: C.
+        out_channels: C'.
+        kernel: Odd side.
+        how: "stride", "avg", "max", "lanczos2" or "lanczos3".
+        bias: With a bias.
+        padding: "zero" or "reflection".
+
+    Returns:
+        The layers.
+
+    Raises:
+        SettingsError: Unknown way.
+    """
+    if how == "stride":
+        return [convolution(in_channels, out_channels, kernel, 2, bias=bias, padding=padding)]
+    if how not in _REDUCERS:
+        raise SettingsError(f"Unknown downsampling '{how}': {nearest(how, ['stride', *_REDUCERS])}.")
+    return [convolution(in_channels, out_channels, kernel, bias=bias, padding=padding), _REDUCERS[how]()]
+
+
+def doubling(how: str) -> nn.Module:
+    """Upsampling by two without weights.
+
+    Args:
+        how: "nearest" or "bilinear".
+
+    Returns:
+        The layer.
+
+    Raises:
+        SettingsError: Unknown way.
+    """
+    known = ["nearest", "bilinear"]
+    if how not in known:
+        raise SettingsError(f"Unknown upsampling '{how}': {nearest(how, known)}.")
+    return nn.Upsample(scale_factor=2, mode=how, align_corners=None if how == "nearest" else False)
+
+
+T = TypeVar("T")
+
+
+def per_scale(value: T | tuple[T, ...] | list[T], scales: int, name: str) -> tuple[T, ...]:
+    """One value a scale, from one value or one value a scale."""
+    values = tuple(value) if isinstance(value, tuple | list) else (value,) * scales
+    if len(values) != scales:
+        raise SettingsError(f"The network has {scales} scales, but '{name}' has {len(values)} values.")
+    return values

@@ -1,0 +1,52 @@
+"""The residual network without any change of resolution that the original compares for inpainting."""
+
+from torch import Tensor, nn
+
+from hybrid_dip.networks.blocks import Activation, convolution
+from hybrid_dip.networks.blocks import activation as activation_layer
+
+
+class Residual(nn.Sequential):
+    """Layers whose result is added to their input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x + layers(x)."""
+        change: Tensor = super().forward(x)
+        return x + change
+
+
+def resnet(
+    in_channels: int, out_channels: int = 3, *, blocks: int = 8, channels: int = 32, activation: Activation = "leaky_relu"
+) -> nn.Sequential:
+    """A residual network (He et al. 2016) as the original builds it, with the original's random draws.
+
+    Args:
+        in_channels: Channels of z.
+        out_channels: Channels of the image.
+        blocks: Number of residual blocks.
+        channels: Width.
+        activation: "leaky_relu", "swish", "elu" or "none".
+
+    Returns:
+        A module (1, in_channels, H, W) -> (1, out_channels, H, W), for any H and W, ending in a sigmoid.
+
+    Raises:
+        SettingsError: An unknown activation.
+    """
+    layers: list[nn.Module] = [
+        convolution(in_channels, channels, 3, padding="reflection"),
+        activation_layer(activation),
+    ]
+    layers += [
+        Residual(
+            convolution(channels, channels, 3, bias=False),
+            nn.BatchNorm2d(channels),
+            activation_layer(activation),
+            convolution(channels, channels, 3, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        for _ in range(blocks)
+    ]
+    layers += [convolution(channels, channels, 3), nn.BatchNorm2d(channels)]
+    layers += [convolution(channels, out_channels, 3, padding="reflection"), nn.Sigmoid()]
+    return nn.Sequential(*layers)
