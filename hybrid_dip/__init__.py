@@ -1,1 +1,71 @@
-"""hybrid_dip."""
+"""hybrid_dip: restore one degraded image with an untrained network, and with any prior you add.
+
+    x* = f_theta*(z),   theta* = argmin_theta  E(A f_theta(z); y) + sum_k lambda_k R_k(f_theta(z))
+
+    >>> import hybrid_dip as hd
+    >>> noisy = hd.load_image("photo.png")
+    >>> result = hd.restore(hd.tasks.denoise(noisy, sigma=25 / 255), regularisers=0.05 * hd.TV())
+    >>> hd.save_image(result.image, "restored.png")
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from hybrid_dip import (
+    degradations,
+    errors,
+    fidelity,
+    latents,
+    metrics,
+    networks,
+    operators,
+    optimizers,
+    presets,
+    regularisers,
+    schedules,
+    stopping,
+    tasks,
+)
+from hybrid_dip.checkpoint import Checkpoint
+from hybrid_dip.contracts import Case, Fit, Step, Task, Term, Terms
+from hybrid_dip.fit import fit
+from hybrid_dip.images import load_image, load_mask, save_image
+from hybrid_dip.presets import Recipe
+from hybrid_dip.regularisers import TV
+from hybrid_dip.restore import Result, restore
+
+try:
+    __version__ = version("hybrid-dip")
+except PackageNotFoundError:  # used from a folder without being installed
+    __version__ = "0"
+
+__all__ = [
+    "TV",
+    "Case",
+    "Checkpoint",
+    "Fit",
+    "Recipe",
+    "Result",
+    "Step",
+    "Task",
+    "Term",
+    "Terms",
+    "__version__",
+    "degradations",
+    "errors",
+    "fidelity",
+    "fit",
+    "latents",
+    "load_image",
+    "load_mask",
+    "metrics",
+    "networks",
+    "operators",
+    "optimizers",
+    "presets",
+    "regularisers",
+    "restore",
+    "save_image",
+    "schedules",
+    "stopping",
+    "tasks",
+]

@@ -1,0 +1,136 @@
+"""PSNR and time of the presets on 128x128 crops of the original paper's images.
+
+    python benchmarks/crops.py fit  --images DIR     fits what crops.json lacks; interrupt and repeat at will
+    python benchmarks/crops.py time --images DIR     seconds a step, on a quiet machine
+    python benchmarks/crops.py table                 the table of the README
+
+DIR is the folder ``data`` of the original implementation's public repository (denoising/F16_GT.png, inpainting/kate.png,
+inpainting/kate_mask.png, restoration/barbara.png, sr/zebra_GT.png). The two measurements are apart so that fits may run in
+the background while something else works; the time in the table is seconds a step times steps.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import hybrid_dip as hd
+from hybrid_dip import devices
+from hybrid_dip.contracts import Case, Step
+from hybrid_dip.images import crop_to_centre
+from hybrid_dip.restore import RunHooks
+
+HERE = Path(__file__).parent
+SIZE = 128
+SEED = 0
+
+
+def _image(folder: Path, name: str) -> torch.Tensor:
+    return crop_to_centre(hd.load_image(folder / name), SIZE)
+
+
+CASES: dict[str, Callable[[Path], Case]] = {
+    "denoise, sigma 25 (F16)": lambda d: hd.degradations.noisy(_image(d, "denoising/F16_GT.png"), clip=True),
+    "super-resolve x4 (zebra)": lambda d: hd.degradations.downsampled(_image(d, "sr/zebra_GT.png"), factor=4),
+    "JPEG, quality 10 (F16)": lambda d: hd.degradations.jpeg_compressed(_image(d, "denoising/F16_GT.png")),
+    "inpaint text (kate)": lambda d: hd.degradations.masked(
+        _image(d, "inpainting/kate.png"), crop_to_centre(hd.load_mask(d / "inpainting/kate_mask.png"), SIZE)
+    ),
+    "50 % missing (barbara)": lambda d: hd.degradations.scattered(_image(d, "restoration/barbara.png")),
+}
+PRESETS = ("quick", "original")
+
+
+def score(case: Case, finished: torch.Tensor) -> float:
+    """PSNR by the case's protocol."""
+    if case.protocol.channel == "y":
+        return hd.metrics.psnr_y(finished, case.reference, case.protocol.border)
+    return hd.metrics.psnr(finished, case.reference)
+
+
+def fit_one(case: Case, preset: str, folder: Path) -> dict[str, Any]:
+    """The whole recipe; resumes where it was stopped."""
+    best = {"psnr": -1.0, "step": -1.0}
+
+    def watch(step: Step) -> None:
+        if step.logged:
+            value = score(case, case.task.finish(step.candidate))
+            if value > best["psnr"]:
+                best.update(psnr=value, step=step.index)
+
+    hooks = RunHooks(observers=(watch,), checkpoint=hd.Checkpoint(folder / "state.pt", every=500))
+    result = hd.restore(case.task, preset=preset, seed=SEED, device="cpu", hooks=lambda seed: hooks)
+    hd.save_image(result.image, folder / "restored.png")
+    hd.save_image(case.reference, folder / "reference.png")
+    return {
+        "psnr": score(case, result.image),
+        "psnr_raw": score(case, result.raw),
+        "ssim": hd.metrics.ssim(result.image, case.reference),
+        "peak_psnr": best["psnr"],
+        "peak_step": best["step"],
+        "steps": result.fits[0].steps,
+    }
+
+
+def time_one(case: Case, preset: str) -> float:
+    """Median seconds of a step, over 20 after 5 to warm up."""
+    stamps: list[float] = []
+    hooks = RunHooks(observers=(lambda step: stamps.append(time.perf_counter()),))
+    hd.restore(case.task, preset=preset, seed=SEED, device="cpu", steps=26, hooks=lambda seed: hooks)
+    return statistics.median(b - a for a, b in zip(stamps[5:], stamps[6:], strict=False))
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """Markdown: one row a task, PSNR and time for each preset."""
+    lines = ["| task (128x128 crop) | " + " | ".join(f"`{p}`: PSNR | steps | time" for p in PRESETS) + " |"]
+    lines.append("|---|" + "---|" * 3 * len(PRESETS))
+    for name in CASES:
+        cells = []
+        for preset in PRESETS:
+            row = results.get(f"{name} / {preset}", {})
+            seconds = row.get("seconds_per_step", float("nan")) * row.get("steps", 0)
+            cells.append(f"{row.get('psnr', float('nan')):.2f} dB | {row.get('steps', '-')} | {seconds / 60:.1f} min")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    machine = results.get("machine", {})
+    lines.append(f"\nSeed {SEED}; {machine.get('platform')}, {machine.get('threads')} threads, torch {machine.get('torch')}.")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what the arguments ask for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["fit", "time", "table"])
+    parser.add_argument("--images", type=Path, help="the original's folder 'data'")
+    parser.add_argument("--results", type=Path, default=HERE / "crops.json")
+    parser.add_argument("--preset", nargs="*", default=list(PRESETS))
+    arguments = parser.parse_args()
+    results: dict[str, Any] = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
+    if arguments.what == "table":
+        print(table(results))
+        return
+    if arguments.images is None:
+        parser.error("--images DIR is needed")
+    for preset in arguments.preset:
+        for name, make in CASES.items():
+            key = f"{name} / {preset}"
+            row = results.setdefault(key, {})
+            if ("psnr" if arguments.what == "fit" else "seconds_per_step") in row:
+                continue
+            case = make(arguments.images)
+            if arguments.what == "fit":
+                row |= fit_one(case, preset, HERE / "runs" / key.replace(" / ", "_").replace(" ", "_"))
+            else:
+                row["seconds_per_step"] = time_one(case, preset)
+            results["machine"] = devices.describe(torch.device("cpu"))
+            arguments.results.write_text(json.dumps(results, indent=2) + "\n")
+            print(key, row, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Names -> objects: the one place where strings become things, and the door for plug-ins.
+
+A plug-in package names a function ``register(catalogue)`` under the entry-point group ``hybrid_dip.plugins``; it adds what it
+brings by ``catalogue.add(kind, name, "package.module:attribute", summary)``. Nothing is imported until it is asked for.
+"""
+
+import importlib
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from hybrid_dip.errors import SettingsError, nearest
+
+KINDS = ("regularisers", "networks", "latents", "presets", "tasks", "degradations", "stopping", "metrics", "weights")
+GROUP = "hybrid_dip.plugins"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name.
+
+    Attributes:
+        name: As written on the command line.
+        target: "package.module:attribute".
+        summary: One line.
+        source: Which plug-in brought it.
+    """
+
+    name: str
+    target: str
+    summary: str
+    source: str = "hybrid_dip"
+
+    def load(self) -> Any:
+        """Import and return what the name stands for.
+
+        Raises:
+            SettingsError: A package that it needs is missing.
+        """
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except ImportError as error:
+            raise SettingsError(f"'{self.name}' of {self.source} cannot be loaded: {error}.") from None
+
+
+class Catalogue:
+    """Entries by kind and name."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
+        self._source = "hybrid_dip"
+
+    def add(self, kind: str, name: str, target: str, summary: str = "") -> None:
+        """Add a name.
+
+        Args:
+            kind: One of :data:`KINDS`.
+            name: As written on the command line; must be new in its kind.
+            target: "package.module:attribute".
+            summary: One line.
+
+        Raises:
+            SettingsError: An unknown kind, or a name that is taken.
+        """
+        if kind not in self._entries:
+            raise SettingsError(f"Unknown kind '{kind}': {nearest(kind, list(self._entries))}.")
+        taken = self._entries[kind].get(name)
+        if taken is not None:
+            raise SettingsError(f"The name '{name}' of {self._source} is taken by {taken.source} among the {kind}.")
+        self._entries[kind][name] = Entry(name, target, summary, self._source)
+
+    def entries(self, kind: str) -> Mapping[str, Entry]:
+        """All entries of a kind, by name."""
+        return dict(self._entries[kind])
+
+    def get(self, kind: str, name: str) -> Any:
+        """What a name stands for.
+
+        Args:
+            kind: One of :data:`KINDS`.
+            name: Of the entry.
+
+        Returns:
+            The object.
+
+        Raises:
+            SettingsError: No such name; the nearest ones are named.
+        """
+        known = self._entries[kind]
+        if name not in known:
+            raise SettingsError(f"There is no '{name}' among the {kind}: {nearest(name, list(known))}.")
+        return known[name].load()
+
+    def load_plugins(self) -> None:
+        """Let every installed plug-in register; one that fails is reported and left out."""
+        for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+            self._source = point.name
+            try:
+                point.load()(self)
+            except Exception as error:  # a stranger's code may fail in any way; the rest must go on working
+                warnings.warn(f"The plug-in '{point.name}' failed to register: {error!r}.", stacklevel=2)
+        self._source = "hybrid_dip"
+
+
+def register(catalogue: Catalogue) -> None:
+    """Add what this package itself brings."""
+    own: dict[str, dict[str, tuple[str, str]]] = {
+        "regularisers": {"tv": ("regularisers:TV", "isotropic total variation")},
+        "networks": {
+            "skip": ("networks:skip", "the original's hourglass with skip connections"),
+            "unet": ("networks:unet", "the original's U-Net for large holes"),
+            "resnet": ("networks:resnet", "residual network at full resolution"),
+            "texture": ("networks:texture", "multi-scale generator of Texture Networks"),
+            "decoder": ("networks:decoder", "deep decoder: 1x1 convolutions and upsampling"),
+            "pixels": ("networks:pixels", "x = theta: no prior in the architecture"),
+        },
+        "latents": {
+            "uniform": ("latents:uniform", "noise uniform on [0, 0.1], the original's"),
+            "normal": ("latents:normal", "Gaussian noise of deviation 0.1"),
+            "meshgrid": ("latents:meshgrid", "coordinates"),
+            "fourier": ("latents:fourier", "Fourier features of the coordinates"),
+        },
+        "presets": {
+            "original": ("presets:original", "the paper's settings for each task; inpainting: text"),
+            "original-region": ("presets:original_region", "the paper's inpainting of a region (vase)"),
+            "original-hole": ("presets:original_hole", "the paper's inpainting of a large hole (library)"),
+            "original-hole-unet": ("presets:original_hole_unet", "the same with the paper's U-Net"),
+            "original-hole-resnet": ("presets:original_hole_resnet", "the same with the paper's residual network"),
+            "quick": ("presets:quick", "a lean network and fewer steps, for laptops"),
+        },
+        "tasks": {
+            "denoise": ("tasks:denoise", "noise: --sigma 0..255 (estimated if left out), --noise gaussian|poisson|l1"),
+            "jpeg": ("tasks:jpeg", "JPEG artefacts"),
+            "inpaint": ("tasks:inpaint", "regions to fill in: --mask FILE, 255 = known pixel"),
+            "missing-pixels": ("tasks:missing_pixels", "scattered known pixels: --mask FILE, 255 = known pixel"),
+            "super-resolve": ("tasks:super_resolve", "enlarge: --factor N, --kernel lanczos2|box|bicubic|..."),
+            "deblur": ("tasks:deblur", "known blur: --psf FILE or gaussian:SIGMA"),
+            "flash": ("tasks:flash", "no-flash photograph with a flash photograph: --guide FILE"),
+            "demosaic": ("tasks:demosaic", "Bayer mosaic: --pattern RGGB|BGGR|GRBG|GBRG"),
+        },
+        "degradations": {
+            "denoise": ("degradations:noisy", "Gaussian or Poisson noise, or salt and pepper"),
+            "jpeg": ("degradations:jpeg_compressed", "JPEG compression: --quality"),
+            "inpaint": ("degradations:masked", "hide what a mask marks: --mask FILE, 255 = known pixel"),
+            "missing-pixels": ("degradations:scattered", "keep a random share of the pixels: --share"),
+            "super-resolve": ("degradations:downsampled", "shrink: --factor N, --kernel"),
+            "deblur": ("degradations:blurred", "blur by --psf FILE or gaussian:SIGMA"),
+            "demosaic": ("degradations:mosaicked", "Bayer mosaic: --pattern"),
+        },
+        "stopping": {
+            "max_steps": ("stopping:MaxSteps", "all steps, the last iterate"),
+            "wmv": ("stopping:WindowedVariance", "ES-WMV: the iterate where the images vary least"),
+            "discrepancy": ("stopping:Discrepancy", "the residual reaches the noise level"),
+        },
+        "metrics": {
+            "psnr": ("metrics:psnr", "peak signal-to-noise ratio in dB"),
+            "ssim": ("metrics:ssim", "structural similarity"),
+            "psnr_y": ("metrics:psnr_y", "PSNR of the Y channel without a border of 4 pixels"),
+        },
+    }
+    for kind, entries in own.items():
+        for name, (target, summary) in entries.items():
+            catalogue.add(kind, name, f"hybrid_dip.{target}", summary)
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The catalogue of this process: this package's own entries and those of every installed plug-in."""
+    filled = Catalogue()
+    register(filled)
+    filled.load_plugins()
+    return filled

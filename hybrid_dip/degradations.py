@@ -1,0 +1,261 @@
+"""Clean image -> :class:`Case`: the degraded task, the clean reference, and the protocol of both.
+
+The mirror image of :mod:`hybrid_dip.tasks`, for studies and tests. Each function draws from a generator of its own, so the
+same seed gives the same degradation whatever was drawn before.
+"""
+
+import io
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hybrid_dip import fidelity, operators, tasks
+from hybrid_dip.contracts import Case, MeasurementProtocol
+from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.images import quantised
+from hybrid_dip.resampling import Kernel
+
+NOISES = {"gaussian": fidelity.gaussian, "poisson": fidelity.poisson, "l1": fidelity.l1}
+"""Noise model -> its fidelity."""
+
+Noise = Literal["gaussian", "poisson", "l1"]
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _share(name: str, value: float) -> float:
+    if not 0 < value < 1:
+        raise SettingsError(f"{name} must be a fraction in (0, 1), got {value}.")
+    return value
+
+
+def add_gaussian(clean: Tensor, sigma: float, *, seed: int = 0, clip: bool = False) -> Tensor:
+    """Add Gaussian noise.
+
+    Args:
+        clean: Any shape.
+        sigma: Deviation in units of [0, 1], finite and at least 0.
+        seed: Of the noise.
+        clip: Clip to [0, 1], as the original does.
+
+    Returns:
+        Of the same shape.
+
+    Raises:
+        SettingsError: Sigma is negative or not finite.
+    """
+    if not 0 <= sigma < float("inf"):
+        raise SettingsError(f"sigma must be a finite number of at least 0, got {sigma}.")
+    noisy = clean + sigma * torch.randn(clean.shape, generator=_generator(seed))
+    return noisy.clamp(0, 1) if clip else noisy
+
+
+def noisy(
+    clean: Tensor,
+    *,
+    sigma: float = 25 / 255,
+    noise: Noise = "gaussian",
+    peak: float = 30.0,
+    share: float = 0.1,
+    seed: int = 0,
+    clip: bool = False,
+) -> Case:
+    """Denoising: Gaussian noise, photon noise, or salt and pepper.
+
+    Args:
+        clean: (1, C, H, W) in [0, 1].
+        sigma: Of Gaussian noise, in units of [0, 1].
+        noise: "gaussian"; "poisson": y = Poisson(peak x) / peak; "l1": a share of the entries becomes 0 or 1.
+        peak: Photons at white.
+        share: Of entries hit by salt and pepper.
+        seed: Of the noise.
+        clip: Clip Gaussian noise to [0, 1].
+
+    Returns:
+        The case; the task is told sigma where the noise is Gaussian.
+
+    Raises:
+        SettingsError: A level out of range or an unknown noise.
+    """
+    if noise not in NOISES:
+        raise SettingsError(f"Unknown noise '{noise}': {nearest(noise, list(NOISES))}.")
+    protocol = MeasurementProtocol(clipped=clip and noise == "gaussian")
+    if noise == "gaussian":
+        y = add_gaussian(clean, sigma, seed=seed, clip=clip)
+        return Case(tasks.denoise(y, sigma=sigma), clean, f"gaussian {255 * sigma:g}", protocol)
+    if noise == "poisson":
+        if not 0 < peak < float("inf"):
+            raise SettingsError(f"peak must be a finite number of photons above 0, got {peak}.")
+        y = torch.poisson(clean.clamp(min=0) * peak, generator=_generator(seed)) / peak
+        return Case(tasks.denoise(y, fidelity=fidelity.poisson), clean, f"poisson {peak:g}", protocol)
+    draw = torch.rand(clean.shape, generator=_generator(seed))
+    half = _share("share", share) / 2
+    y = torch.where(draw < half, 0.0, torch.where(draw > 1 - half, 1.0, clean))
+    return Case(tasks.denoise(y, fidelity=fidelity.l1), clean, f"salt and pepper {share:g}", protocol)
+
+
+def jpeg_compressed(clean: Tensor, *, quality: int = 10) -> Case:
+    """JPEG artefacts.
+
+    Args:
+        clean: (1, C, H, W) in [0, 1], C 1 or 3.
+        quality: Pillow's, 1 to 95.
+
+    Returns:
+        The case.
+
+    Raises:
+        SettingsError: A quality out of range, or neither 1 nor 3 channels.
+    """
+    if not 1 <= quality <= 95 or clean.shape[1] not in (1, 3):
+        raise SettingsError(f"JPEG takes a quality of 1 to 95 and 1 or 3 channels, got {quality} and {clean.shape[1]}.")
+    values = quantised(clean)
+    buffer = io.BytesIO()
+    Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(buffer, "JPEG", quality=quality)
+    with Image.open(buffer) as image:
+        decoded = np.asarray(image, dtype=np.float32) / 255
+    y = torch.from_numpy(decoded.reshape(*values.shape)).permute(2, 0, 1)[None]
+    return Case(tasks.jpeg(y), clean, f"jpeg {quality}")
+
+
+def masked(clean: Tensor, mask: Tensor, *, sigma: float = 0.0, seed: int = 0) -> Case:
+    """Inpainting: hide what the mask marks with 0.
+
+    Args:
+        clean: (1, C, H, W) in [0, 1].
+        mask: (1, 1, H, W) or (1, C, H, W) of 1 (known) and 0 (to fill in).
+        sigma: Of Gaussian noise on the known pixels, in units of [0, 1].
+        seed: Of the noise.
+
+    Returns:
+        The case.
+
+    Raises:
+        SettingsError: A mask that does not go with the image.
+    """
+    y = add_gaussian(clean, sigma, seed=seed)
+    protocol = MeasurementProtocol(missing="pixel" if mask.shape[1] == 1 else "entry")
+    return Case(tasks.inpaint(y, mask, sigma=sigma), clean, "inpaint", protocol)
+
+
+def scattered(
+    clean: Tensor, *, share: float = 0.5, per: Literal["pixel", "entry"] = "pixel", sigma: float = 0.0, seed: int = 0
+) -> Case:
+    """Keep a random share of the pixels.
+
+    Args:
+        clean: (1, C, H, W) in [0, 1].
+        share: Of pixels kept, in (0, 1).
+        per: "pixel": all channels of a pixel together; "entry": each channel by itself.
+        sigma: Of Gaussian noise on the known pixels, in units of [0, 1].
+        seed: Of the choice and the noise.
+
+    Returns:
+        The case.
+
+    Raises:
+        SettingsError: A share out of range or an unknown ``per``.
+    """
+    if per not in ("pixel", "entry"):
+        raise SettingsError(f"Unknown per '{per}': {nearest(per, ['pixel', 'entry'])}.")
+    channels = 1 if per == "pixel" else clean.shape[1]
+    draw = torch.rand((1, channels, *clean.shape[-2:]), generator=_generator(seed))
+    mask = (draw < _share("share", share)).float()
+    y = add_gaussian(clean, sigma, seed=seed + 1)
+    task = tasks.missing_pixels(y, mask, sigma=sigma)
+    return Case(task, clean, f"{100 * (1 - share):g} % missing", MeasurementProtocol(missing=per))
+
+
+def downsampled(
+    clean: Tensor,
+    *,
+    factor: int = 4,
+    kernel: Kernel | Literal["pil"] = "pil",
+    sigma: float = 0.0,
+    seed: int = 0,
+) -> Case:
+    """Super-resolution: crop to a multiple of the factor and shrink.
+
+    Args:
+        clean: (1, C, H, W) in [0, 1].
+        factor: Whole number, at least 2.
+        kernel: "pil" shrinks as the original does, by Pillow's antialiased Lanczos filter in 8 bit (and restores assuming
+            "lanczos2", as the original does); otherwise the small image is made by the very kernel that is assumed.
+        sigma: Of Gaussian noise, in units of [0, 1].
+        seed: Of the noise.
+
+    Returns:
+        The case, measured on Y without a border of 4 pixels.
+
+    Raises:
+        SettingsError: A factor below 2 or above the image's sides, or "pil" with neither 1 nor 3 channels.
+    """
+    height, width = (side // max(factor, 1) * factor for side in clean.shape[-2:])
+    if factor < 2 or min(height, width) == 0:
+        raise SettingsError(
+            f"The factor must be at least 2 and at most the image's sides ({clean.shape[-1]}x{clean.shape[-2]}), got {factor}."
+        )
+    reference = clean[..., :height, :width]
+    if kernel == "pil":
+        if clean.shape[1] not in (1, 3):
+            raise SettingsError(f"Pillow shrinks images of 1 or 3 channels, got {clean.shape[1]}; name another kernel.")
+        values = quantised(reference)
+        image = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
+        small = np.asarray(image.resize((width // factor, height // factor), Image.Resampling.LANCZOS), np.float32) / 255
+        y = torch.from_numpy(small.reshape(height // factor, width // factor, -1)).permute(2, 0, 1)[None].contiguous()
+        assumed: Kernel = "lanczos2"
+    else:
+        y = operators.Downsample(factor, kernel)(reference)
+        assumed = kernel
+    task = tasks.super_resolve(add_gaussian(y, sigma, seed=seed), factor=factor, kernel=assumed, sigma=sigma)
+    lowres = "Pillow LANCZOS, 8 bit" if kernel == "pil" else kernel
+    return Case(task, reference, f"x{factor}", MeasurementProtocol(channel="y", border=4, lowres=lowres))
+
+
+def blurred(clean: Tensor, psf: Tensor, *, sigma: float = 0.0, seed: int = 0) -> Case:
+    """Blur by a known point spread function.
+
+    Args:
+        clean: (1, C, H, W) in [0, 1].
+        psf: (h, w), not negative.
+        sigma: Of Gaussian noise, in units of [0, 1].
+        seed: Of the noise.
+
+    Returns:
+        The case.
+
+    Raises:
+        SettingsError: A PSF that is negative, zero or larger than the image.
+    """
+    y = add_gaussian(operators.Blur(psf)(clean), sigma, seed=seed)
+    return Case(tasks.deblur(y, psf, sigma=sigma), clean, "blur")
+
+
+def mosaicked(
+    clean: Tensor,
+    *,
+    pattern: Literal["RGGB", "BGGR", "GRBG", "GBRG"] = "RGGB",
+    sigma: float = 0.0,
+    seed: int = 0,
+) -> Case:
+    """Take a Bayer mosaic.
+
+    Args:
+        clean: (1, 3, H, W) in [0, 1].
+        pattern: "RGGB", "BGGR", "GRBG" or "GBRG".
+        sigma: Of Gaussian noise, in units of [0, 1].
+        seed: Of the noise.
+
+    Returns:
+        The case.
+
+    Raises:
+        SettingsError: An unknown pattern or not three channels.
+    """
+    y = add_gaussian(operators.Mosaic(pattern)(clean), sigma, seed=seed)
+    return Case(tasks.demosaic(y, pattern=pattern, sigma=sigma), clean, f"mosaic {pattern}")

@@ -1,0 +1,132 @@
+"""What a fit will cost, before it starts: parameters, memory, seconds a step."""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hybrid_dip import devices
+from hybrid_dip.contracts import Task
+from hybrid_dip.errors import HybridDIPError
+
+OVERHEAD = 1.3
+"""Temporary buffers of convolutions and gradients, over what autograd saves; see benchmarks/memory.py for the measurement."""
+
+
+class TooLargeError(HybridDIPError, MemoryError):
+    """A fit that would not fit into the device's free memory."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a fit will cost.
+
+    Attributes:
+        parameters: Trainable numbers of the network.
+        memory: Bytes at the peak of a step: activations, parameters, gradients and the optimiser's moments.
+        seconds_per_step: Measured on one step after a warm-up step.
+    """
+
+    parameters: int
+    memory: int
+    seconds_per_step: float
+
+    def sentence(self, steps: int) -> str:
+        """One line for a person."""
+        return (
+            f"{self.parameters:,} parameters, about {self.memory / 2**20:,.0f} MiB of memory, "
+            f"{self.seconds_per_step:.3g} s a step: {duration(steps * self.seconds_per_step)} for {steps} steps"
+        )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: "45 s", "12 min", "3.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def memory_of_a_step(network: nn.Module, latent: Tensor, task: Task) -> int:
+    """Bytes that one step of Adam takes, counted without running it.
+
+    The network is run on torch's meta device, which computes shapes only; what autograd would save is added up, and the
+    parameters count four times: themselves, their gradient, and two moments.
+
+    Args:
+        network: f_theta.
+        latent: z.
+        task: For the number of image-sized tensors that the loop keeps.
+
+    Returns:
+        Bytes.
+    """
+    # Keeping the storages alive keeps their addresses from being used twice.
+    saved: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage._cdata] = storage
+        return tensor
+
+    shadow = copy.deepcopy(network).to("meta")
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = shadow(torch.empty_like(latent, device="meta"))
+    activations = sum(storage.nbytes() for storage in saved.values()) + output.numel() * 4
+    parameters = sum(p.numel() for p in network.parameters()) * 4
+    images = 12 * int(torch.Size(task.shape).numel()) * 4
+    return int(OVERHEAD * activations) + 4 * parameters + images + 2 * latent.numel() * 4
+
+
+def seconds_of_a_step(network: nn.Module, latent: Tensor, task: Task) -> float:
+    """Seconds of one forward and backward pass with an Adam step, on a copy of the network, after one to warm up.
+
+    Args:
+        network: f_theta.
+        latent: z.
+        task: A, y and E.
+
+    Returns:
+        Seconds.
+    """
+    trial = copy.deepcopy(network)
+    optimizer = torch.optim.Adam(trial.parameters())
+    wait: Callable[[], Any] = torch.cuda.synchronize if latent.device.type == "cuda" else lambda: None
+    started = 0.0
+    for _ in range(2):
+        wait()
+        started = time.perf_counter()
+        optimizer.zero_grad()
+        task.fidelity(task.forward(trial(latent)), task.observation, task.weight).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        wait()
+    return time.perf_counter() - started
+
+
+def estimate(network: nn.Module, latent: Tensor, task: Task) -> Estimate:
+    """What a fit will cost; raises before anything is allocated where it cannot fit.
+
+    Args:
+        network: f_theta, on the device of the fit.
+        latent: z.
+        task: A, y and E.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        TooLargeError: The estimate exceeds the device's free memory.
+    """
+    needed = memory_of_a_step(network, latent, task)
+    free = devices.free_memory(latent.device)
+    if needed > free:
+        raise TooLargeError(
+            f"A step on {task.shape[-1]}x{task.shape[-2]} pixels needs about {needed / 2**30:.1f} GiB, but {latent.device} has "
+            f"{free / 2**30:.1f} GiB free: take the leaner --preset quick, a part of the image with --crop, or another --device."
+        )
+    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    with torch.random.fork_rng():
+        return Estimate(parameters, needed, seconds_of_a_step(network, latent, task))

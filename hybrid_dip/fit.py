@@ -1,0 +1,205 @@
+"""The loop: theta* = argmin E(A f_theta(z); y) + sum_k lambda_k R_k(f_theta(z)).
+
+Read :func:`fit` from its ``while``. One step is: jitter the latent, run the network, evaluate the objective, step the
+optimiser, show the step to whoever looks. Between logged steps nothing waits for the device.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hybrid_dip.checkpoint import Checkpoint, random_state, set_random_state
+from hybrid_dip.contracts import Fit, Moment, Observer, Rule, Schedule, Task, Term, as_terms
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.guard import Guard
+from hybrid_dip.history import History
+from hybrid_dip.objective import Evaluation, Objective
+from hybrid_dip.optimizers import OptimizerFactory, adam
+from hybrid_dip.stopping import MaxSteps
+from hybrid_dip.tracking import Tracker
+
+
+def fit(
+    network: nn.Module,
+    latent: Tensor,
+    task: Task,
+    terms: Term | Callable[..., Tensor] | Sequence[Term | Callable[..., Tensor]] = (),
+    *,
+    rule: Rule | None = None,
+    max_steps: int = 1000,
+    optimizer: OptimizerFactory | None = None,
+    lr_schedule: Schedule | None = None,
+    optimise: Literal["network", "latent", "both"] = "network",
+    jitter: float = 0.0,
+    average: float | None = None,
+    parameter_noise: float = 0.0,
+    fallback: float | None = None,
+    log_every: int = 50,
+    time_budget: float | None = None,
+    halt: Callable[[], bool] | None = None,
+    checkpoint: Checkpoint | None = None,
+    generator: torch.Generator | None = None,
+    observers: Sequence[Observer] = (),
+) -> Fit:
+    """Fit a network to one degraded image. Network, latent and task live on one device; the network is changed in place.
+
+    Args:
+        network: f_theta, (1, C, H, W) -> (1, C', H, W), left in the mode it is in (training mode for batch norm).
+        latent: z.
+        task: A, y and E.
+        terms: Regularisers, bare or weighted.
+        rule: When to stop and what to keep; by default all steps and the last iterate.
+        max_steps: Steps at most.
+        optimizer: Parameters -> optimiser; by default Adam at 0.01.
+        lr_schedule: Factor of the learning rate along the fit.
+        optimise: The network (those parameters that require a gradient), the latent, or both.
+        jitter: Deviation of Gaussian noise that is added to z anew at each step.
+        average: Decay of an exponential average of the outputs (0.99 in the original), which is then the image kept.
+        parameter_noise: Deviation of Gaussian noise added to each weight matrix before each step, relative to the deviation
+            of its entries (the original intended 1/50, but its code has no effect).
+        fallback: Decibels; where the fit to y has dropped by more than so many since the last logged step, go back to it.
+        log_every: Steps between two logged ones.
+        time_budget: Seconds after which the fit ends, counted over all resumed parts.
+        halt: Asked between two steps; when it says True, the state is saved and the fit ends as "interrupted".
+        checkpoint: Where the state is saved, and found again by the same call.
+        generator: Of jitter and parameter noise, on the latent's device; by default torch's global one.
+        observers: Called with every step.
+
+    Returns:
+        The fit: the kept and the last iterate, neither of them finished.
+
+    Raises:
+        SettingsError: An option out of range, or nothing to optimise.
+        FitError: The objective is not a finite scalar at the first step, or the checkpoint cannot be read.
+    """
+    _check_options(max_steps, jitter, average, parameter_noise, log_every, time_budget, checkpoint)
+    rule = rule or MaxSteps()
+    device = latent.device
+    latent = latent.detach().clone().requires_grad_(optimise != "network")
+    if optimise == "latent":
+        network.requires_grad_(False)
+    leaves = [leaf for leaf in (*network.parameters(), latent) if leaf.requires_grad]
+    if not leaves:
+        raise SettingsError("Nothing to optimise: the network has no trainable parameters and the latent is fixed.")
+    stepper = (optimizer or adam())(leaves)
+    base_rates = [group["lr"] for group in stepper.param_groups]
+    objective = Objective(task, as_terms(terms), max_steps)
+    tracker = Tracker(rule, task, average)
+    guard = Guard(network, latent, stepper, fallback)
+    history = History()
+    watched = {f"observer {i}": observer for i, observer in enumerate(observers) if hasattr(observer, "state_dict")}
+    stateful: dict[str, Any] = {"objective": objective, "tracker": tracker, "guard": guard, "history": history, **watched}
+    done, earlier, started, saved_at, reason = 0, 0.0, time.perf_counter(), 0, ""
+
+    def seconds() -> float:
+        return earlier + time.perf_counter() - started
+
+    def save() -> None:
+        if checkpoint is not None:
+            parts = {name: part.state_dict() for name, part in stateful.items()}
+            counters = {"done": done, "seconds": seconds(), "reason": "" if reason == "interrupted" else reason}
+            checkpoint.save({**parts, **counters, "random": random_state(device, generator)})
+
+    saved = checkpoint.load(device) if checkpoint is not None else None
+    if saved is not None:
+        for name, part in stateful.items():
+            part.load_state_dict(saved[name])
+        done = saved_at = saved["done"]
+        earlier, reason = saved["seconds"], saved["reason"]
+        set_random_state(saved["random"], device, generator)
+
+    while not reason and done < max_steps:
+        logged = done % log_every == 0 or done == max_steps - 1
+        if logged and done:
+            # The only place where the loop waits for the device.
+            if not guard.look(tracker, task, leaves, done):
+                reason = "not finite"
+                break
+            if bool(tracker.stop):
+                reason = rule.reason
+                break
+            if checkpoint is not None and done - saved_at >= checkpoint.every:
+                save()
+                saved_at = done
+
+        progress = Moment(done, max_steps, torch.ones(()), 0.0)
+        factor = guard.rate * (float(lr_schedule(progress)) if lr_schedule is not None else 1.0)
+        for group, rate in zip(stepper.param_groups, base_rates, strict=True):
+            group["lr"] = rate * factor
+        if parameter_noise:
+            _disturb(network, parameter_noise, generator)
+        noise = jitter * torch.randn(latent.shape, generator=generator, device=device) if jitter else None
+        evaluations: list[tuple[Tensor, Evaluation]] = []
+
+        def closure(noise: Tensor | None = noise, evaluations: list[tuple[Tensor, Evaluation]] = evaluations) -> Tensor:
+            stepper.zero_grad()
+            z = latent if noise is None else latent + noise
+            image = network(z)
+            found = objective.backward(network, z, image, leaves, done, first=done == 0 and not evaluations)
+            evaluations.append((image.detach(), found))
+            return found.total
+
+        stepper.step(closure)  # type: ignore[arg-type]
+        # A line search evaluates several times; the first one is where the step began.
+        step = tracker.update(*evaluations[0], done, base_rates[0] * factor, logged)
+        if logged:
+            history.add(step, seconds())
+        for observer in observers:
+            observer(step)
+        done += 1
+        if time_budget is not None and seconds() >= time_budget and done < max_steps:
+            reason = "time budget"
+        elif halt is not None and done < max_steps and halt():
+            reason = "interrupted"
+
+    if not reason:
+        reason = rule.reason if bool(tracker.stop) else "max_steps"
+    if not bool(tracker.healthy) and reason != "not finite":
+        guard.notes.append(f"Step {done}: not finite; the image from before that was kept.")
+    save()
+    return Fit(
+        image=tracker.kept,
+        last=tracker.last,
+        kept_at=int(tracker.kept_at),
+        steps=done,
+        reason=reason,
+        history=tuple(history.rows),
+        state={"network": network.state_dict(), "latent": latent.detach()},
+        notes=tuple(guard.notes),
+        seconds=seconds(),
+    )
+
+
+def _disturb(network: nn.Module, level: float, generator: torch.Generator | None) -> None:
+    """Add noise to each weight matrix, in units of the deviation of its entries."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                noise = torch.randn(parameter.shape, generator=generator, device=parameter.device)
+                parameter.add_(noise * (level * parameter.std()))
+
+
+def _check_options(
+    max_steps: int,
+    jitter: float,
+    average: float | None,
+    parameter_noise: float,
+    log_every: int,
+    time_budget: float | None,
+    checkpoint: Checkpoint | None,
+) -> None:
+    whole = {"max_steps": max_steps, "log_every": log_every, "checkpoint.every": checkpoint.every if checkpoint else 1}
+    for name, count in whole.items():
+        if count < 1:
+            raise SettingsError(f"{name} must be a whole number of at least 1, got {count}.")
+    for name, level in {"jitter": jitter, "parameter_noise": parameter_noise}.items():
+        if not (math.isfinite(level) and level >= 0):
+            raise SettingsError(f"{name} must be a finite number of at least 0, got {level}.")
+    if average is not None and not 0 <= average < 1:
+        raise SettingsError(f"average must be a decay in [0, 1), such as 0.99, got {average}.")
+    if time_budget is not None and not 0 < time_budget < math.inf:
+        raise SettingsError(f"time_budget must be a number of seconds above 0, got {time_budget}.")

@@ -1,0 +1,347 @@
+"""Files <-> tensors in [0, 1].
+
+Reads 8-bit and 16-bit PNG and TIFF, JPEG and whatever else Pillow knows, and ``.npy`` arrays (H, W) or (H, W, C). EXIF
+orientation is applied, palettes become RGB, an alpha channel is kept beside the pixels.
+"""
+
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from hybrid_dip.errors import ImageFileError
+from hybrid_dip.files import replacing
+
+MOST_PIXELS = 100_000_000
+"""Files that claim more pixels are refused before anything is decoded: a small file can claim terabytes."""
+
+FLOAT_LIMIT = 16.0
+"""Floating-point arrays must lie within +-16: noise may leave [0, 1], but 0..255 is a mistake of scale."""
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image file's content.
+
+    Attributes:
+        pixels: (1, C, H, W), float32, [0, 1]; arrays from ``.npy`` may leave that range.
+        alpha: (1, 1, H, W) in [0, 1], or None.
+        bits: 8 or 16, the depth to write a result in.
+        is_array: It came from a ``.npy`` file.
+    """
+
+    pixels: Tensor
+    alpha: Tensor | None = None
+    bits: int = 8
+    is_array: bool = False
+
+    def alpha_at(self, size: tuple[int, int]) -> Tensor | None:
+        """The alpha channel at (H, W), interpolated where the picture has another size."""
+        if self.alpha is None or tuple(self.alpha.shape[-2:]) == size:
+            return self.alpha
+        return F.interpolate(self.alpha, size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def read_picture(path: str | Path) -> Picture:
+    """Read an image file with all that is needed to write a result in the same form.
+
+    Args:
+        path: A file of any format that Pillow reads, 16-bit PNG and TIFF, or ``.npy``.
+
+    Returns:
+        The picture.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ImageFileError: It is a directory, empty, truncated, too large, not an image, or holds NaN.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ImageFileError(f"{path} is a directory; an image file was expected.")
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path}.")
+    if path.stat().st_size == 0:
+        raise ImageFileError(f"{path} is empty; an image file was expected.")
+    try:
+        return _read_npy(path) if path.suffix.lower() == ".npy" else _read_image(path)
+    except UnidentifiedImageError:
+        raise ImageFileError(f"{path} is not an image in a format that can be read; expected PNG, JPEG, TIFF, ...") from None
+    except PermissionError:
+        raise ImageFileError(f"{path} cannot be read: permission denied.") from None
+    except Image.DecompressionBombError:
+        raise _too_large(path) from None
+    except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
+        if isinstance(error, ImageFileError):
+            raise
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ImageFileError(f"{path} is damaged or truncated ({reason}); a whole image file was expected.") from None
+
+
+def load_image(path: str | Path) -> Tensor:
+    """Read an image file.
+
+    Args:
+        path: A file of any format that Pillow reads, 16-bit PNG and TIFF, or ``.npy`` with shape (H, W) or (H, W, C).
+
+    Returns:
+        (1, C, H, W), float32, in [0, 1]; C is 1 for grey and 3 for colour images, an alpha channel is left out.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ImageFileError: It is a directory, empty, truncated, too large, not an image, or holds NaN.
+    """
+    return read_picture(path).pixels
+
+
+def load_mask(path: str | Path) -> Tensor:
+    """Read a mask file: 255 (white) marks a known pixel, 0 (black) one to fill in.
+
+    Args:
+        path: An image file whose values are 0 and 255 only (up to 2 off, for JPEG), or ``.npy`` of 0 and 1. A mask of
+            several channels must be equal in all of them.
+
+    Returns:
+        (1, 1, H, W), float32, of 0 and 1.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ImageFileError: Not a readable image, not binary, or the channels differ.
+    """
+    pixels = read_picture(path).pixels
+    near_black, near_white = pixels <= 2 / 255, pixels >= 1 - 2 / 255
+    if not bool((near_black | near_white).all()):
+        share = 100 * float((~(near_black | near_white)).float().mean())
+        raise ImageFileError(
+            f"The mask {path} must hold only 255 (known pixel) and 0 (pixel to fill in); {share:.2g} % of its values lie between."
+        )
+    known = near_white.float()
+    if not bool((known == known[:, :1]).all()):
+        raise ImageFileError(f"The channels of the mask {path} differ; a grey image with 255 for known pixels was expected.")
+    return known[:, :1].contiguous()
+
+
+def save_image(x: Tensor, path: str | Path, *, alpha: Tensor | None = None, bits: int = 8) -> None:
+    """Write an image file, whole or not at all.
+
+    Args:
+        x: (1, C, H, W); values outside [0, 1] are clamped, except for ``.npy``, which takes any C and keeps them.
+        path: Where to write; the suffix chooses the format.
+        alpha: (1, 1, H, W), written as transparency by formats that have it.
+        bits: 8, or 16 for PNG.
+
+    Raises:
+        ImageFileError: The format cannot hold the image, or the file cannot be written.
+    """
+    path = Path(path)
+    if x.ndim != 4 or x.shape[0] != 1:
+        raise ImageFileError(f"An image of shape (1, C, H, W) was expected for {path}, got {tuple(x.shape)}.")
+    array = _planes(x)
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".npy":
+            with replacing(path) as temporary:
+                np.save(temporary, array[..., 0] if array.shape[-1] == 1 else array)
+            return
+        if array.shape[-1] not in (1, 3):
+            raise ImageFileError(f"{path} cannot hold {array.shape[-1]} channels; use a name that ends in .npy.")
+        if alpha is not None:
+            array = np.concatenate([array, _planes(alpha)], -1)
+        if bits == 16 and suffix == ".png":
+            _write_png16(_rounded(array, 65535).astype(np.uint16), path)
+            return
+        values = _rounded(array, 255).astype(np.uint8)
+        with replacing(path) as temporary:
+            Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(temporary)
+    except (OSError, KeyError, ValueError) as error:
+        if isinstance(error, ImageFileError):
+            raise
+        raise ImageFileError(f"{path} cannot be written: {error}.") from None
+
+
+def crop_to_centre(x: Tensor, size: int) -> Tensor:
+    """The centre ``size`` x ``size`` of an image, or all of a side that is shorter.
+
+    Args:
+        x: (1, C, H, W).
+        size: Side in pixels.
+
+    Returns:
+        (1, C, min(H, size), min(W, size)).
+    """
+    height, width = x.shape[-2:]
+    top, left = max(0, (height - size) // 2), max(0, (width - size) // 2)
+    return x[..., top : top + size, left : left + size]
+
+
+def quantised(x: Tensor) -> npt.NDArray[np.uint8]:
+    """What an 8-bit file holds of an image.
+
+    Args:
+        x: (1, C, H, W); values outside [0, 1] are clamped.
+
+    Returns:
+        (H, W, C).
+    """
+    return _rounded(_planes(x), 255).astype(np.uint8)
+
+
+def _planes(x: Tensor) -> Array:
+    """(1, C, H, W) -> (H, W, C)."""
+    return cast(Array, x.detach().cpu().float()[0].permute(1, 2, 0).numpy())
+
+
+def _rounded(array: Array, largest: int) -> Array:
+    return cast(Array, np.rint(np.clip(array, 0, 1) * largest))
+
+
+def _too_large(path: Path) -> ImageFileError:
+    return ImageFileError(f"{path} claims more than {MOST_PIXELS // 1_000_000} million pixels; crop it before use.")
+
+
+def _to_tensor(array: Array) -> Tensor:
+    """(H, W, C) or (H, W) -> (1, C, H, W)."""
+    planes = array[..., None] if array.ndim == 2 else array
+    return torch.from_numpy(np.ascontiguousarray(planes.astype(np.float32))).permute(2, 0, 1)[None].contiguous()
+
+
+def _picture(array: Array, largest: int) -> Picture:
+    """Split integers (H, W) or (H, W, C) into colour and alpha: two and four channels carry one."""
+    x = _to_tensor(array / largest)
+    bits = 16 if largest > 255 else 8
+    if x.shape[1] in (2, 4):
+        return Picture(x[:, :-1].contiguous(), x[:, -1:].contiguous(), bits)
+    return Picture(x, None, bits)
+
+
+def _read_npy(path: Path) -> Picture:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        if "Object arrays" in str(error) or "pickle" in str(error):
+            raise ImageFileError(f"{path} holds Python objects; an array of numbers (H, W) or (H, W, C) was expected.") from None
+        raise
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise ImageFileError(f"{path} has the shape {array.shape}; (H, W) or (H, W, C) was expected.")
+    if array.shape[0] * array.shape[1] > MOST_PIXELS:
+        raise _too_large(path)
+    if array.dtype in (np.uint8, np.uint16):
+        largest = np.iinfo(array.dtype).max
+        return Picture(_to_tensor(np.asarray(array) / largest), bits=16, is_array=True)
+    if array.dtype == np.bool_:
+        return Picture(_to_tensor(np.asarray(array)), is_array=True)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ImageFileError(f"{path} has the type {array.dtype}; floats in [0, 1], uint8, uint16 or bool were expected.")
+    x = _to_tensor(np.asarray(array))
+    if not bool(torch.isfinite(x).all()):
+        raise ImageFileError(f"{path} holds NaN or Inf; finite numbers in [0, 1] were expected.")
+    if float(x.abs().max()) > FLOAT_LIMIT:
+        raise ImageFileError(
+            f"{path} has values from {float(x.min()):.3g} to {float(x.max()):.3g}; floats in [0, 1] were expected, so divide first."
+        )
+    return Picture(x, bits=16, is_array=True)
+
+
+def _read_image(path: Path) -> Picture:
+    with path.open("rb") as handle:
+        head = handle.read(32)
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        deep = _read_deep_tiff(path)
+        if deep is not None:
+            return deep
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise _too_large(path)
+            if head[1:4] == b"PNG" and head[24] == 16:
+                return _read_png16(path)
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
+    if image.mode.startswith("I;16"):
+        return _picture(np.asarray(image), 65535)
+    if image.mode in ("I", "F"):
+        raise ImageFileError(f"{path} has 32-bit pixels of unknown range; save it as 16-bit PNG or as .npy in [0, 1].")
+    return _picture(np.asarray(image.convert(_plain_mode(image))), 255)
+
+
+def _plain_mode(image: Image.Image) -> str:
+    """L, LA, RGB or RGBA, whichever loses nothing."""
+    transparent = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
+    grey = image.mode in ("1", "L", "LA", "La")
+    return ("LA" if transparent else "L") if grey else ("RGBA" if transparent else "RGB")
+
+
+def _read_png16(path: Path) -> Picture:
+    """Pillow reduces 16-bit colour to 8 bits, so 16-bit PNGs are read by pypng."""
+    import png
+
+    try:
+        width, height, rows, info = png.Reader(filename=str(path)).read()
+        array = np.vstack([np.asarray(row, dtype=np.uint16) for row in rows])
+    except (png.Error, StopIteration) as error:
+        raise ImageFileError(f"{path} is damaged or truncated ({error}); a whole PNG file was expected.") from None
+    planes = array.reshape(height, width, info["planes"])
+    return _picture(planes[..., 0] if info["planes"] == 1 else planes, 65535)
+
+
+def _write_png16(array: Array, path: Path) -> None:
+    import png
+
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[array.shape[-1]]
+    writer = png.Writer(
+        width=array.shape[1],
+        height=array.shape[0],
+        greyscale=mode.startswith("L"),
+        alpha=mode.endswith("A"),
+        bitdepth=16,
+        compression=6,
+    )
+    with replacing(path) as temporary, temporary.open("wb") as handle:
+        writer.write(handle, array.reshape(array.shape[0], -1))
+
+
+_TURNS = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: np.swapaxes(a, 0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(np.swapaxes(a, 0, 1), 2),
+    8: np.rot90,
+}
+"""EXIF orientation -> what turns the stored array upright; Pillow does it for all but deep TIFFs."""
+
+
+def _read_deep_tiff(path: Path) -> Picture | None:
+    """A TIFF with more than 8 bits a channel, which Pillow does not read in colour; None where it has 8 or fewer."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = cast(Any, tiff.pages[0])
+            if page.dtype in (np.dtype(np.uint8), np.dtype(np.bool_)) or page.photometric == 3:
+                return None
+            if page.imagewidth * page.imagelength > MOST_PIXELS:
+                raise _too_large(path)
+            array = page.asarray()
+            orientation = page.tags["Orientation"].value if "Orientation" in page.tags else 1
+            planar = page.planarconfig == 2 and array.ndim == 3
+    except (tifffile.TiffFileError, IndexError, KeyError) as error:
+        raise ImageFileError(f"{path} is damaged or truncated ({error}); a whole TIFF file was expected.") from None
+    array = _TURNS.get(int(orientation), _TURNS[1])(np.moveaxis(array, 0, -1) if planar else array)
+    if array.dtype == np.uint16:
+        return _picture(array, 65535)
+    if np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all() and np.abs(array).max() <= FLOAT_LIMIT:
+        return Picture(_to_tensor(array), bits=16)
+    raise ImageFileError(f"{path} has {array.dtype} pixels of unknown range; 8 or 16 bits, or floats in [0, 1], were expected.")

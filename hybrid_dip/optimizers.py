@@ -1,0 +1,53 @@
+"""Ways to step: each function returns a factory, parameters -> ``torch.optim.Optimizer``."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from hybrid_dip.errors import SettingsError
+
+OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
+
+
+def _positive(lr: float) -> None:
+    if not 0 < lr < float("inf"):
+        raise SettingsError(f"The learning rate must be a finite number above 0, got {lr}.")
+
+
+def adam(lr: float = 0.01) -> OptimizerFactory:
+    """Adam (Kingma & Ba 2015), the original's optimiser.
+
+    Args:
+        lr: Learning rate, above 0.
+
+    Returns:
+        A factory.
+
+    Raises:
+        SettingsError: The learning rate is not above 0.
+    """
+    _positive(lr)
+    return lambda parameters: torch.optim.Adam(parameters, lr=lr)
+
+
+def lbfgs(lr: float = 1.0, inner_steps: int = 4, history: int = 20) -> OptimizerFactory:
+    """L-BFGS with a strong Wolfe line search; one step of the loop is up to ``inner_steps`` of its iterations.
+
+    The jitter is drawn once a step of the loop, so that a line search sees one function.
+
+    Args:
+        lr: Length of the first trial step, above 0.
+        inner_steps: Iterations a step of the loop.
+        history: Curvature pairs remembered.
+
+    Returns:
+        A factory.
+
+    Raises:
+        SettingsError: The learning rate is not above 0.
+    """
+    _positive(lr)
+    return lambda parameters: torch.optim.LBFGS(
+        parameters, lr=lr, max_iter=inner_steps, history_size=history, line_search_fn="strong_wolfe"
+    )

@@ -1,0 +1,266 @@
+"""Named recipes: which network, latent and hyper-parameters a task is fitted with.
+
+A preset is a function Task -> :class:`Recipe`. ``original`` is the table of the original implementation (Ulyanov, Vedaldi &
+Lempitsky, "Deep Image Prior", CVPR 2018 and IJCV 2020), task by task; ``quick`` is a lean network for laptops.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from hybrid_dip import latents, networks
+from hybrid_dip.contracts import Schedule, Task
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.optimizers import OptimizerFactory, adam
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about a fit but the task and the regularisers.
+
+    Attributes:
+        network: (in_channels, out_channels) -> module; one that has a parameter ``size`` is given (H, W), too.
+        latent: size=(H, W) -> z; not used where the task brings its own.
+        steps: Steps at most.
+        lr: Learning rate.
+        optimizer: Learning rate -> optimiser factory.
+        lr_schedule: Factor of the learning rate along the fit.
+        jitter: Deviation of the noise added to z at each step.
+        average: Decay of the output average, or None.
+        fallback: Decibels of the fit to y that may be lost between two looks, or None.
+        parameter_noise: Relative deviation of noise added to the weights at each step.
+        optimise: The network, the latent, or both.
+        latent_first: z is drawn before the network is made, as the original does for super-resolution.
+        note: What the user should know about the choice.
+    """
+
+    network: Callable[..., nn.Module]
+    latent: Callable[..., Tensor]
+    steps: int
+    lr: float = 0.01
+    optimizer: Callable[[float], OptimizerFactory] = adam
+    lr_schedule: Schedule | None = None
+    jitter: float = 0.0
+    average: float | None = None
+    fallback: float | None = None
+    parameter_noise: float = 0.0
+    optimise: Literal["network", "latent", "both"] = "network"
+    latent_first: bool = False
+    note: str = ""
+
+    def build_network(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> nn.Module:
+        """Make the network for an image of (H, W) with ``out_channels``, drawing its weights."""
+        sized = {"size": size} if "size" in inspect.signature(self.network).parameters else {}
+        return self.network(in_channels, out_channels, **sized)
+
+    def describe(self) -> dict[str, Any]:
+        """Every setting as plain numbers and strings, for a manifest."""
+        return {
+            "network": _described(self.network),
+            "latent": _described(self.latent),
+            "optimizer": _described(self.optimizer),
+            "lr_schedule": None if self.lr_schedule is None else repr(self.lr_schedule),
+            **{name: getattr(self, name) for name in _PLAIN},
+        }
+
+
+_PLAIN = ("steps", "lr", "jitter", "average", "fallback", "parameter_noise", "optimise", "latent_first", "note")
+
+Preset = Callable[[Task], Recipe]
+
+
+def _described(maker: Callable[..., Any]) -> dict[str, Any]:
+    if isinstance(maker, partial):
+        return {**_described(maker.func), **{f"arg{i}": a for i, a in enumerate(maker.args)}, **maker.keywords}
+    return {"name": getattr(maker, "__name__", type(maker).__name__)}
+
+
+STANDARD = partial(
+    networks.skip,
+    down=(128,) * 5,
+    up=(128,) * 5,
+    skip=(4,) * 5,
+    upsample="bilinear",
+    padding="reflection",
+)
+"""The paper's standard network: 5 scales of 128 channels, 4 in each skip, 2.2 million parameters."""
+
+LEAN = partial(
+    networks.skip,
+    down=(16, 32, 64, 128, 128),
+    skip=(4,) * 5,
+    upsample="bilinear",
+    padding="reflection",
+)
+"""Narrow where maps are large: about a fifth of the standard network's time a step."""
+
+NOISE = partial(latents.uniform, channels=32)
+FEWEST_SCATTERED = 0.1
+"""Below this share of known pixels ``missing-pixels`` takes the original's recipe for 98 % missing."""
+
+
+def _denoise(task: Task) -> Recipe:
+    strong = (task.noise_sigma or 0) > 37.5 / 255  # the original gives recipes for sigma 25 and 50
+    jitter = 1 / 20 if strong else 1 / 30
+    return Recipe(STANDARD, NOISE, steps=3000, jitter=jitter, average=0.99, fallback=5.0)
+
+
+def _jpeg(task: Task) -> Recipe:
+    network = partial(STANDARD, down=(8, 16, 32, 64, 128), up=(8, 16, 32, 64, 128), skip=(0, 0, 0, 4, 4))
+    latent = partial(latents.uniform, channels=3)
+    return Recipe(network, latent, steps=2400, jitter=1 / 30, average=0.99, fallback=5.0)
+
+
+def _super_resolve(task: Task) -> Recipe:
+    large = getattr(task.forward, "factor", 4) > 4  # the original gives recipes for x4 and x8
+    steps, jitter = (4000, 0.05) if large else (2000, 0.03)
+    return Recipe(STANDARD, NOISE, steps=steps, jitter=jitter, latent_first=True)
+
+
+def _inpaint_text(task: Task) -> Recipe:
+    network = partial(STANDARD, skip=(128,) * 5, upsample="nearest")
+    return Recipe(network, NOISE, steps=6001, jitter=0.03)
+
+
+def _missing_pixels(task: Task) -> Recipe:
+    if float(task.measured) < FEWEST_SCATTERED * task.observation.numel():
+        widths = (16, 32, 64, 128, 128)
+        network = partial(STANDARD, down=widths, up=widths, skip=(0,) * 5, downsample="avg")
+        return Recipe(network, NOISE, steps=1000)
+    return Recipe(STANDARD, NOISE, steps=11000, lr=0.001, jitter=0.03)
+
+
+def _flash(task: Task) -> Recipe:
+    upsample = ("nearest", "nearest", "bilinear", "bilinear", "bilinear")
+    return Recipe(partial(STANDARD, upsample=upsample), NOISE, steps=601, lr=0.1)
+
+
+def _without_paper(task: Task) -> Recipe:
+    note = f"The paper has no recipe for '{task.name}'; this is its standard network with its super-resolution settings."
+    return Recipe(STANDARD, NOISE, steps=2000, jitter=0.03, note=note)
+
+
+_ORIGINAL: Mapping[str, Preset] = {
+    "denoise": _denoise,
+    "jpeg": _jpeg,
+    "super-resolve": _super_resolve,
+    "inpaint": _inpaint_text,
+    "missing-pixels": _missing_pixels,
+    "flash": _flash,
+}
+
+
+def original(task: Task) -> Recipe:
+    """The original's settings for a task; for inpainting its recipe for text ("kate"), see the other presets for holes.
+
+    Args:
+        task: Any task; one that the paper does not have gets its standard network, and a note that says so.
+
+    Returns:
+        The recipe.
+    """
+    return _ORIGINAL.get(task.name, _without_paper)(task)
+
+
+def _only_inpainting(task: Task, preset: str) -> None:
+    if task.name != "inpaint":
+        raise SettingsError(f"The preset '{preset}' is for the task 'inpaint', not for '{task.name}'.")
+
+
+def original_region(task: Task) -> Recipe:
+    """The original's settings for a region of medium size ("vase"): coordinates as z, no skips.
+
+    Args:
+        task: An inpainting task.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SettingsError: Another task.
+    """
+    _only_inpainting(task, "original-region")
+    network = partial(STANDARD, skip=(0,) * 5, upsample="nearest")
+    return Recipe(network, latents.meshgrid, steps=5001, jitter=0.03)
+
+
+def original_hole(task: Task) -> Recipe:
+    """The original's settings for a large hole ("library"): six scales, kernels of 5, no skips.
+
+    Args:
+        task: An inpainting task.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SettingsError: Another task.
+    """
+    _only_inpainting(task, "original-hole")
+    widths = (16, 32, 64, 128, 128, 128)
+    network = partial(
+        STANDARD, down=widths, up=widths, skip=(0,) * 6, kernel_down=5, upsample="nearest", pointwise_up=False
+    )
+    return Recipe(network, partial(latents.uniform, channels=1), steps=3001)
+
+
+def original_hole_unet(task: Task) -> Recipe:
+    """The original's U-Net for a large hole ("library"): five levels of width 8 to 128.
+
+    Args:
+        task: An inpainting task.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SettingsError: Another task.
+    """
+    _only_inpainting(task, "original-hole-unet")
+    network = partial(networks.unet, feature_scale=8, more_layers=1)
+    return Recipe(network, partial(latents.uniform, channels=1), steps=3001, lr=0.001)
+
+
+def original_hole_resnet(task: Task) -> Recipe:
+    """The original's residual network for a large hole ("library"): eight blocks of 32 channels.
+
+    Args:
+        task: An inpainting task.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SettingsError: Another task.
+    """
+    _only_inpainting(task, "original-hole-resnet")
+    network = partial(networks.resnet, blocks=8, channels=32)
+    return Recipe(network, partial(latents.uniform, channels=1), steps=3001, lr=0.001)
+
+
+_QUICK_STEPS = {"denoise": 1800, "jpeg": 1800, "inpaint": 2000, "missing-pixels": 2500, "flash": 600}
+
+
+def quick(task: Task) -> Recipe:
+    """A lean network (16, 32, 64, 128, 128) for laptops, with fewer steps; otherwise the original's settings.
+
+    Args:
+        task: Any task.
+
+    Returns:
+        The recipe.
+    """
+    recipe = original(task)
+    if recipe.network is not STANDARD and task.name in ("jpeg",):
+        network = recipe.network  # already lean
+    elif task.name == "flash":
+        network = partial(LEAN, upsample=("nearest", "nearest", "bilinear", "bilinear", "bilinear"))
+    else:
+        network = LEAN
+    steps = min(recipe.steps, _QUICK_STEPS.get(task.name, 1800))
+    lr = 0.01 if task.name in ("missing-pixels", "flash") else recipe.lr
+    return replace(recipe, network=network, steps=steps, lr=lr, note="")

@@ -1,0 +1,237 @@
+"""Task + preset + terms -> result: one call for a whole restoration."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hybrid_dip import devices, latents
+from hybrid_dip.catalogue import catalogue
+from hybrid_dip.checkpoint import Checkpoint
+from hybrid_dip.contracts import Fit, Observer, Rule, Task, Term, as_terms
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.fit import fit
+from hybrid_dip.presets import Preset, Recipe
+
+LOGGED_ROWS = 60
+"""About so many rows a history has; steps are logged every 50 at most."""
+
+
+@dataclass(frozen=True)
+class RunHooks:
+    """What surrounds the fit of one seed: who watches, where it is saved, what can end it."""
+
+    observers: Sequence[Observer] = ()
+    checkpoint: Checkpoint | None = None
+    halt: Callable[[], bool] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A restored image; with several runs, their average.
+
+    Attributes:
+        image: Finished: clamped, known pixels pasted back; (1, C, H, W) on the CPU.
+        raw: Before finishing: the network's kept output, averaged over runs.
+        last: The last iterate, finished, averaged over runs.
+        deviation: Per-pixel standard deviation between the runs' finished images, (1, C, H, W), or None for a single run.
+        fits: One a seed, in order.
+        seeds: Of the fits.
+        recipe: What was fitted.
+        terms: Name -> weight, as text.
+        seconds: Of all fits.
+        parameters: Trainable numbers of the network.
+        hardware: Device, threads and versions.
+    """
+
+    image: Tensor
+    raw: Tensor
+    last: Tensor
+    deviation: Tensor | None
+    fits: tuple[Fit, ...]
+    seeds: tuple[int, ...]
+    recipe: Recipe
+    terms: dict[str, str]
+    seconds: float
+    parameters: int
+    hardware: dict[str, Any] = field(default_factory=dict)
+
+
+def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
+    """Seed the global random state and draw the network and the latent in the original's order, on the CPU.
+
+    Args:
+        task: For the shape, and for the latent where it brings one.
+        recipe: What to make.
+        seed: Of everything random; the state after this call is where the jitter goes on.
+
+    Returns:
+        The network in training mode, and z.
+    """
+    torch.manual_seed(seed)
+    size = (task.shape[-2], task.shape[-1])
+
+    def draw() -> Tensor:
+        return recipe.latent(size=size) if task.latent is None else latents.image(task.latent).cpu()
+
+    z = draw() if recipe.latent_first else None
+    channels = _channels(recipe, task, z)
+    network = recipe.build_network(channels, task.shape[1], size).train()
+    return network, draw() if z is None else z
+
+
+def _channels(recipe: Recipe, task: Task, z: Tensor | None) -> int:
+    """How many channels z has, without drawing it before its turn."""
+    if z is not None:
+        return z.shape[1]
+    if task.latent is not None:
+        return task.latent.shape[1]
+    with torch.random.fork_rng(devices=[]):
+        return recipe.latent(size=(2, 2)).shape[1]
+
+
+def resolve(preset: str | Preset | Recipe, task: Task) -> Recipe:
+    """A recipe from a preset's name, a preset, or itself.
+
+    Args:
+        preset: Any of the three.
+        task: To choose the recipe for.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SettingsError: An unknown name.
+    """
+    if isinstance(preset, Recipe):
+        return preset
+    chosen: Preset = catalogue().get("presets", preset) if isinstance(preset, str) else preset
+    return chosen(task)
+
+
+def log_interval(steps: int) -> int:
+    """Steps between two logged ones, for about :data:`LOGGED_ROWS` rows."""
+    return max(1, min(50, math.ceil(steps / LOGGED_ROWS)))
+
+
+def restore(
+    task: Task,
+    *,
+    preset: str | Preset | Recipe = "original",
+    regularisers: Any = (),
+    rule: Rule | None = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    runs: int = 1,
+    steps: int | None = None,
+    time_budget: float | None = None,
+    hooks: Callable[[int], RunHooks] = lambda seed: RunHooks(),
+) -> Result:
+    """Restore one image.
+
+    Seeds inside ``torch.random.fork_rng``, so the caller's random state is untouched. On the CPU, with as many threads, the
+    same seed gives the same floats again.
+
+    Args:
+        task: From :mod:`hybrid_dip.tasks`.
+        preset: "original", "quick", another name of the catalogue, a preset, or a recipe of one's own.
+        regularisers: A term, a bare callable x -> scalar (weight 1), or any number of them.
+        rule: When to stop and what to keep; by default all steps and the last iterate.
+        seed: Of the network, the latent and the jitter.
+        device: "auto", "cpu", "cuda", "mps" or a torch device.
+        runs: Fits with seeds ``seed``, ``seed + 1``, ..., whose images are averaged.
+        steps: Instead of the recipe's number.
+        time_budget: Seconds for each fit.
+        hooks: Seed -> observers, checkpoint and halt of that run.
+
+    Returns:
+        The result, on the CPU.
+
+    Raises:
+        SettingsError: An option out of range, or a name that is not known.
+        FitError: The objective is not a finite scalar at the first step.
+    """
+    if runs < 1:
+        raise SettingsError(f"runs must be a whole number of at least 1, got {runs}.")
+    recipe = resolve(preset, task)
+    if steps is not None:
+        if steps < 1:
+            raise SettingsError(f"steps must be a whole number of at least 1, got {steps}.")
+        recipe = replace(recipe, steps=steps)
+    terms = as_terms(regularisers)
+    where = devices.pick(device) if isinstance(device, str) else device
+    seeds = tuple(range(seed, seed + runs))
+    fits, parameters = [], 0
+    for one in seeds:
+        found, parameters = _fit_seed(task.to(where), recipe, terms, rule, one, where, time_budget, hooks(one))
+        fits.append(found)
+        if found.reason == "interrupted":
+            break
+    return combine(task, recipe, terms, tuple(fits), seeds[: len(fits)], parameters, where)
+
+
+def _fit_seed(
+    task: Task,
+    recipe: Recipe,
+    terms: Sequence[Term],
+    rule: Rule | None,
+    seed: int,
+    device: torch.device,
+    time_budget: float | None,
+    hooks: RunHooks,
+) -> tuple[Fit, int]:
+    with torch.random.fork_rng():
+        network, latent = prepare(task, recipe, seed)
+        found = fit(
+            network.to(device),
+            latent.to(device),
+            task,
+            terms,
+            rule=rule,
+            max_steps=recipe.steps,
+            optimizer=recipe.optimizer(recipe.lr),
+            lr_schedule=recipe.lr_schedule,
+            optimise=recipe.optimise,
+            jitter=recipe.jitter,
+            average=recipe.average,
+            parameter_noise=recipe.parameter_noise,
+            fallback=recipe.fallback,
+            log_every=log_interval(recipe.steps),
+            time_budget=time_budget,
+            halt=hooks.halt,
+            checkpoint=hooks.checkpoint,
+            observers=hooks.observers,
+        )
+    return found, sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def combine(
+    task: Task,
+    recipe: Recipe,
+    terms: Sequence[Term],
+    fits: tuple[Fit, ...],
+    seeds: tuple[int, ...],
+    parameters: int,
+    device: torch.device,
+) -> Result:
+    """Average the runs of several seeds and finish the images."""
+    here = task.to("cpu")
+    raw = torch.stack([found.image.cpu() for found in fits])
+    last = torch.stack([found.last.cpu() for found in fits])
+    finished = torch.stack([here.finish(image) for image in raw])
+    return Result(
+        image=here.finish(raw.mean(0)),
+        raw=raw.mean(0),
+        last=here.finish(last.mean(0)),
+        deviation=finished.std(0) if len(fits) > 1 else None,
+        fits=fits,
+        seeds=seeds,
+        recipe=recipe,
+        terms={term.name: str(term.weight) for term in terms},
+        seconds=sum(found.seconds for found in fits),
+        parameters=parameters,
+        hardware=devices.describe(device),
+    )

@@ -1,0 +1,95 @@
+"""What a fit remembers of its images: the running average, the kept and the last iterate, none of them ever NaN."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hybrid_dip.contracts import Rule, Step, Task
+from hybrid_dip.objective import Evaluation
+
+
+class Tracker:
+    """Follows the iterates without waiting for the device.
+
+    A step whose image or loss is not finite counts as a repetition of the step before it, so that neither the average nor
+    the rule ever sees NaN; ``healthy`` turns false until somebody resets it.
+
+    Args:
+        rule: When to stop, and what to keep.
+        task: Handed to the rule.
+        average: Decay of the exponential average of the outputs, in [0, 1), or None for none.
+    """
+
+    def __init__(self, rule: Rule, task: Task, average: float | None):
+        self.rule = rule
+        self.decay = average
+        self.rule_state = rule.start(task)
+        blank = torch.zeros(task.shape, device=task.observation.device)
+        self.image, self.average, self.kept = blank, blank, blank
+        self.residual = torch.zeros_like(task.observation)
+        self.kept_at = torch.full((), -1, dtype=torch.long, device=blank.device)
+        self.healthy = torch.ones((), dtype=torch.bool, device=blank.device)
+        self.stop = torch.zeros((), dtype=torch.bool, device=blank.device)
+        self.empty = True
+
+    @property
+    def last(self) -> Tensor:
+        """The last finite iterate: the average where there is one."""
+        return self.image if self.decay is None else self.average
+
+    @torch.no_grad()
+    def update(self, image: Tensor, found: Evaluation, index: int, learning_rate: float, logged: bool) -> Step:
+        """Take in one step.
+
+        Args:
+            image: The network's output.
+            found: The objective's value there.
+            index: Of the step.
+            learning_rate: At this step.
+            logged: Whether it goes into the history.
+
+        Returns:
+            The step, for observers.
+        """
+        image = image.detach()
+        finite = torch.isfinite(image).all() & torch.isfinite(found.total)
+        self.healthy = self.healthy & finite
+        self.image = image if self.empty else torch.where(finite, image, self.image)
+        self.residual = found.residual if self.empty else torch.where(finite, found.residual, self.residual)
+        if self.decay is not None:
+            # The first output starts the average, as in the original.
+            self.average = image if self.empty else self.average * self.decay + self.image * (1 - self.decay)
+        step = Step(
+            index=index,
+            image=self.image,
+            average=None if self.decay is None else self.average,
+            residual=self.residual,
+            losses=found.losses,
+            gradient_norms=found.gradient_norms,
+            weights=found.weights,
+            learning_rate=learning_rate,
+            logged=logged,
+        )
+        self.rule_state, verdict = self.rule.update(self.rule_state, step)
+        keep = verdict.keep & finite
+        self.kept = step.candidate if self.empty else torch.where(keep, step.candidate, self.kept)
+        self.kept_at = torch.where(keep, index, self.kept_at) if not self.empty else torch.full_like(self.kept_at, index)
+        self.stop = verdict.stop
+        self.empty = False
+        return step
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, for a checkpoint."""
+        images = {name: getattr(self, name) for name in _TENSORS}
+        return {**images, "rule_state": dict(self.rule_state), "empty": self.empty}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        for name in _TENSORS:
+            setattr(self, name, state[name])
+        self.rule_state, self.empty = dict(state["rule_state"]), state["empty"]
+
+
+_TENSORS = ("image", "average", "kept", "residual", "kept_at", "healthy", "stop")
