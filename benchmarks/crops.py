@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def time_one(case: Case, preset: str) -> float:
     stamps: list[float] = []
     hooks = RunHooks(observers=(lambda step: stamps.append(time.perf_counter()),))
     hd.restore(case.task, preset=preset, seed=SEED, device="cpu", steps=26, hooks=lambda seed: hooks)
-    return statistics.median(b - a for a, b in zip(stamps[5:], stamps[6:], strict=False))
+    return statistics.median(b - a for a, b in pairwise(stamps[5:]))
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:

@@ -1,11 +1,11 @@
 """hybrid_dip: restore one degraded image with an untrained network, and with any prior you add.
 
-    x* = f_theta*(z),   theta* = argmin_theta  E(A f_theta(z); y) + sum_k lambda_k R_k(f_theta(z))
+x* = f_theta*(z),   theta* = argmin_theta  E(A f_theta(z); y) + sum_k lambda_k R_k(f_theta(z))
 
-    >>> import hybrid_dip as hd
-    >>> noisy = hd.load_image("photo.png")
-    >>> result = hd.restore(hd.tasks.denoise(noisy, sigma=25 / 255), regularisers=0.05 * hd.TV())
-    >>> hd.save_image(result.image, "restored.png")
+>>> import hybrid_dip as hd
+>>> noisy = hd.load_image("photo.png")
+>>> result = hd.restore(hd.tasks.denoise(noisy, sigma=25 / 255), regularisers=0.05 * hd.TV())
+>>> hd.save_image(result.image, "restored.png")
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -54,7 +54,7 @@ def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, torch.Tensor):
         return value.to(device)
     if isinstance(value, dict):
-        return {key: _moved(item, device) for key, item in cast(dict[Any, Any], value).items()}
+        return {key: _moved(item, device) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_moved(item, device) for item in value)
     return value

@@ -151,7 +151,7 @@ def as_terms(terms: "Term | Regulariser | Iterable[Term | Regulariser]") -> Term
     seen: dict[str, int] = {}
     unique = []
     for item in listed:
-        term = item if isinstance(item, Term) else Term(item)
+        term = item if isinstance(item, Term) else Term(cast(Regulariser, item))
         seen[term.name] = seen.get(term.name, 0) + 1
         unique.append(term if seen[term.name] == 1 else replace(term, name=f"{term.name}-{seen[term.name]}"))
     return Terms(unique)
@@ -277,9 +277,7 @@ class Task:
         held_plane[chosen] = True
         held = held_plane.reshape(plane.shape).to(weight.device).expand_as(weight) & (weight > 0)
         zero = torch.zeros((), device=weight.device)
-        fitted = replace(
-            self, observation=torch.where(held, zero, self.observation), weight=torch.where(held, zero, weight)
-        )
+        fitted = replace(self, observation=torch.where(held, zero, self.observation), weight=torch.where(held, zero, weight))
         return fitted, Validation(self.forward, self.fidelity, self.observation, held.to(weight.dtype))
 
 

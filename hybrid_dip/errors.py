@@ -25,10 +25,10 @@ def nearest(name: str, known: list[str]) -> str:
         known: The names that exist.
 
     Returns:
-        ``"did you mean 'tv'?"`` or ``"known are 'a', 'b'"``.
+        ``"did you mean 'tv'"`` or ``"known are 'a', 'b'"``.
     """
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, n=3, cutoff=0.5)
     quoted = ", ".join(f"'{candidate}'" for candidate in (close or sorted(known)))
-    return f"did you mean {quoted}?" if close else f"known are {quoted}"
+    return f"did you mean {quoted}" if close else f"known are {quoted}"

@@ -1,6 +1,5 @@
 """What a fit will cost, before it starts: parameters, memory, seconds a step."""
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from torch import Tensor, nn
 from hybrid_dip import devices
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError
+from hybrid_dip.presets import Recipe
+from hybrid_dip.restore import prepare
 
 OVERHEAD = 1.3
 """Temporary buffers of convolutions and gradients, over what autograd saves; see benchmarks/memory.py for the measurement."""
@@ -50,20 +51,21 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def memory_of_a_step(network: nn.Module, latent: Tensor, task: Task) -> int:
-    """Bytes that one step of Adam takes, counted without running it.
+def memory_of_a_step(task: Task, recipe: Recipe) -> int:
+    """Bytes that one step of Adam takes, counted without allocating them.
 
-    The network is run on torch's meta device, which computes shapes only; what autograd would save is added up, and the
-    parameters count four times: themselves, their gradient, and two moments.
+    The network is made and run on torch's meta device, which computes shapes only; what autograd would save is added up,
+    and the parameters count four times: themselves, their gradient, and two moments.
 
     Args:
-        network: f_theta.
-        latent: z.
-        task: For the number of image-sized tensors that the loop keeps.
+        task: For the size, and the number of image-sized tensors that the loop keeps.
+        recipe: For the network and the latent.
 
     Returns:
         Bytes.
     """
+    with torch.random.fork_rng(), torch.device("meta"):
+        network, latent = prepare(task, recipe, seed=0)
     # Keeping the storages alive keeps their addresses from being used twice.
     saved: dict[int, torch.UntypedStorage] = {}
 
@@ -72,9 +74,8 @@ def memory_of_a_step(network: nn.Module, latent: Tensor, task: Task) -> int:
         saved[storage._cdata] = storage
         return tensor
 
-    shadow = copy.deepcopy(network).to("meta")
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = shadow(torch.empty_like(latent, device="meta"))
+        output = network(latent.to("meta"))
     activations = sum(storage.nbytes() for storage in saved.values()) + output.numel() * 4
     parameters = sum(p.numel() for p in network.parameters()) * 4
     images = 12 * int(torch.Size(task.shape).numel()) * 4
@@ -82,7 +83,7 @@ def memory_of_a_step(network: nn.Module, latent: Tensor, task: Task) -> int:
 
 
 def seconds_of_a_step(network: nn.Module, latent: Tensor, task: Task) -> float:
-    """Seconds of one forward and backward pass with an Adam step, on a copy of the network, after one to warm up.
+    """Seconds of one forward and backward pass with an Adam step, after one to warm up; the network is changed.
 
     Args:
         network: f_theta.
@@ -92,27 +93,26 @@ def seconds_of_a_step(network: nn.Module, latent: Tensor, task: Task) -> float:
     Returns:
         Seconds.
     """
-    trial = copy.deepcopy(network)
-    optimizer = torch.optim.Adam(trial.parameters())
+    optimizer = torch.optim.Adam([leaf for leaf in (*network.parameters(), latent) if leaf.requires_grad])
     wait: Callable[[], Any] = torch.cuda.synchronize if latent.device.type == "cuda" else lambda: None
     started = 0.0
     for _ in range(2):
         wait()
         started = time.perf_counter()
         optimizer.zero_grad()
-        task.fidelity(task.forward(trial(latent)), task.observation, task.weight).backward()  # type: ignore[no-untyped-call]
+        task.fidelity(task.forward(network(latent)), task.observation, task.weight).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         wait()
     return time.perf_counter() - started
 
 
-def estimate(network: nn.Module, latent: Tensor, task: Task) -> Estimate:
+def estimate(task: Task, recipe: Recipe, device: torch.device) -> Estimate:
     """What a fit will cost; raises before anything is allocated where it cannot fit.
 
     Args:
-        network: f_theta, on the device of the fit.
-        latent: z.
         task: A, y and E.
+        recipe: What is to be fitted.
+        device: Where.
 
     Returns:
         The estimate.
@@ -120,13 +120,15 @@ def estimate(network: nn.Module, latent: Tensor, task: Task) -> Estimate:
     Raises:
         TooLargeError: The estimate exceeds the device's free memory.
     """
-    needed = memory_of_a_step(network, latent, task)
-    free = devices.free_memory(latent.device)
+    needed = memory_of_a_step(task, recipe)
+    free = devices.free_memory(device)
     if needed > free:
         raise TooLargeError(
-            f"A step on {task.shape[-1]}x{task.shape[-2]} pixels needs about {needed / 2**30:.1f} GiB, but {latent.device} has "
-            f"{free / 2**30:.1f} GiB free: take the leaner --preset quick, a part of the image with --crop, or another --device."
+            f"A step on {task.shape[-1]}x{task.shape[-2]} pixels needs about {needed / 2**30:.1f} GiB, but {device} has "
+            f"{free / 2**30:.1f} GiB free: take --preset quick, a part of the image with --crop, or another --device."
         )
-    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
     with torch.random.fork_rng():
-        return Estimate(parameters, needed, seconds_of_a_step(network, latent, task))
+        network, latent = prepare(task, recipe, seed=0)
+        parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        latent.requires_grad_(recipe.optimise != "network")
+        return Estimate(parameters, needed, seconds_of_a_step(network.to(device), latent.to(device), task.to(device)))

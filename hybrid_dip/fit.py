@@ -92,7 +92,13 @@ def fit(
     guard = Guard(network, latent, stepper, fallback)
     history = History()
     watched = {f"observer {i}": observer for i, observer in enumerate(observers) if hasattr(observer, "state_dict")}
-    stateful: dict[str, Any] = {"objective": objective, "tracker": tracker, "guard": guard, "history": history, **watched}
+    stateful: dict[str, Any] = {
+        "objective": objective,
+        "tracker": tracker,
+        "guard": guard,
+        "history": history,
+        **watched,
+    }
     done, earlier, started, saved_at, reason = 0, 0.0, time.perf_counter(), 0, ""
 
     def seconds() -> float:
@@ -103,6 +109,19 @@ def fit(
             parts = {name: part.state_dict() for name, part in stateful.items()}
             counters = {"done": done, "seconds": seconds(), "reason": "" if reason == "interrupted" else reason}
             checkpoint.save({**parts, **counters, "random": random_state(device, generator)})
+
+    def evaluation(noise: Tensor | None, index: int, found: list[tuple[Tensor, Evaluation]]) -> Callable[[], Tensor]:
+        """What the optimiser calls, once or, in a line search, several times: set the gradients, return the loss."""
+
+        def evaluate() -> Tensor:
+            stepper.zero_grad()
+            z = latent if noise is None else latent + noise
+            image = network(z)
+            first = index == 0 and not found
+            found.append((image.detach(), objective.backward(network, z, image, leaves, index, first=first)))
+            return found[-1][1].total
+
+        return evaluate
 
     saved = checkpoint.load(device) if checkpoint is not None else None
     if saved is not None:
@@ -134,16 +153,7 @@ def fit(
             _disturb(network, parameter_noise, generator)
         noise = jitter * torch.randn(latent.shape, generator=generator, device=device) if jitter else None
         evaluations: list[tuple[Tensor, Evaluation]] = []
-
-        def closure(noise: Tensor | None = noise, evaluations: list[tuple[Tensor, Evaluation]] = evaluations) -> Tensor:
-            stepper.zero_grad()
-            z = latent if noise is None else latent + noise
-            image = network(z)
-            found = objective.backward(network, z, image, leaves, done, first=done == 0 and not evaluations)
-            evaluations.append((image.detach(), found))
-            return found.total
-
-        stepper.step(closure)  # type: ignore[arg-type]
+        stepper.step(evaluation(noise, done, evaluations))  # type: ignore[arg-type]
         # A line search evaluates several times; the first one is where the step began.
         step = tracker.update(*evaluations[0], done, base_rates[0] * factor, logged)
         if logged:

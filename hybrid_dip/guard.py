@@ -66,13 +66,13 @@ class Guard:
             self.good, self.quality = self.current(), quality
             return True
         if finite:
-            self.notes.append(
-                f"Step {done}: the fit to the observation fell by {self.quality - quality:.1f} dB; went back to the last good state."
-            )
+            self.notes.append(f"Step {done}: the fit to the observation fell by {self.quality - quality:.1f} dB; went back.")
             self.restore(self.good)
             return True
         if self.fallbacks == MOST_FALLBACKS:
-            self.notes.append(f"Step {done}: not finite again after {MOST_FALLBACKS} fallbacks; ended with the last good image.")
+            self.notes.append(
+                f"Step {done}: not finite again after {MOST_FALLBACKS} fallbacks; ended with the last good image."
+            )
             return False
         self.fallbacks += 1
         self.restore(self.good)

@@ -6,6 +6,7 @@ orientation is applied, palettes become RGB, an alpha channel is kept beside the
 
 import struct
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -122,7 +123,7 @@ def load_mask(path: str | Path) -> Tensor:
     if not bool((near_black | near_white).all()):
         share = 100 * float((~(near_black | near_white)).float().mean())
         raise ImageFileError(
-            f"The mask {path} must hold only 255 (known pixel) and 0 (pixel to fill in); {share:.2g} % of its values lie between."
+            f"The mask {path} must hold only 255 (known pixel) and 0 (to fill in); {share:.2g} % of its values lie between."
         )
     known = near_white.float()
     if not bool((known == known[:, :1]).all()):
@@ -168,19 +169,19 @@ def save_image(x: Tensor, path: str | Path, *, alpha: Tensor | None = None, bits
         raise ImageFileError(f"{path} cannot be written: {error}.") from None
 
 
-def crop_to_centre(x: Tensor, size: int) -> Tensor:
+def crop_to_centre(x: Tensor, size: int, scale: int = 1) -> Tensor:
     """The centre ``size`` x ``size`` of an image, or all of a side that is shorter.
 
     Args:
         x: (1, C, H, W).
-        size: Side in pixels.
+        size: Side in pixels of the unscaled image.
+        scale: x is so many times as large as the image whose crop this one has to match.
 
     Returns:
-        (1, C, min(H, size), min(W, size)).
+        (1, C, min(H, scale size), min(W, scale size)).
     """
-    height, width = x.shape[-2:]
-    top, left = max(0, (height - size) // 2), max(0, (width - size) // 2)
-    return x[..., top : top + size, left : left + size]
+    top, left = (max(0, (side // scale - size) // 2) * scale for side in x.shape[-2:])
+    return x[..., top : top + scale * size, left : left + scale * size]
 
 
 def quantised(x: Tensor) -> npt.NDArray[np.uint8]:
@@ -197,11 +198,12 @@ def quantised(x: Tensor) -> npt.NDArray[np.uint8]:
 
 def _planes(x: Tensor) -> Array:
     """(1, C, H, W) -> (H, W, C)."""
-    return cast(Array, x.detach().cpu().float()[0].permute(1, 2, 0).numpy())
+    return x.detach().cpu().float()[0].permute(1, 2, 0).numpy()
 
 
 def _rounded(array: Array, largest: int) -> Array:
-    return cast(Array, np.rint(np.clip(array, 0, 1) * largest))
+    rounded: Array = np.rint(np.clip(array, 0, 1) * largest)
+    return rounded
 
 
 def _too_large(path: Path) -> ImageFileError:
@@ -224,11 +226,16 @@ def _picture(array: Array, largest: int) -> Picture:
 
 
 def _read_npy(path: Path) -> Picture:
+    with path.open("rb") as handle:
+        if handle.read(6) != b"\x93NUMPY":
+            raise ImageFileError(f"{path} is not a .npy file; one written by numpy.save was expected.")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        if "Object arrays" in str(error) or "pickle" in str(error):
-            raise ImageFileError(f"{path} holds Python objects; an array of numbers (H, W) or (H, W, C) was expected.") from None
+        if "Python objects" in str(error):
+            raise ImageFileError(
+                f"{path} holds Python objects; an array of numbers (H, W) or (H, W, C) was expected."
+            ) from None
         raise
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ImageFileError(f"{path} has the shape {array.shape}; (H, W) or (H, W, C) was expected.")
@@ -246,7 +253,7 @@ def _read_npy(path: Path) -> Picture:
         raise ImageFileError(f"{path} holds NaN or Inf; finite numbers in [0, 1] were expected.")
     if float(x.abs().max()) > FLOAT_LIMIT:
         raise ImageFileError(
-            f"{path} has values from {float(x.min()):.3g} to {float(x.max()):.3g}; floats in [0, 1] were expected, so divide first."
+            f"{path} has values from {float(x.min()):.3g} to {float(x.max()):.3g}; floats in [0, 1] were expected."
         )
     return Picture(x, bits=16, is_array=True)
 
@@ -310,7 +317,7 @@ def _write_png16(array: Array, path: Path) -> None:
         writer.write(handle, array.reshape(array.shape[0], -1))
 
 
-_TURNS = {
+_TURNS: dict[int, Callable[[Array], Array]] = {
     1: lambda a: a,
     2: np.fliplr,
     3: lambda a: np.rot90(a, 2),

@@ -53,7 +53,9 @@ def ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
     _same_shape(x, reference)
     if min(x.shape[-2:]) < 11:
         raise SettingsError(f"SSIM needs at least 11x11 pixels, got {x.shape[-1]}x{x.shape[-2]}.")
-    return float(structural_similarity_index_measure(x, reference, data_range=data_range))
+    found = structural_similarity_index_measure(x, reference, data_range=data_range)
+    assert isinstance(found, Tensor)  # a tuple only where the full map is asked for
+    return float(found)
 
 
 def luma(x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """A: forward operators, each a differentiable module from an image (N, C, H, W) to what was measured of it."""
 
 from collections.abc import Callable
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -148,4 +148,4 @@ def adjoint(forward: Callable[[Tensor], Tensor], y: Tensor, shape: tuple[int, ..
         Of ``shape``.
     """
     x = torch.zeros(shape, dtype=y.dtype, device=y.device, requires_grad=True)
-    return cast(Tensor, torch.autograd.grad(forward(x), x, y)[0])
+    return torch.autograd.grad(forward(x), x, y)[0]

@@ -202,9 +202,7 @@ def original_hole(task: Task) -> Recipe:
     """
     _only_inpainting(task, "original-hole")
     widths = (16, 32, 64, 128, 128, 128)
-    network = partial(
-        STANDARD, down=widths, up=widths, skip=(0,) * 6, kernel_down=5, upsample="nearest", pointwise_up=False
-    )
+    network = partial(STANDARD, down=widths, up=widths, skip=(0,) * 6, kernel_down=5, upsample="nearest", pointwise_up=False)
     return Recipe(network, partial(latents.uniform, channels=1), steps=3001)
 
 

@@ -22,11 +22,19 @@ LOGGED_ROWS = 60
 
 @dataclass(frozen=True)
 class RunHooks:
-    """What surrounds the fit of one seed: who watches, where it is saved, what can end it."""
+    """What surrounds the fit of one seed.
+
+    Attributes:
+        observers: Who watches.
+        checkpoint: Where it is saved.
+        halt: Asked between steps whether to end.
+        close: Called when the fit is over, however it ended.
+    """
 
     observers: Sequence[Observer] = ()
     checkpoint: Checkpoint | None = None
     halt: Callable[[], bool] | None = None
+    close: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +174,11 @@ def restore(
     seeds = tuple(range(seed, seed + runs))
     fits, parameters = [], 0
     for one in seeds:
-        found, parameters = _fit_seed(task.to(where), recipe, terms, rule, one, where, time_budget, hooks(one))
+        around = hooks(one)
+        try:
+            found, parameters = _fit_seed(task.to(where), recipe, terms, rule, one, where, time_budget, around)
+        finally:
+            around.close()
         fits.append(found)
         if found.reason == "interrupted":
             break

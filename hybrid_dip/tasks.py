@@ -4,7 +4,9 @@ Every function takes tensors in [0, 1] and noise levels in the same units, and r
 """
 
 import math
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -46,7 +48,10 @@ def estimate_sigma(observation: Tensor) -> float:
     """
     from skimage.restoration import estimate_sigma as wavelet_sigma
 
-    return float(wavelet_sigma(observation[0].cpu().numpy(), channel_axis=0, average_sigmas=True))
+    with warnings.catch_warnings():
+        # It takes planes of up to four pixels for colour images that were passed by mistake.
+        warnings.simplefilter("ignore", UserWarning)
+        return float(wavelet_sigma(observation[0].cpu().numpy(), channel_axis=0, average_sigmas=True))
 
 
 def paste_known(x: Tensor, task: Task) -> Tensor:
@@ -71,13 +76,13 @@ def denoise(observation: Tensor, *, sigma: float | None = None, fidelity: Fideli
             Gaussian.
     """
     y = _image(observation)
-    if fidelity is not likelihood.gaussian:
-        if sigma is not None:
-            raise SettingsError("sigma is the level of Gaussian noise; leave it out for another noise model.")
-        level = None
-    else:
-        level = estimate_sigma(y) if sigma is None else _sigma(sigma)
-    return Task(y, _shape(*y.shape[1:]), operators.Identity(), fidelity, noise_sigma=level, name="denoise")
+    if fidelity is not likelihood.gaussian and sigma is not None:
+        raise SettingsError("sigma is the level of Gaussian noise; leave it out for another noise model.")
+    level = None if sigma is None else _sigma(sigma)
+    task = Task(y, _shape(*y.shape[1:]), operators.Identity(), fidelity, noise_sigma=level, name="denoise")
+    if fidelity is likelihood.gaussian and sigma is None:
+        return replace(task, noise_sigma=estimate_sigma(y))
+    return task
 
 
 def jpeg(observation: Tensor) -> Task:
@@ -114,14 +119,10 @@ def _masked(observation: Tensor, mask: Tensor, name: str, sigma: float, fidelity
     y = torch.where(known > 0, y, torch.zeros_like(y))
     # Noisy pixels are not worth pasting back.
     finisher = paste_known if sigma == 0 else clamp
-    return Task(
-        y, _shape(*y.shape[1:]), operators.Identity(), fidelity, known, sigma or None, finisher=finisher, name=name
-    )
+    return Task(y, _shape(*y.shape[1:]), operators.Identity(), fidelity, known, sigma or None, finisher=finisher, name=name)
 
 
-def inpaint(
-    observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian
-) -> Task:
+def inpaint(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian) -> Task:
     """An image with regions to fill in. Known pixels are pasted back into the result, unless they are noisy.
 
     Args:
@@ -139,9 +140,7 @@ def inpaint(
     return _masked(observation, mask, "inpaint", _sigma(sigma), fidelity)
 
 
-def missing_pixels(
-    observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian
-) -> Task:
+def missing_pixels(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian) -> Task:
     """An image of which only scattered pixels were measured (the original's "restoration").
 
     Args:
@@ -180,20 +179,22 @@ def super_resolve(
         The task.
 
     Raises:
-        SettingsError: A factor below 2, an unknown kernel, or a bad image.
+        SettingsError: A factor below 2 or above the image's sides, an unknown kernel, or a bad image.
     """
     y = _image(observation)
     if factor < 2:
         raise SettingsError(f"The factor of super-resolution must be a whole number of at least 2, got {factor}.")
     channels, height, width = y.shape[1:]
+    if factor > min(height, width):
+        raise SettingsError(
+            f"The factor {factor} exceeds the small image's own sides ({width}x{height}); no method fills in so much."
+        )
     forward = operators.Downsample(factor, kernel)
     shape = _shape(channels, factor * height, factor * width)
     return Task(y, shape, forward, fidelity, noise_sigma=_sigma(sigma) or None, name="super-resolve")
 
 
-def deblur(
-    observation: Tensor, psf: Tensor, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian
-) -> Task:
+def deblur(observation: Tensor, psf: Tensor, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian) -> Task:
     """An image blurred by a known point spread function; y = psf * x.
 
     Args:
@@ -211,9 +212,7 @@ def deblur(
     y = _image(observation)
     forward = operators.Blur(psf)
     if psf.shape[0] > y.shape[-2] or psf.shape[1] > y.shape[-1]:
-        raise SettingsError(
-            f"The PSF is {psf.shape[1]}x{psf.shape[0]}, larger than the image of {y.shape[-1]}x{y.shape[-2]}."
-        )
+        raise SettingsError(f"The PSF is {psf.shape[1]}x{psf.shape[0]}, larger than the image of {y.shape[-1]}x{y.shape[-2]}.")
     return Task(y, _shape(*y.shape[1:]), forward, fidelity, noise_sigma=_sigma(sigma) or None, name="deblur")
 
 
@@ -234,7 +233,7 @@ def flash(observation: Tensor, guide: Tensor) -> Task:
     z = _image(guide, "The guide image")
     if z.shape[-2:] != y.shape[-2:]:
         raise SettingsError(
-            f"The guide image is {z.shape[-1]}x{z.shape[-2]}, the image {y.shape[-1]}x{y.shape[-2]}; the same size was expected."
+            f"The guide image is {z.shape[-1]}x{z.shape[-2]}, the image {y.shape[-1]}x{y.shape[-2]}; one size was expected."
         )
     return Task(y, _shape(*y.shape[1:]), operators.Identity(), likelihood.gaussian, latent=z, name="flash")
 

@@ -1,7 +1,7 @@
 """The few layers that all networks here are made of, in the original's order of random draws."""
 
-from collections.abc import Callable
-from typing import Literal, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -19,7 +19,7 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
     "none": nn.Identity,
 }
-_PADDINGS = {"zero": "zeros", "reflection": "reflect"}
+_PADDINGS: dict[str, Literal["zeros", "reflect"]] = {"zero": "zeros", "reflection": "reflect"}
 
 
 def activation(name: str) -> nn.Module:
@@ -64,9 +64,7 @@ def convolution(
         raise SettingsError(f"A kernel size must be odd, got {kernel}.")
     if min(in_channels, out_channels) < 1:
         raise SettingsError(f"A convolution needs at least one channel on each side, got {in_channels}, {out_channels}.")
-    return nn.Conv2d(
-        in_channels, out_channels, kernel, stride, (kernel - 1) // 2, bias=bias, padding_mode=_PADDINGS[padding]
-    )
+    return nn.Conv2d(in_channels, out_channels, kernel, stride, (kernel - 1) // 2, bias=bias, padding_mode=_PADDINGS[padding])
 
 
 class LowPass(nn.Module):
@@ -143,9 +141,9 @@ def doubling(how: str) -> nn.Module:
 T = TypeVar("T")
 
 
-def per_scale(value: T | tuple[T, ...] | list[T], scales: int, name: str) -> tuple[T, ...]:
+def per_scale(value: T | Sequence[T], scales: int, name: str) -> tuple[T, ...]:
     """One value a scale, from one value or one value a scale."""
-    values = tuple(value) if isinstance(value, tuple | list) else (value,) * scales
+    values = tuple(value) if isinstance(value, tuple | list) else (cast(T, value),) * scales
     if len(values) != scales:
         raise SettingsError(f"The network has {scales} scales, but '{name}' has {len(values)} values.")
     return values

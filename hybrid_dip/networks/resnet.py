@@ -6,17 +6,26 @@ from hybrid_dip.networks.blocks import Activation, convolution
 from hybrid_dip.networks.blocks import activation as activation_layer
 
 
-class Residual(nn.Sequential):
+class Residual(nn.Module):
     """Layers whose result is added to their input."""
+
+    def __init__(self, *layers: nn.Module):
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x + layers(x)."""
-        change: Tensor = super().forward(x)
+        change: Tensor = self.layers(x)
         return x + change
 
 
 def resnet(
-    in_channels: int, out_channels: int = 3, *, blocks: int = 8, channels: int = 32, activation: Activation = "leaky_relu"
+    in_channels: int,
+    out_channels: int = 3,
+    *,
+    blocks: int = 8,
+    channels: int = 32,
+    activation: Activation = "leaky_relu",
 ) -> nn.Sequential:
     """A residual network (He et al. 2016) as the original builds it, with the original's random draws.
 

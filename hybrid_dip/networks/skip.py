@@ -101,10 +101,10 @@ def skip(
             f"The network needs as many values in 'down' as in 'up' and 'skip', got {scales}, {len(widths_up)} and "
             f"{len(widths_skip)}."
         )
-    kernels_down = per_scale(kernel_down, scales, "kernel_down")
-    kernels_up = per_scale(kernel_up, scales, "kernel_up")
-    upsamples = per_scale(upsample, scales, "upsample")
-    downsamples = per_scale(downsample, scales, "downsample")
+    kernels_down: tuple[int, ...] = per_scale(kernel_down, scales, "kernel_down")
+    kernels_up: tuple[int, ...] = per_scale(kernel_up, scales, "kernel_up")
+    upsamples: tuple[str, ...] = per_scale(upsample, scales, "upsample")
+    downsamples: tuple[str, ...] = per_scale(downsample, scales, "downsample")
 
     def stage(layers: list[nn.Module], channels: int) -> list[nn.Module]:
         return [*layers, nn.BatchNorm2d(channels), activation_layer(activation)]
@@ -118,16 +118,12 @@ def skip(
         if widths_skip[i]:
             layer = convolution(channels, widths_skip[i], kernel_skip, bias=bias, padding=padding)
             branch = nn.Sequential(*stage([layer], widths_skip[i]))
-        first = halving_convolution(
-            channels, width, kernels_down[i], how=downsamples[i], bias=bias, padding=padding
-        )
+        first = halving_convolution(channels, width, kernels_down[i], how=downsamples[i], bias=bias, padding=padding)
         second = convolution(width, width, kernels_down[i], bias=bias, padding=padding)
         descent = nn.Sequential(*stage(first, width), *stage([second], width))
         deep = widths_up[i + 1] if i + 1 < scales else width
-        merge = [nn.BatchNorm2d(widths_skip[i] + deep)]
-        merge += stage(
-            [convolution(widths_skip[i] + deep, width_up, kernels_up[i], bias=bias, padding=padding)], width_up
-        )
+        merge: list[nn.Module] = [nn.BatchNorm2d(widths_skip[i] + deep)]
+        merge += stage([convolution(widths_skip[i] + deep, width_up, kernels_up[i], bias=bias, padding=padding)], width_up)
         if pointwise_up:
             merge += stage([convolution(width_up, width_up, 1, bias=bias, padding=padding)], width_up)
         scale = Scale(branch, descent, doubling(upsamples[i]), nn.Sequential(*merge))
@@ -138,7 +134,5 @@ def skip(
     head: list[nn.Module] = [convolution(widths_up[0], out_channels, 1, bias=bias, padding=padding)]
     if sigmoid:
         head.append(nn.Sigmoid())
-    largest = max(*kernels_down, *kernels_up, kernel_skip)
+    largest = max((*kernels_down, *kernels_up, kernel_skip))
     return Padded(nn.Sequential(built[0], *head), multiple=2**scales, smallest=max(2, largest // 2 + 1))
-
-

@@ -55,7 +55,7 @@ class Texture(nn.Module):
             self.branches.append(_branch(in_channels, channels, padding))
             if i:
                 self.merges.append(Merge(channels * i, channels, padding))
-        self.double = doubling(upsample)
+        self.upsample = doubling(upsample)
         self.head = convolution(channels * len(RATIOS), out_channels, 1, padding=padding)
         self.sigmoid = sigmoid
 
@@ -63,7 +63,7 @@ class Texture(nn.Module):
         """Return (1, out_channels, H, W) for sizes that divide by 32."""
         features = self.branches[0](F.avg_pool2d(z, RATIOS[0]))
         for ratio, branch, merge in zip(RATIOS[1:], self.branches[1:], self.merges, strict=True):
-            features = merge(self.double(features), branch(F.avg_pool2d(z, ratio)))
+            features = merge(self.upsample(features), branch(F.avg_pool2d(z, ratio)))
         image: Tensor = self.head(features)
         return torch.sigmoid(image) if self.sigmoid else image
 

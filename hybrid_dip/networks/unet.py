@@ -1,6 +1,7 @@
 """The U-Net that the original uses for inpainting large holes."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -75,10 +76,7 @@ class UNet(nn.Module):
         given = in_channels if concat_input else 0
         self.concat_input = concat_input
         self.start = _level(in_channels, widths[0] - given, norm, bias, padding)
-        self.downs = nn.ModuleList(
-            _level(above, width - given, norm, bias, padding)
-            for above, width in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.downs = nn.ModuleList(_level(above, width - given, norm, bias, padding) for above, width in pairwise(widths))
         # The original's order of creation: the extra levels first, then from the bottom to the top.
         extra = [Rise(widths[-1], widths[-1], upsample, bias, padding) for _ in range(more_layers)]
         usual = [Rise(widths[i + 1], widths[i], upsample, bias, padding) for i in (3, 2, 1, 0)]
@@ -146,7 +144,5 @@ def unet(
             f"unet needs feature_scale >= 1, more_layers >= 0, and with concat_input fewer input channels than "
             f"64 / feature_scale; got {feature_scale}, {more_layers} and {in_channels} channels."
         )
-    network = UNet(
-        in_channels, out_channels, feature_scale, more_layers, concat_input, upsample, padding, norm, sigmoid, bias
-    )
+    network = UNet(in_channels, out_channels, feature_scale, more_layers, concat_input, upsample, padding, norm, sigmoid, bias)
     return Padded(network, multiple=2 ** (4 + more_layers), smallest=2)

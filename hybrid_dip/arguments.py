@@ -1,0 +1,145 @@
+"""Options of the command line -> tasks and cases: each task function's own signature says which options it takes."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hybrid_dip import operators
+from hybrid_dip.degradations import NOISES
+from hybrid_dip.errors import ImageFileError, SettingsError, nearest
+from hybrid_dip.images import crop_to_centre, load_image, load_mask, read_picture
+
+
+def read_psf(text: str) -> Tensor:
+    """A point spread function from ``gaussian:SIGMA`` (pixels) or a file: a grey image or ``.npy``.
+
+    Args:
+        text: Of either form.
+
+    Returns:
+        (h, w), not normalised.
+
+    Raises:
+        SettingsError: Not a number after the colon.
+        ImageFileError: A file that cannot be read, or in colour.
+    """
+    kind, colon, value = text.partition(":")
+    if colon and kind == "gaussian":
+        try:
+            return operators.gaussian_psf(float(value))
+        except ValueError as error:
+            if isinstance(error, SettingsError):
+                raise
+            raise SettingsError(f"gaussian: takes a deviation in pixels, such as gaussian:1.5; got '{value}'.") from None
+    pixels = read_picture(text).pixels
+    if pixels.shape[1] != 1 and not bool((pixels == pixels[:, :1]).all()):
+        raise ImageFileError(f"The PSF {text} is in colour; a grey image or a plane in .npy was expected.")
+    return pixels[0, 0]
+
+
+def _noise(name: str) -> Any:
+    if name not in NOISES:
+        raise SettingsError(f"Unknown noise '{name}': {nearest(name, list(NOISES))}.")
+    return NOISES[name]
+
+
+def _sigma(grey_levels: float) -> float:
+    if not 0 <= grey_levels < float("inf"):
+        raise SettingsError(f"--sigma must be a finite number of grey levels (of 255) of at least 0, got {grey_levels}.")
+    return grey_levels / 255
+
+
+def task_readers(crop: int | None) -> Mapping[str, Callable[[Any], Any]]:
+    """How each option's value is read; those that are not named are taken as they are.
+
+    Args:
+        crop: Side of the crop that images are cut to, or None.
+
+    Returns:
+        Parameter name -> reader.
+    """
+
+    def cut(x: Tensor) -> Tensor:
+        return x if crop is None else crop_to_centre(x, crop)
+
+    return {
+        "mask": lambda path: cut(load_mask(path)),
+        "guide": lambda path: cut(load_image(path)),
+        "psf": read_psf,
+        "sigma": _sigma,
+        "fidelity": _noise,
+    }
+
+
+def call(
+    factory: Callable[..., Any],
+    what: str,
+    image: Tensor,
+    given: Mapping[str, Any],
+    readers: Mapping[str, Callable[[Any], Any]],
+    spelling: Mapping[str, str],
+) -> Any:
+    """Call a task or degradation function with those of the given options that it takes.
+
+    Args:
+        factory: image, options -> task or case.
+        what: Its name, for messages.
+        image: (1, C, H, W).
+        given: Parameter name -> value, None where the user gave none.
+        readers: Parameter name -> how the value is read.
+        spelling: Parameter name -> option, where they differ.
+
+    Returns:
+        What the function returns.
+
+    Raises:
+        SettingsError: An option that the function does not take, or one that it needs and that was not given.
+    """
+
+    def option(name: str) -> str:
+        return "--" + spelling.get(name, name).replace("_", "-")
+
+    parameters = dict(list(inspect.signature(factory).parameters.items())[1:])
+    present = {name: value for name, value in given.items() if value is not None}
+    for name in present:
+        if name not in parameters:
+            takes = ", ".join(option(known) for known in parameters if known in given) or "no options"
+            raise SettingsError(f"{option(name)} does not go with '{what}', which takes {takes}.")
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in present:
+            raise SettingsError(f"'{what}' needs {option(name)}; see --help.")
+    values = {name: readers.get(name, lambda value: value)(value) for name, value in present.items()}
+    return factory(image, **values)
+
+
+def sample_photograph(size: int) -> Tensor:
+    """The face of scikit-image's packaged photograph of an astronaut, (1, 3, size, size); nothing is downloaded.
+
+    Args:
+        size: Side, at most 256.
+
+    Returns:
+        In [0, 1].
+    """
+    import skimage.data
+
+    photograph = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[None].float() / 255
+    top, left = 128 - size // 2, 224 - size // 2
+    return photograph[..., top : top + size, left : left + size].contiguous()
+
+
+def existing_parent(path: Path) -> None:
+    """Refuse an output file whose folder is missing.
+
+    Args:
+        path: To be written.
+
+    Raises:
+        SettingsError: There is no such folder.
+    """
+    if not path.parent.is_dir():
+        raise SettingsError(f"There is no folder {path.parent} to write {path.name} to.")

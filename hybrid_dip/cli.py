@@ -1,0 +1,384 @@
+"""The command line: arguments -> objects, nothing else."""
+
+import inspect
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+import hybrid_dip
+from hybrid_dip import arguments, degradations, devices, metrics, spec
+from hybrid_dip.arguments import sample_photograph
+from hybrid_dip.catalogue import KINDS, catalogue
+from hybrid_dip.contracts import Task
+from hybrid_dip.errors import HybridDIPError, SettingsError, nearest
+from hybrid_dip.folder import ResultFolder
+from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture, save_image
+from hybrid_dip.presets import Recipe, quick
+from hybrid_dip.restore import resolve
+from hybrid_dip.session import Job, fingerprint, run, summary
+from hybrid_dip.stopping import MaxSteps
+
+app = typer.Typer(
+    help="Restore a degraded image with an untrained network (Deep Image Prior) and any prior you add.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Image = Annotated[Path, typer.Argument(help="An image file: PNG, JPEG, TIFF (8 or 16 bit), or .npy (H, W[, C]) in [0, 1].")]
+Sigma = Annotated[float | None, typer.Option(help="Level of Gaussian noise, 0..255; denoise estimates it if left out.")]
+Mask = Annotated[Path | None, typer.Option(help="Mask file: 255 (white) = known pixel, 0 (black) = to fill in.")]
+Factor = Annotated[int | None, typer.Option(help="Super-resolution: whole number, default 4.")]
+Kernel = Annotated[
+    str | None, typer.Option(help="Super-resolution: lanczos2 (default), lanczos3, gauss12, gauss1sq2, box, bicubic.")
+]
+Psf = Annotated[str | None, typer.Option(help="Deblurring: a grey image or .npy file, or gaussian:SIGMA in pixels.")]
+Pattern = Annotated[str | None, typer.Option(help="Demosaicing: RGGB (default), BGGR, GRBG or GBRG.")]
+Noise = Annotated[str | None, typer.Option(help="Noise model: gaussian (default), poisson, or l1 (salt and pepper, outliers).")]
+Crop = Annotated[int | None, typer.Option(help="Use only the centre of so many pixels a side.")]
+
+
+@app.command()
+def restore(
+    image: Image,
+    task: Annotated[str, typer.Option(help="What is wrong with it; see `hybrid-dip list tasks`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Result folder.")],
+    sigma: Sigma = None,
+    noise: Noise = None,
+    mask: Mask = None,
+    factor: Factor = None,
+    kernel: Kernel = None,
+    psf: Psf = None,
+    guide: Annotated[Path | None, typer.Option(help="Flash/no-flash: the photograph with flash.")] = None,
+    pattern: Pattern = None,
+    preset: Annotated[str, typer.Option(help="Recipe; see `hybrid-dip list presets`.")] = "original",
+    network: Annotated[str | None, typer.Option(help="Another network: SPEC, such as unet or skip:upsample=nearest.")] = None,
+    latent: Annotated[str | None, typer.Option(help="Another latent: SPEC, such as meshgrid or uniform:channels=32.")] = None,
+    optimise: Annotated[str | None, typer.Option(help="network, latent or both.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam or lbfgs.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    lr_schedule: Annotated[str | None, typer.Option(help="Factor of the learning rate, such as cosine=1..0.1.")] = None,
+    jitter: Annotated[float | None, typer.Option(help="Deviation of the noise added to the latent at each step.")] = None,
+    parameter_noise: Annotated[float | None, typer.Option(help="Relative deviation of noise added to the weights.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Instead of the preset's number.")] = None,
+    seed: Annotated[int, typer.Option(help="Of network, latent and jitter.")] = 0,
+    runs: Annotated[int, typer.Option(help="Fit so many seeds and average them.")] = 1,
+    regulariser: Annotated[
+        list[str] | None,
+        typer.Option("-R", "--regulariser", help="NAME[:option=value,...][@weight], file.py:name or module:name; repeatable."),
+    ] = None,
+    stop: Annotated[
+        str, typer.Option(help="Stopping rule: max_steps, wmv[:window=100,patience=1000] or discrepancy.")
+    ] = "max_steps",
+    reference: Annotated[Path | None, typer.Option(help="The clean image, only to measure by; no fit sees it.")] = None,
+    time_budget: Annotated[float | None, typer.Option(help="Seconds after which a fit ends.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    crop: Crop = None,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between two saved states.")] = 200,
+    gif: Annotated[bool, typer.Option("--gif", help="Also write fit.gif, the fit as an animation.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the same command stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results that are in the folder.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no messages.")] = False,
+) -> None:
+    """Restore IMAGE as it is: no noise is added and no clean image is needed."""
+    names = catalogue()
+    picture = _cropped(read_picture(image), crop)
+    given = {
+        "sigma": sigma,
+        "fidelity": noise,
+        "mask": mask,
+        "factor": factor,
+        "kernel": kernel,
+        "psf": psf,
+        "guide": guide,
+        "pattern": pattern,
+    }
+    made: Task = arguments.call(
+        names.get("tasks", task), task, picture.pixels, given, arguments.task_readers(crop), {"fidelity": "noise"}
+    )
+    recipe = _overridden(
+        resolve(preset, made),
+        network=network,
+        latent=latent,
+        optimise=optimise,
+        optimizer=optimizer,
+        lr=lr,
+        lr_schedule=lr_schedule,
+        jitter=jitter,
+        parameter_noise=parameter_noise,
+        steps=steps,
+    )
+    terms = tuple(spec.term(text, names) for text in regulariser or [])
+    rule = spec.build(stop, "stopping", names)
+    clean = None
+    if reference is not None:
+        clean = load_image(reference)
+        scale = max(1, made.shape[-1] // picture.pixels.shape[-1])
+        clean = clean if crop is None else crop_to_centre(clean, crop, scale)
+    _at_least(runs=runs, checkpoint_every=checkpoint_every)
+    if time_budget is not None and not 0 < time_budget < float("inf"):
+        raise SettingsError(f"--time-budget must be a number of seconds above 0, got {time_budget}.")
+    estimated = task == "denoise" and sigma is None and made.noise_sigma is not None
+    settings = {
+        "image": str(image),
+        "image_sha256": fingerprint(picture.pixels),
+        "task": task,
+        "task_options": {name: str(value) for name, value in given.items() if value is not None},
+        "task_sha256": _task_fingerprint(made),
+        "noise_sigma": made.noise_sigma,
+        "noise_sigma_estimated": estimated,
+        "preset": preset,
+        "recipe": recipe.describe(),
+        "regularisers": list(regulariser or []),
+        "stop": stop,
+        "seed": seed,
+        "runs": runs,
+        "crop": crop,
+        "time_budget": time_budget,
+        "device": device,
+        "gif": gif,
+        "reference": None if reference is None else str(reference),
+    }
+    job = Job(
+        picture=picture,
+        task=made,
+        recipe=recipe,
+        terms=terms,
+        rule=rule,
+        seed=seed,
+        runs=runs,
+        device=devices.pick(device),
+        reference=clean,
+        time_budget=time_budget,
+        checkpoint_every=checkpoint_every,
+        animate=gif,
+        quiet=quiet,
+        settings=settings,
+    )
+    _finish(job, ResultFolder(out), resume=resume, overwrite=overwrite)
+
+
+@app.command()
+def degrade(
+    image: Image,
+    task: Annotated[str, typer.Option(help="What to do to it; see `hybrid-dip list degradations`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write; .npy keeps what 8 bits would clip or round.")],
+    sigma: Sigma = None,
+    noise: Noise = None,
+    peak: Annotated[float | None, typer.Option(help="Poisson noise: photons at white.")] = None,
+    share: Annotated[float | None, typer.Option(help="Share of pixels kept (missing-pixels) or hit (salt and pepper).")] = None,
+    per: Annotated[str | None, typer.Option(help="missing-pixels: whole pixels (pixel) or single channels (entry).")] = None,
+    clip: Annotated[bool, typer.Option("--clip", help="Clip Gaussian noise to [0, 1], as the original does.")] = False,
+    quality: Annotated[int | None, typer.Option(help="JPEG quality, 1..95.")] = None,
+    mask: Mask = None,
+    factor: Factor = None,
+    kernel: Annotated[
+        str | None, typer.Option(help="Super-resolution: pil (default, as the original) or as in restore.")
+    ] = None,
+    psf: Psf = None,
+    pattern: Pattern = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random; default 0.")] = None,
+    crop: Crop = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+) -> None:
+    """Degrade a clean IMAGE, to try a restoration on; the mask of missing pixels is written beside it."""
+    picture = _cropped(read_picture(image), crop)
+    given = {
+        "sigma": sigma,
+        "noise": noise,
+        "peak": peak,
+        "share": share,
+        "per": per,
+        "clip": clip or None,
+        "quality": quality,
+        "mask": mask,
+        "factor": factor,
+        "kernel": kernel,
+        "psf": psf,
+        "pattern": pattern,
+        "seed": seed,
+    }
+    mask_out = out.with_name(f"{out.stem}_mask.png")
+    arguments.existing_parent(out)
+    if out.exists() and not overwrite:
+        raise SettingsError(f"{out} exists; add --overwrite to replace it.")
+    readers = {name: read for name, read in arguments.task_readers(crop).items() if name != "fidelity"}
+    factory = catalogue().get("degradations", task)
+    case = arguments.call(factory, task, picture.pixels, given, readers, {})
+    save_image(case.task.observation, out, bits=picture.bits)
+    print(f"Wrote {out}: {case.name}.")
+    if out.suffix != ".npy" and bool(((case.task.observation < 0) | (case.task.observation > 1)).any()):
+        print(f"{out.suffix} files clip to [0, 1]; name the file .npy to keep noise beyond it.", file=sys.stderr)
+    if case.task.weight is not None and mask is None:
+        if case.task.weight.shape[1] not in (1, 3):
+            mask_out = mask_out.with_suffix(".npy")
+        save_image(case.task.weight, mask_out)
+        print(f"Wrote {mask_out}: 255 = known pixel.")
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="regularisers, networks, latents, presets, tasks, degradations, stopping, ...")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """List what can be named on the command line, with options and their defaults."""
+    if kind not in KINDS:
+        raise SettingsError(f"There is nothing called '{kind}' to list: {nearest(kind, list(KINDS))}.")
+    with_options = kind in ("regularisers", "networks", "latents", "stopping")
+    rows = []
+    for name, entry in sorted(catalogue().entries(kind).items()):
+        row: dict[str, Any] = {"name": name, "summary": entry.summary, "source": entry.source}
+        if with_options:
+            parameters = inspect.signature(entry.load()).parameters.values()
+            row["options"] = {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "reason"}
+        rows.append(row)
+    if as_json:
+        print(json.dumps(rows, indent=2, default=str))
+        return
+    for row in rows:
+        options = ", ".join(f"{option}={value}" for option, value in row.get("options", {}).items())
+        print(f"{row['name']:<22} {row['summary']}" + (f"\n{'':<22}   {options}" if options else ""))
+    if not rows:
+        print(f"There are no {kind} yet.")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Result folder.")] = Path("demo"),
+    size: Annotated[int, typer.Option(help="Side of the crop, 16 to 256.")] = 128,
+    steps: Annotated[int, typer.Option(help="Of the fit.")] = 1000,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the demo stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no messages.")] = False,
+) -> None:
+    """Restore a noisy photograph (scikit-image's astronaut, sigma 25) with the single-image prior alone."""
+    if not 16 <= size <= 256:
+        raise SettingsError(f"--size must be 16 to 256, got {size}.")
+    _at_least(steps=steps)
+    clean = sample_photograph(size)
+    case = degradations.noisy(clean, sigma=25 / 255)
+    recipe = replace(quick(case.task), steps=steps)
+    job = Job(
+        picture=Picture(case.task.observation),
+        task=case.task,
+        recipe=recipe,
+        terms=(),
+        rule=MaxSteps(),
+        seed=0,
+        runs=1,
+        device=devices.pick(device),
+        reference=clean,
+        time_budget=None,
+        checkpoint_every=200,
+        animate=False,
+        quiet=quiet,
+        settings={
+            "demo": "astronaut, sigma 25",
+            "size": size,
+            "seed": 0,
+            "device": device,
+            "recipe": recipe.describe(),
+        },
+    )
+    if not quiet:
+        before = metrics.psnr(case.task.observation.clamp(0, 1), clean)
+        print(f"The photograph with noise of sigma 25: {before:.2f} dB.", file=sys.stderr)
+    _finish(job, ResultFolder(out), resume=resume, overwrite=overwrite)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Restore a degraded image with an untrained network (Deep Image Prior) and any prior you add."""
+    if version:
+        print(f"hybrid-dip {hybrid_dip.__version__}")
+        raise typer.Exit
+
+
+def _finish(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> None:
+    result = run(job, folder, resume=resume, overwrite=overwrite)
+    if result is not None and result.fits[-1].reason == "interrupted":
+        done = result.fits[-1].steps
+        print(f"Interrupted after {done} steps; repeat the command with --resume to go on.", file=sys.stderr)
+        raise typer.Exit(130)
+    if result is not None and not job.quiet:
+        print(summary(job, result, folder))
+
+
+def _cropped(picture: Picture, crop: int | None) -> Picture:
+    if crop is None:
+        return picture
+    _at_least(crop=crop)
+    alpha = None if picture.alpha is None else crop_to_centre(picture.alpha, crop)
+    return replace(picture, pixels=crop_to_centre(picture.pixels, crop), alpha=alpha)
+
+
+def _at_least(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise SettingsError(f"--{name.replace('_', '-')} must be a whole number of at least 1, got {count}.")
+
+
+def _overridden(recipe: Recipe, **given: Any) -> Recipe:
+    """A recipe with those settings replaced that the user gave."""
+    from hybrid_dip.optimizers import adam, lbfgs
+
+    names = catalogue()
+    changed = {name: value for name, value in given.items() if value is not None}
+    for name, kind in {"network": "networks", "latent": "latents"}.items():
+        if name in changed:
+            changed[name] = spec.build(changed[name], kind, names)
+    for name, known in {"optimise": ["network", "latent", "both"], "optimizer": ["adam", "lbfgs"]}.items():
+        if name in changed and changed[name] not in known:
+            raise SettingsError(f"Unknown --{name} '{changed[name]}': {nearest(changed[name], known)}.")
+    if "optimizer" in changed:
+        changed["optimizer"] = {"adam": adam, "lbfgs": lbfgs}[changed["optimizer"]]
+    if "lr_schedule" in changed:
+        schedule = spec.schedule(changed["lr_schedule"])
+        if not callable(schedule):
+            raise SettingsError("--lr-schedule takes a schedule such as cosine=1..0.1; for a constant rate use --lr.")
+        changed["lr_schedule"] = schedule
+    if "steps" in changed:
+        _at_least(steps=changed["steps"])
+    for name in ("lr", "jitter", "parameter_noise"):
+        least = 0 if name != "lr" else 1e-30
+        if name in changed and not least <= changed[name] < float("inf"):
+            sign = "above 0" if name == "lr" else "of at least 0"
+            raise SettingsError(f"--{name.replace('_', '-')} must be a finite number {sign}, got {changed[name]}.")
+    return replace(recipe, **changed)
+
+
+def _task_fingerprint(task: Task) -> str:
+    parts = [task.observation, task.weight, task.latent]
+    return fingerprint(torch.cat([part.flatten().float() for part in parts if part is not None]))
+
+
+# Typer brings a copy of click or uses the installed one, by version: its errors' base is found by name.
+_USAGE_ERRORS: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+def main() -> None:
+    """Run the command line; every error is one sentence on stderr and exit status 2."""
+    try:
+        code = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        print("Interrupted; repeat the command with --resume to go on from the last saved state.", file=sys.stderr)
+        sys.exit(130)
+    except _USAGE_ERRORS as error:
+        print(f"hybrid-dip: {error.format_message()}", file=sys.stderr)  # type: ignore[attr-defined]
+        sys.exit(2)
+    except (HybridDIPError, ValueError, FileNotFoundError, PermissionError) as error:
+        print(f"hybrid-dip: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Pictures of a fit: the curves, and the images side by side. Matplotlib is imported when one is drawn."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from hybrid_dip.files import replacing
+from hybrid_dip.images import quantised
+
+Rows = Sequence[Mapping[str, float]]
+
+
+def displayable(x: Tensor) -> Tensor:
+    """One or three channels that show an image of any number of them: the first three, or the first.
+
+    Args:
+        x: (1, C, H, W).
+
+    Returns:
+        (1, 3, H, W) or (1, 1, H, W).
+    """
+    return x[:, :3] if x.shape[1] >= 3 else x[:, :1]
+
+
+def _subplots(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    # Without pyplot there is no global state, and no display is looked for.
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _save(figure: Any, path: Path) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, metadata={"Software": None})
+
+
+def save_curves(path: Path, rows: Rows, terms: Sequence[str], kept_at: int) -> None:
+    """Draw loss, gradient norms and, where there was a reference, PSNR against the step.
+
+    Args:
+        path: PNG file to write.
+        rows: The history.
+        terms: Names of the regularisers.
+        kept_at: Step of the kept image, marked by a line.
+    """
+    steps = [row["step"] for row in rows]
+    with_psnr = any("psnr" in row for row in rows)
+    figure, axes = _subplots(1, 3 if with_psnr else 2, (13 if with_psnr else 9, 3.6))
+    losses, pulls = axes[0, 0], axes[0, 1]
+    losses.plot(steps, [row["loss"] for row in rows], label="total", color="black")
+    for name in ("fidelity", *terms):
+        if terms:
+            losses.plot(steps, [row.get(f"weight_{name}", 1.0) * row[name] for row in rows], label=name, linewidth=1)
+        pulls.plot(steps, [row[f"gradient_{name}"] for row in rows], label=name)
+    losses.set(title="loss (weighted)", xlabel="step")
+    pulls.set(title="gradient at the image, by part", xlabel="step")
+    panels = [losses, pulls]
+    if with_psnr:
+        known = [row for row in rows if "psnr" in row]
+        axes[0, 2].plot([row["step"] for row in known], [row["psnr"] for row in known], color="tab:green", label="PSNR")
+        axes[0, 2].set(title="PSNR against the reference (dB)", xlabel="step")
+        panels.append(axes[0, 2])
+    for axis in panels:
+        if axis is not panels[-1] or not with_psnr:
+            values = [value for line in axis.get_lines() for value in line.get_ydata()]
+            if values and min(values) > 0:
+                axis.set_yscale("log")
+        axis.axvline(kept_at, color="grey", linestyle=":", label=f"kept ({kept_at})")
+        axis.legend(fontsize="small")
+        axis.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def save_comparison(path: Path, panels: Mapping[str, Tensor]) -> None:
+    """Draw images side by side at one size, without smoothing.
+
+    Args:
+        path: PNG file to write.
+        panels: Title -> (1, C, H, W); smaller ones are enlarged pixel by pixel.
+    """
+    widest = max(image.shape[-1] / image.shape[-2] for image in panels.values())
+    height = 4.2
+    figure, axes = _subplots(1, len(panels), (height * widest * len(panels), height + 0.4))
+    for axis, (title, image) in zip(axes[0], panels.items(), strict=True):
+        values = quantised(displayable(image))
+        grey = values.shape[-1] == 1
+        axis.imshow(
+            values[..., 0] if grey else values, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="nearest"
+        )
+        axis.set_title(title, fontsize="medium")
+        axis.axis("off")
+    _save(figure, path)
+
+
+def save_animation(path: Path, frames: Sequence[Tensor]) -> None:
+    """Write an animated GIF of equal-sized frames, about four seconds long.
+
+    Args:
+        path: GIF file to write.
+        frames: (1, C, H, W) bytes each.
+    """
+    pictures = []
+    for frame in frames:
+        values = displayable(frame)[0].permute(1, 2, 0).numpy().astype(np.uint8)
+        pictures.append(Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values))
+    pace = max(20, 4000 // max(1, len(pictures)))
+    # The last frame stays for a moment before the loop starts again.
+    paces = [pace] * (len(pictures) - 1) + [1500]
+    with replacing(path) as temporary:
+        pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=paces, loop=0)

@@ -1,0 +1,281 @@
+"""One restoration into a result folder, with everything around the fit that a person wants: estimate, progress, pictures."""
+
+import hashlib
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import hybrid_dip
+from hybrid_dip import figures, metrics
+from hybrid_dip.checkpoint import Checkpoint
+from hybrid_dip.contracts import Observer, Rule, Task, Term
+from hybrid_dip.errors import HybridDIPError, SettingsError
+from hybrid_dip.estimate import duration, estimate
+from hybrid_dip.folder import ResultFolder
+from hybrid_dip.images import Picture, save_image
+from hybrid_dip.presets import Recipe
+from hybrid_dip.restore import Result, RunHooks, restore
+from hybrid_dip.watching import Frames, Progress, ReferenceWatch
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Everything that one restoration into a folder needs.
+
+    Attributes:
+        picture: The degraded file's content; its alpha channel and bit depth are carried over.
+        task: Made from it.
+        recipe: What is fitted.
+        terms: Regularisers.
+        rule: When to stop, and what to keep.
+        seed: Of the first run.
+        runs: How many seeds are fitted.
+        device: Where.
+        reference: The clean image, or None; seen by no fit.
+        time_budget: Seconds for each fit.
+        checkpoint_every: Steps between two saved states.
+        animate: Write fit.gif.
+        quiet: No progress bar, no messages.
+        settings: Everything that the result depends on, for the manifest and for resuming.
+    """
+
+    picture: Picture
+    task: Task
+    recipe: Recipe
+    terms: tuple[Term, ...]
+    rule: Rule
+    seed: int
+    runs: int
+    device: torch.device
+    reference: Tensor | None
+    time_budget: float | None
+    checkpoint_every: int
+    animate: bool
+    quiet: bool
+    settings: Mapping[str, Any]
+
+
+def fingerprint(x: Tensor) -> str:
+    """SHA-256 of a tensor's content."""
+    return hashlib.sha256(x.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+
+
+def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Result | None:
+    """Restore into a folder.
+
+    Args:
+        job: What to do.
+        folder: Where.
+        resume: Go on where an earlier run of the same job stopped.
+        overwrite: Remove an earlier run.
+
+    Returns:
+        The result, or None where it was there already.
+
+    Raises:
+        HybridDIPError: The job cannot be done; nothing is left behind that was not there before.
+    """
+    say: Callable[[str], None] = (lambda text: None) if job.quiet else (lambda text: print(text, file=sys.stderr))
+    _check_reference(job)
+    job.rule.start(job.task)  # says so now where the rule does not apply
+    if not (resume and folder.finished):
+        cost = estimate(job.task, job.recipe, job.device)
+    new = not folder.path.exists()
+    folder.open(job.settings, resume=resume, overwrite=overwrite)
+    if folder.finished:
+        say(f"{folder.path} is finished already.")
+        return None
+    if job.settings.get("noise_sigma_estimated"):
+        say(f"sigma was estimated as {255 * (job.task.noise_sigma or 0):.1f} (of 255).")
+    if job.recipe.note:
+        say(job.recipe.note)
+    say(f"{job.task.name}: {cost.sentence(job.recipe.steps)}" + (f", {job.runs} runs" if job.runs > 1 else ""))
+    try:
+        result = _fit(job, folder)
+    except HybridDIPError:
+        if new and not any(folder.checkpoints.glob("*.pt")):
+            shutil.rmtree(folder.path)
+        raise
+    for found in result.fits:
+        for note in found.notes:
+            say(note)
+    return result
+
+
+def _check_reference(job: Job) -> None:
+    if job.reference is not None and tuple(job.reference.shape) != tuple(job.task.shape):
+        have, need = job.reference.shape, job.task.shape
+        raise SettingsError(
+            f"The reference is {have[-1]}x{have[-2]} with {have[1]} channels, the result {need[-1]}x{need[-2]} with {need[1]}; "
+            f"the same was expected."
+        )
+
+
+def _fit(job: Job, folder: ResultFolder) -> Result:
+    watches: dict[int, ReferenceWatch] = {}
+    frames = Frames(job.task)
+    with _interruptible() as interrupted:
+
+        def hooks(seed: int) -> RunHooks:
+            watch = None if job.reference is None else ReferenceWatch(job.task, job.reference)
+            label = job.task.name if job.runs == 1 else f"{job.task.name}, seed {seed}"
+            progress = Progress(job.recipe.steps, label, watch, job.quiet)
+            observers: list[Observer] = [progress]
+            if watch is not None:
+                watches[seed] = watch
+                observers.insert(0, watch)  # the bar shows what it found
+            if job.animate and seed == job.seed:
+                observers.append(frames)
+            path = folder.checkpoints / f"seed-{seed}.pt"
+            return RunHooks(observers, Checkpoint(path, job.checkpoint_every), interrupted, progress.close)
+
+        result = restore(
+            job.task,
+            preset=job.recipe,
+            regularisers=job.terms,
+            rule=job.rule,
+            seed=job.seed,
+            device=job.device,
+            runs=job.runs,
+            time_budget=job.time_budget,
+            hooks=hooks,
+        )
+    if result.fits[-1].reason != "interrupted":
+        _write(job, folder, result, watches, frames)
+    return result
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Yield a question "was Ctrl-C pressed?"; a second one interrupts at once."""
+    pressed = False
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    try:
+        before = signal.signal(signal.SIGINT, handler)
+    except ValueError:  # not in the main thread, where signals do not arrive
+        yield lambda: False
+        return
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _write(job: Job, folder: ResultFolder, result: Result, watches: Mapping[int, ReferenceWatch], frames: Frames) -> None:
+    place = folder.path
+    size = (job.task.shape[-2], job.task.shape[-1])
+    alpha = job.picture.alpha_at(size)
+    channels = job.task.shape[1]
+    plain = channels in (1, 3)
+    for name, image in {"restored": result.image, "last": result.last}.items():
+        shown = image if plain else figures.displayable(image)
+        save_image(shown, place / f"{name}.png", alpha=alpha, bits=job.picture.bits)
+        if job.picture.is_array or not plain:
+            save_image(image, place / f"{name}.npy")
+    if result.deviation is not None:
+        save_image(result.deviation, place / "deviation.npy")
+        brightest = result.deviation.max().clamp(min=1e-12)
+        save_image(figures.displayable(result.deviation / brightest), place / "deviation.png")
+        for seed, found in zip(result.seeds, result.fits, strict=True):
+            save_image(figures.displayable(job.task.finish(found.image.cpu())), place / f"restored-seed-{seed}.png")
+    rows = []
+    for seed, found in zip(result.seeds, result.fits, strict=True):
+        psnr = watches[seed].psnr if seed in watches else {}
+        for row in found.history:
+            step = int(row["step"])
+            labelled = {"seed": float(seed), **row} if job.runs > 1 else dict(row)
+            rows.append({**labelled, "psnr": psnr[step]} if step in psnr else labelled)
+    folder.write_history(rows)
+    first = [row for row in rows if row.get("seed", job.seed) == job.seed]
+    figures.save_curves(place / "curves.png", first, list(result.terms), result.fits[0].kept_at)
+    figures.save_comparison(place / "comparison.png", _panels(job, result))
+    if frames.frames:
+        figures.save_animation(place / "fit.gif", frames.frames)
+    folder.write_manifest(_manifest(job, result))
+
+
+def _panels(job: Job, result: Result) -> dict[str, Tensor]:
+    observation = job.task.observation
+    panels = {}
+    if observation.ndim == 4 and observation.shape[1] <= job.task.shape[1]:
+        panels["observation" + _db(job, observation)] = observation
+    panels["restored" + _db(job, result.image)] = result.image
+    if job.reference is not None:
+        panels["reference"] = job.reference
+    return panels
+
+
+def _db(job: Job, image: Tensor) -> str:
+    if job.reference is None or image.shape != job.reference.shape:
+        return ""
+    return f", {metrics.psnr(image.clamp(0, 1), job.reference):.2f} dB"
+
+
+def measure(task: Task, image: Tensor, raw: Tensor, reference: Tensor) -> dict[str, float]:
+    """All metrics that apply to a result.
+
+    Args:
+        task: Whose result it is; super-resolution is measured on Y, too.
+        image: Finished, (1, C, H, W).
+        raw: Before finishing.
+        reference: Of the same shape.
+
+    Returns:
+        psnr (finished), psnr_raw (the network's output), ssim, and psnr_y for super-resolution.
+    """
+    found = {
+        "psnr": metrics.psnr(image, reference),
+        "psnr_raw": metrics.psnr(raw, reference),
+        "ssim": metrics.ssim(image, reference),
+    }
+    if task.name == "super-resolve" and task.shape[1] in (1, 3):
+        found["psnr_y"] = metrics.psnr_y(image, reference)
+    return found
+
+
+def _manifest(job: Job, result: Result) -> dict[str, Any]:
+    steps = sum(found.steps for found in result.fits)
+    manifest: dict[str, Any] = {
+        "version": hybrid_dip.__version__,
+        "settings": job.settings,
+        "parameters": result.parameters,
+        "stop": {
+            "reason": result.fits[0].reason,
+            "kept_at": result.fits[0].kept_at,
+            "steps": result.fits[0].steps,
+        },
+        "runs": [
+            {"seed": seed, "reason": found.reason, "kept_at": found.kept_at, "steps": found.steps, "notes": found.notes}
+            for seed, found in zip(result.seeds, result.fits, strict=True)
+        ],
+        "seconds": result.seconds,
+        "seconds_per_step": result.seconds / max(1, steps),
+        "hardware": result.hardware,
+    }
+    if job.reference is not None:
+        manifest["metrics"] = measure(job.task, result.image, result.raw, job.reference)
+    return manifest
+
+
+def summary(job: Job, result: Result, folder: ResultFolder) -> str:
+    """What a person wants to read at the end, in two lines."""
+    first = result.fits[0]
+    parts = [f"{first.steps} steps in {duration(result.seconds)}, ended by {first.reason}, kept step {first.kept_at}"]
+    if job.reference is not None:
+        found = measure(job.task, result.image, result.raw, job.reference)
+        parts.append(", ".join(f"{name} {value:.2f}" + (" dB" if "psnr" in name else "") for name, value in found.items()))
+    return "; ".join(parts) + f"\nLook at {folder.path / 'comparison.png'} and {folder.path / 'restored.png'}."

@@ -1,0 +1,227 @@
+"""SPEC strings: ``NAME[:option=value,...][@weight]`` -> objects, for the command line and study files.
+
+NAME is a name of the catalogue, ``file.py:attribute`` or ``package.module:attribute``. A class is instantiated with the
+options; a function gets them bound. The weight is a number or a schedule: ``0.05``, ``balance=0.5``, ``linear=0.1..0``,
+``cosine=0.1..0``, ``warmup=0.05,200``; without one it is ``balance=0.5``.
+"""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hybrid_dip.catalogue import Catalogue
+from hybrid_dip.contracts import Schedule, Term
+from hybrid_dip.errors import HybridDIPError, SettingsError, nearest
+from hybrid_dip.schedules import Balanced, Cosine, Linear, WarmUp
+
+DEFAULT_WEIGHT = "balance=0.5"
+
+_FILE = re.compile(r"^(?P<place>.+\.py):(?P<attribute>[A-Za-z_]\w*)(?::(?P<options>.*))?$")
+_MODULE = re.compile(r"^(?P<place>[A-Za-z_][\w.]*):(?P<attribute>[A-Za-z_]\w*)(?::(?P<options>.*))?$")
+_NAME = re.compile(r"^(?P<name>[^:]+)(?::(?P<options>.*))?$")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A SPEC string taken apart.
+
+    Attributes:
+        text: As it was written.
+        name: Of the catalogue; "" for a user's own object.
+        place: File or module of a user's own object; "" for a name of the catalogue.
+        attribute: In that file or module.
+        options: Name -> value, Python literals where they parse as such, strings otherwise.
+        weight: As written; "" without one.
+    """
+
+    text: str
+    name: str
+    place: str
+    attribute: str
+    options: Mapping[str, Any]
+    weight: str
+
+    @property
+    def label(self) -> str:
+        """What a term made from this is called."""
+        return self.name or self.attribute
+
+
+def parse(text: str) -> Spec:
+    """Take a SPEC string apart.
+
+    Args:
+        text: ``NAME[:option=value,...][@weight]``.
+
+    Returns:
+        The parts.
+
+    Raises:
+        SettingsError: It is not of that form.
+    """
+    body, _, weight = text.partition("@")
+    for pattern in (_FILE, _MODULE, _NAME):
+        match = pattern.match(body)
+        if match:
+            parts = match.groupdict()
+            options = _options(parts.get("options") or "", text)
+            return Spec(text, parts.get("name") or "", parts.get("place") or "", parts.get("attribute") or "", options, weight)
+    raise SettingsError(f"'{text}' is not of the form NAME[:option=value,...][@weight].")
+
+
+def _options(text: str, whole: str) -> dict[str, Any]:
+    """``a=1,b=2,3`` -> {"a": 1, "b": (2, 3)}: a comma ends an option only where another name= follows."""
+    options = {}
+    for part in re.split(r",(?=\s*[A-Za-z_]\w*=)", text) if text else []:
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise SettingsError(f"'{part}' in '{whole}' is not of the form option=value.")
+        try:
+            options[name.strip()] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[name.strip()] = value
+    return options
+
+
+def build(text: str, kind: str, catalogue: Catalogue) -> Any:
+    """The object that a SPEC string stands for: a class instantiated, a function with its options bound.
+
+    Args:
+        text: ``NAME[:option=value,...]``.
+        kind: Of the catalogue.
+        catalogue: Where names are looked up.
+
+    Returns:
+        The object.
+
+    Raises:
+        SettingsError: An unknown name or option, a wrong value, or a file that cannot be loaded.
+    """
+    spec = parse(text)
+    if spec.weight:
+        raise SettingsError(f"'{text}' has a weight, which goes with regularisers only.")
+    return _object(spec, kind, catalogue)
+
+
+def term(text: str, catalogue: Catalogue) -> Term:
+    """A weighted regulariser from a SPEC string.
+
+    Args:
+        text: ``NAME[:option=value,...][@weight]``.
+        catalogue: Where names are looked up.
+
+    Returns:
+        The term.
+
+    Raises:
+        SettingsError: An unknown name or option, a wrong value or weight, or a file that cannot be loaded.
+    """
+    spec = parse(text)
+    return Term(_object(spec, "regularisers", catalogue), schedule(spec.weight or DEFAULT_WEIGHT), spec.label)
+
+
+def schedule(text: str) -> float | Schedule:
+    """A weight: a number, or a schedule by name.
+
+    Args:
+        text: ``0.05``, ``balance=0.5``, ``linear=0.1..0``, ``cosine=0.1..0`` or ``warmup=0.05,200``.
+
+    Returns:
+        The weight.
+
+    Raises:
+        SettingsError: Not one of these, or out of range.
+    """
+    kind, equals, value = text.partition("=")
+    try:
+        if not equals:
+            return float(kind)
+        if kind in _SCHEDULES:
+            return _SCHEDULES[kind](value)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, HybridDIPError):
+            raise
+        raise SettingsError(f"'{text}' is not a weight; expected a number or such as {_EXAMPLES}.") from None
+    raise SettingsError(f"There is no schedule '{kind}': {nearest(kind, list(_SCHEDULES))}.")
+
+
+def _ends(value: str) -> tuple[float, float]:
+    start, dots, end = value.partition("..")
+    if not dots:
+        raise ValueError(value)
+    return float(start), float(end)
+
+
+def _warmup(value: str) -> WarmUp:
+    level, _, steps = value.partition(",")
+    return WarmUp(float(level), int(steps))
+
+
+_SCHEDULES: dict[str, Callable[[str], Schedule]] = {
+    "balance": lambda value: Balanced(float(value)),
+    "linear": lambda value: Linear(*_ends(value)),
+    "cosine": lambda value: Cosine(*_ends(value)),
+    "warmup": _warmup,
+}
+_EXAMPLES = "balance=0.5, linear=0.1..0, cosine=0.1..0, warmup=0.05,200"
+
+
+def _object(spec: Spec, kind: str, catalogue: Catalogue) -> Any:
+    found = _own(spec) if spec.place else catalogue.get(kind, spec.name)
+    if not inspect.isclass(found) and not inspect.isfunction(found):
+        if spec.options:
+            raise SettingsError(f"'{spec.label}' is an object, not a class or function: it takes no options.")
+        return found
+    _check_options(found, spec)
+    if inspect.isclass(found):
+        try:
+            return found(**spec.options)
+        except HybridDIPError:
+            raise
+        except Exception as error:  # the class may be anybody's
+            raise SettingsError(f"'{spec.text}' cannot be made: {error}.") from None
+    return partial(found, **spec.options) if spec.options else found
+
+
+def _check_options(found: Callable[..., Any], spec: Spec) -> None:
+    parameters = inspect.signature(found).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for name in spec.options:
+        if name not in parameters:
+            raise SettingsError(f"'{spec.label}' has no option '{name}': {nearest(name, list(parameters))}.")
+
+
+def _own(spec: Spec) -> Any:
+    """An attribute of a user's file or module."""
+    try:
+        if spec.place.endswith(".py"):
+            path = Path(spec.place)
+            if not path.is_file():
+                raise SettingsError(f"There is no file {path} (of '{spec.text}').")
+            loader = importlib.util.spec_from_file_location(f"_hybrid_dip_user_{path.stem}", path.resolve())
+            assert loader is not None
+            assert loader.loader is not None
+            module = importlib.util.module_from_spec(loader)
+            # dataclasses and pickling look their module up by name
+            sys.modules[module.__name__] = module
+            loader.loader.exec_module(module)
+        else:
+            module = importlib.import_module(spec.place)
+    except HybridDIPError:
+        raise
+    except Exception as error:  # a user's file may fail in any way
+        place = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise SettingsError(f"'{spec.place}' cannot be loaded: {type(error).__name__}: {error}{place}.") from None
+    if not hasattr(module, spec.attribute):
+        public = [name for name in vars(module) if not name.startswith("_")]
+        raise SettingsError(f"'{spec.place}' has no '{spec.attribute}': {nearest(spec.attribute, public)}.")
+    return getattr(module, spec.attribute)
