@@ -182,7 +182,7 @@ def restore(
         fits.append(found)
         if found.reason == "interrupted":
             break
-    return combine(task, recipe, terms, tuple(fits), seeds[: len(fits)], parameters, where)
+    return _combine(task, recipe, terms, tuple(fits), seeds[: len(fits)], parameters, where)
 
 
 def _fit_seed(
@@ -220,7 +220,7 @@ def _fit_seed(
     return found, sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def combine(
+def _combine(
     task: Task,
     recipe: Recipe,
     terms: Sequence[Term],

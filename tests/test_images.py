@@ -1,0 +1,182 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from hybrid_dip import images
+from hybrid_dip.errors import ImageFileError
+
+
+def pattern(*shape: int, largest: int = 255) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, largest + 1, shape)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
+@pytest.mark.parametrize("shape", [(17, 23), (17, 23, 3)])
+def test_eight_bits_survive_a_round_trip(tmp_path: Path, suffix: str, shape: tuple[int, ...]) -> None:
+    values = pattern(*shape).astype(np.uint8)
+    first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    Image.fromarray(values).save(first)
+    x = images.load_image(first)
+    assert x.shape == (1, 1 if len(shape) == 2 else 3, 17, 23)
+    assert x.dtype == torch.float32
+    images.save_image(x, second)
+    assert np.array_equal(np.asarray(Image.open(second)), values)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_sixteen_bits_and_alpha_survive_a_round_trip(tmp_path: Path, channels: int) -> None:
+    values = pattern(9, 11, channels, largest=65535) / 65535
+    tensor = torch.from_numpy(values).float().permute(2, 0, 1)[None]
+    has_alpha = channels in (2, 4)
+    pixels, alpha = (tensor[:, :-1], tensor[:, -1:]) if has_alpha else (tensor, None)
+    images.save_image(pixels, tmp_path / "a.png", alpha=alpha, bits=16)
+    picture = images.read_picture(tmp_path / "a.png")
+    assert picture.bits == 16
+    torch.testing.assert_close(picture.pixels, pixels, atol=1e-7, rtol=0)
+    assert (picture.alpha is not None) == has_alpha
+    if has_alpha:
+        torch.testing.assert_close(picture.alpha, alpha, atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(9, 11), (9, 11, 3)])
+def test_sixteen_bit_tiff(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    values = pattern(*shape, largest=65535).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    x = images.load_image(tmp_path / "a.tif")
+    found = x[0].permute(1, 2, 0).numpy() * 65535
+    assert np.array_equal(np.rint(found).reshape(shape), values)
+
+
+def test_alpha_of_eight_bits_is_kept_beside_the_colours(tmp_path: Path) -> None:
+    values = pattern(8, 8, 4).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    picture = images.read_picture(tmp_path / "a.png")
+    assert picture.pixels.shape == (1, 3, 8, 8)
+    images.save_image(picture.pixels, tmp_path / "b.png", alpha=picture.alpha)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "b.png")), values)
+    assert picture.alpha_at((16, 16)).shape == (1, 1, 16, 16)  # type: ignore[union-attr]
+
+
+def test_palettes_become_colours(tmp_path: Path) -> None:
+    image = Image.fromarray(pattern(8, 8, 3).astype(np.uint8)).quantize(16)
+    image.save(tmp_path / "a.png")
+    expected = np.asarray(image.convert("RGB")) / 255
+    assert np.allclose(images.load_image(tmp_path / "a.png")[0].permute(1, 2, 0).numpy(), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+    image = Image.fromarray(pattern(8, 12).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "a.png", exif=exif)
+    stored = images.load_image(tmp_path / "a.png")
+    assert tuple(stored.shape[-2:]) == ((8, 12) if orientation < 5 else (12, 8))
+    # deep TIFFs are turned by our own table, which must agree with Pillow's
+    tifffile.imwrite(tmp_path / "a.tif", np.asarray(image).astype(np.uint16) * 257, extratags=[(274, 3, 1, orientation, True)])
+    torch.testing.assert_close(images.load_image(tmp_path / "a.tif"), stored)
+
+
+def test_arrays_keep_their_channels_and_their_range(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(0.5, 0.5, (16, 17, 5)).astype(np.float32)
+    np.save(tmp_path / "a.npy", array)
+    x = images.load_image(tmp_path / "a.npy")
+    assert x.shape == (1, 5, 16, 17)
+    images.save_image(x, tmp_path / "b.npy")
+    assert np.array_equal(np.load(tmp_path / "b.npy"), array)
+
+
+def test_masks_are_binary_and_white_is_known(tmp_path: Path) -> None:
+    values = np.zeros((8, 8), np.uint8)
+    values[2:4] = 255
+    values[5] = 254  # JPEG's own rounding
+    Image.fromarray(values).save(tmp_path / "m.png")
+    mask = images.load_mask(tmp_path / "m.png")
+    assert mask.shape == (1, 1, 8, 8)
+    assert mask[0, 0, :, 0].tolist() == [0, 0, 1, 1, 0, 1, 0, 0]
+    values[7] = 128
+    Image.fromarray(values).save(tmp_path / "m.png")
+    with pytest.raises(ImageFileError, match="255"):
+        images.load_mask(tmp_path / "m.png")
+
+
+def png_header(width: int, height: int, depth: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+def encoded(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pattern(64, 64, 3).astype(np.uint8)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def saved(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=True)
+    return buffer.getvalue()
+
+
+BAD_FILES = {
+    "empty.png": b"",
+    "text.png": b"hello",
+    "truncated.png": encoded("PNG")[:3000],
+    "truncated.jpg": encoded("JPEG")[:1500],
+    "truncated16.png": png_header(64, 64, 16),
+    "bomb.png": png_header(30000, 30000, 8),
+    "bomb16.png": png_header(30000, 30000, 16),
+    "nan.npy": saved(np.full((16, 16), np.nan)),
+    "objects.npy": saved(np.full((16, 16), None)),
+    "five.npy": saved(np.zeros((1, 2, 3, 16, 16))),
+    "scale.npy": saved(np.full((16, 16), 200.0)),
+    "complex.npy": saved(np.zeros((16, 16), complex)),
+    "none.npy": saved(np.zeros((0, 16))),
+    "truncated.npy": saved(np.zeros((16, 16)))[:300],
+    "text.npy": b"hello",
+    "truncated.tif": encoded("TIFF")[:100],
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files_are_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(BAD_FILES[name])
+    with pytest.raises(ImageFileError) as error:
+        images.read_picture(tmp_path / name)
+    message = str(error.value)
+    assert name in message
+    assert "\n" not in message
+
+
+def test_missing_files_and_directories(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        images.load_image(tmp_path / "nothing.png")
+    with pytest.raises(ImageFileError, match="is a directory"):
+        images.load_image(tmp_path)
+
+
+def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ImageFileError, match="5 channels"):
+        images.save_image(torch.rand(1, 5, 8, 8), tmp_path / "a.png")
+    with pytest.raises(ImageFileError, match="cannot be written"):
+        images.save_image(torch.rand(1, 3, 8, 8), tmp_path / "a.nonsense")
+    with pytest.raises(ImageFileError, match="cannot be written"):
+        images.save_image(torch.rand(1, 3, 8, 8), tmp_path / "nowhere" / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_crop_matches_the_crop_of_its_enlargement() -> None:
+    small = torch.arange(15 * 21.0).view(1, 1, 15, 21)
+    large = small.repeat_interleave(4, -1).repeat_interleave(4, -2)
+    expected = images.crop_to_centre(small, 6).repeat_interleave(4, -1).repeat_interleave(4, -2)
+    assert torch.equal(images.crop_to_centre(large, 6, scale=4), expected)
+    assert images.crop_to_centre(small, 18).shape == (1, 1, 15, 18)

@@ -1,0 +1,47 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+
+from hybrid_dip import metrics
+from hybrid_dip.errors import SettingsError
+
+
+def test_psnr_by_hand() -> None:
+    x, reference = torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.1)
+    assert metrics.psnr(x, reference) == pytest.approx(20.0, abs=1e-5)
+    assert metrics.psnr(255 * x, 255 * reference, data_range=255) == pytest.approx(20.0, abs=1e-5)
+    assert metrics.psnr(x, x) == math.inf
+
+
+def test_ssim_agrees_with_scikit_image(photograph: torch.Tensor) -> None:
+    x = (photograph + 0.1 * torch.randn_like(photograph)).clamp(0, 1)
+    # torchmetrics reflects at the border, scikit-image leaves it out: compare on a flat frame that hides the border
+    framed = [torch.nn.functional.pad(image, (8, 8, 8, 8), value=0.5) for image in (x, photograph)]
+    a, b = (image[0].permute(1, 2, 0).double().numpy() for image in framed)
+    expected = structural_similarity(
+        a, b, channel_axis=-1, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+    )[1]
+    assert metrics.ssim(*framed) == pytest.approx(float(np.mean(expected)), abs=2e-3)
+    assert metrics.ssim(photograph, photograph) == pytest.approx(1.0)
+
+
+def test_luma_of_white_black_and_red() -> None:
+    colours = torch.tensor([[1.0, 1, 1], [0, 0, 0], [1, 0, 0]]).T.view(1, 3, 1, 3)
+    assert (metrics.luma(colours) * 255).flatten().tolist() == pytest.approx([235, 16, 81.481], abs=1e-3)
+
+
+def test_psnr_y_leaves_out_the_border() -> None:
+    x, reference = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)
+    inner = (..., slice(4, 12), slice(4, 12))
+    x[inner] = reference[inner]
+    assert metrics.psnr_y(x, reference) == math.inf
+    assert metrics.psnr_y(x, reference, border=3) < 30
+
+
+@pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim, metrics.psnr_y])
+def test_shapes_must_agree(metric: object) -> None:
+    with pytest.raises(SettingsError, match="one shape"):
+        metric(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 17))  # type: ignore[operator]

@@ -1,0 +1,127 @@
+import pytest
+import torch
+
+from hybrid_dip import networks
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.networks.padded import Padded
+
+
+class Inner(torch.nn.Module):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        assert z.shape[-1] % 8 == 0
+        assert z.shape[-2] % 8 == 0
+        return z * 2
+
+
+def test_padded_crops_its_own_padding_away() -> None:
+    z = torch.rand(1, 2, 17, 30)
+    torch.testing.assert_close(Padded(Inner(), 8)(z), z * 2)
+
+
+def test_padded_reflects_as_often_as_needed() -> None:
+    seen = []
+
+    class Spy(torch.nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            seen.append(z)
+            return z
+
+    Padded(Spy(), 8, smallest=2)(torch.tensor([1.0, 2.0, 3.0]).view(1, 1, 1, 3).expand(1, 1, 3, 3))
+    # six entries to the left of the three, seven to the right: the pattern 1 2 3 2 1 2 3 ... without gaps
+    assert seen[0][0, 0, 0].tolist() == [3, 2, 1, 2, 3, 2, 1, 2, 3, 2, 1, 2, 3, 2, 1, 2]
+
+
+def test_padded_leaves_sizes_that_fit_alone() -> None:
+    assert Padded(Inner(), 8).padded_size(16) == 16
+    assert Padded(Inner(), 8).padded_size(15) == 16
+    assert Padded(Inner(), 8, smallest=3).padded_size(16) == 24
+
+
+def test_skip_takes_one_value_a_scale() -> None:
+    network = networks.skip(
+        4,
+        down=(8, 8),
+        skip=(2, 0),
+        upsample=("nearest", "bilinear"),
+        downsample=("avg", "lanczos2"),
+        kernel_down=(5, 3),
+        padding="reflection",
+    )
+    assert network(torch.rand(1, 4, 16, 24)).shape == (1, 3, 16, 24)
+
+
+@pytest.mark.parametrize("downsample", ["stride", "avg", "max", "lanczos2", "lanczos3"])
+@pytest.mark.parametrize("activation", ["leaky_relu", "swish", "elu", "none"])
+def test_skip_choices(downsample: networks.blocks.Downsample, activation: networks.blocks.Activation) -> None:
+    network = networks.skip(2, 1, down=(4, 4), skip=(2, 2), downsample=downsample, activation=activation, sigmoid=False)
+    assert network(torch.rand(1, 2, 16, 16)).shape == (1, 1, 16, 16)
+
+
+def test_a_lanczos_downsampler_in_a_network_has_no_weights() -> None:
+    plain = networks.skip(2, 1, down=(4,), skip=(0,), downsample="avg")
+    filtered = networks.skip(2, 1, down=(4,), skip=(0,), downsample="lanczos3")
+    assert sum(p.numel() for p in plain.parameters()) == sum(p.numel() for p in filtered.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"down": (4, 4), "skip": (2,)}, "as many values"),
+        ({"down": (4, 4), "skip": (2, 2), "upsample": ("nearest",)}, "2 scales, but 'upsample' has 1"),
+        ({"upsample": "bilinar"}, "did you mean 'bilinear'"),
+        ({"downsample": "strid"}, "did you mean 'stride'"),
+        ({"padding": "reflect"}, "did you mean 'reflection'"),
+        ({"activation": "relu"}, "Unknown activation 'relu'"),
+        ({"kernel_down": 4}, "must be odd"),
+    ],
+)
+def test_skip_says_what_is_wrong(options: dict[str, object], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        networks.skip(4, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("more_layers", [0, 1, 2])
+@pytest.mark.parametrize("upsample", ["deconv", "nearest", "bilinear"])
+def test_unet_of_any_depth(more_layers: int, upsample: str) -> None:
+    network = networks.unet(3, feature_scale=16, more_layers=more_layers, upsample=upsample, concat_input=True)  # type: ignore[arg-type]
+    assert network(torch.rand(1, 3, 40, 20)).shape == (1, 3, 40, 20)
+
+
+def test_unet_has_the_widths_that_its_words_say() -> None:
+    network = networks.unet(1, feature_scale=8, more_layers=1)
+    # start, four downs, one extra at the last width; two convolutions with bias each
+    widths = [8, 16, 32, 64, 128, 128]
+    levels = sum((9 * a + 1) * b + (9 * b + 1) * b for a, b in zip([1, *widths[:-1]], widths, strict=True))
+    rises = sum((16 * below) * own + own + (9 * 2 * own + 1) * own + (9 * own + 1) * own for below, own in
+                [(128, 128), (128, 64), (64, 32), (32, 16), (16, 8)])
+    assert sum(p.numel() for p in network.parameters()) == levels + rises + (8 + 1) * 3
+
+
+def test_unet_levels_are_created_in_the_originals_order() -> None:
+    torch.manual_seed(0)
+    first = torch.nn.Conv2d(5, 4, 3)
+    torch.manual_seed(0)
+    network = networks.unet(5, feature_scale=16, more_layers=1)
+    torch.testing.assert_close(next(network.parameters()), first.weight, atol=0, rtol=0)
+
+
+def test_resnet_has_the_layers_that_its_words_say() -> None:
+    network = networks.resnet(1, blocks=8, channels=32)
+    block = 2 * (9 * 32 * 32) + 2 * 64
+    expected = (9 * 1 + 1) * 32 + 8 * block + (9 * 32 + 1) * 32 + 64 + (9 * 32 + 1) * 3
+    assert sum(p.numel() for p in network.parameters()) == expected
+
+
+def test_decoder_reads_a_coarse_latent_and_has_few_parameters() -> None:
+    network = networks.decoder(32, channels=(16, 16))
+    assert sum(p.numel() for p in network.parameters()) == 32 * 16 + 16 * 16 + 16 * 3 + 4 * 16
+    z = torch.rand(1, 32, 16, 16)
+    changed = z.clone()
+    changed[..., 1, 1] += 1
+    torch.testing.assert_close(network(z), network(changed))
+
+
+def test_pixels_is_its_own_parameter() -> None:
+    network = networks.pixels(32, 3, size=(16, 20), level=0.25)
+    assert network(torch.rand(1, 32, 16, 20)).unique().tolist() == [0.25]
+    assert [p.shape for p in network.parameters()] == [(1, 3, 16, 20)]
