@@ -1,0 +1,445 @@
+"""The loop, on tiny real problems."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import hybrid_dip as hd
+from hybrid_dip import latents, networks, optimizers, schedules, tasks
+from hybrid_dip.checkpoint import Checkpoint
+from hybrid_dip.contracts import Fit, Step, Task, Term
+from hybrid_dip.errors import FitError, SettingsError
+from hybrid_dip.fit import fit
+from hybrid_dip.stopping import Discrepancy, WindowedVariance
+
+
+@pytest.fixture
+def noisy(photograph: Tensor) -> Task:
+    return hd.degradations.noisy(photograph, sigma=50 / 255).task
+
+
+def lean() -> nn.Module:
+    return networks.skip(8, 3, down=(16, 16, 16), skip=(4, 4, 4), upsample="bilinear", padding="reflection")
+
+
+def run(task: Task, terms: Any = (), seed: int = 0, **options: Any) -> Fit:
+    torch.manual_seed(seed)
+    network = options.pop("network", None) or lean()
+    options.setdefault("max_steps", 30)
+    options.setdefault("log_every", 5)
+    return fit(network, latents.uniform(8, (32, 32)), task, terms, **options)
+
+
+def test_denoising_raises_psnr(noisy: Task, photograph: Tensor) -> None:
+    before = hd.metrics.psnr(noisy.observation, photograph)
+    found = run(noisy, max_steps=150, jitter=1 / 30, average=0.95)
+    assert hd.metrics.psnr(found.image, photograph) > before + 3
+    assert found.steps == 150
+    assert found.reason == "max_steps"
+    assert found.kept_at == 149
+
+
+def test_inpainting_fills_a_hole_from_what_is_around_it(photograph: Tensor) -> None:
+    mask = torch.ones(1, 1, 32, 32)
+    mask[..., 12:18, 12:18] = 0
+    task = tasks.inpaint(photograph, mask)
+    found = run(task, max_steps=150)
+    hole = (mask == 0).expand_as(photograph)
+    guess = photograph[(mask > 0).expand_as(photograph)].mean()
+    mean_fill = float((photograph[hole] - guess).square().mean())
+    assert float((found.image[hole] - photograph[hole]).square().mean()) < mean_fill
+
+
+def test_the_pixel_network_reaches_the_closed_form_of_a_quadratic(photograph: Tensor) -> None:
+    """min mean (x - y)^2 + lambda mean x^2 has the minimum y / (1 + lambda)."""
+    task = tasks.denoise(photograph, sigma=0.1)
+    found = fit(
+        networks.pixels(1, 3, size=(32, 32)),
+        torch.zeros(1, 1, 32, 32),
+        task,
+        Term(lambda x: x.square().mean(), 0.5),
+        max_steps=40,
+        optimizer=optimizers.lbfgs(),
+    )
+    torch.testing.assert_close(found.last, photograph / 1.5, atol=1e-4, rtol=0)
+
+
+def test_a_terms_gradient_is_that_of_the_weighted_sum(noisy: Task) -> None:
+    """One SGD step of the loop against one backward pass over the whole sum."""
+    rate = 10.0
+    torch.manual_seed(0)
+    network, twin = lean(), lean()
+    twin.load_state_dict(network.state_dict())
+    z = latents.uniform(8, (32, 32))
+
+    def decay(network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
+        return torch.stack([p.square().sum() for p in network.parameters()]).sum() + x.mean()
+
+    terms = 0.3 * hd.TV() + Term(decay, 1e-3)
+    fit(network, z, noisy, terms, max_steps=1, optimizer=lambda leaves: torch.optim.SGD(leaves, lr=rate))
+    x = twin(z)
+    loss = (x - noisy.observation).square().mean() + 0.3 * hd.TV()(x) + 1e-3 * decay(twin, z, x)
+    loss.backward()
+    for after, before in zip(network.parameters(), twin.parameters(), strict=True):
+        assert before.grad is not None
+        torch.testing.assert_close(after.data, before.data - rate * before.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_jitter_follows_the_seed(noisy: Task) -> None:
+    first, again = run(noisy, jitter=0.1), run(noisy, jitter=0.1)
+    other = run(noisy, jitter=0.2)
+    assert torch.equal(first.image, again.image)
+    assert not torch.equal(first.image, other.image)
+
+
+def test_jitter_is_one_normal_draw_a_step_after_network_and_latent(noisy: Task) -> None:
+    seen: list[Tensor] = []
+
+    class Spy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(torch.ones(()))
+
+        def forward(self, z: Tensor) -> Tensor:
+            seen.append(z.detach().clone())
+            return z[:, :3] * self.gain
+
+    torch.manual_seed(5)
+    z = latents.uniform(8, (32, 32))
+    fit(Spy(), z, noisy, max_steps=3, jitter=0.25)
+    torch.manual_seed(5)
+    latents.uniform(8, (32, 32))
+    for given in seen:
+        torch.testing.assert_close(given, z + 0.25 * torch.zeros_like(z).normal_())
+    assert len(seen) == 3
+
+
+def test_a_generator_leaves_the_global_state_alone(noisy: Task) -> None:
+    network, z = lean(), latents.uniform(8, (32, 32))
+    before = torch.get_rng_state()
+    fit(network, z, noisy, max_steps=3, jitter=0.1, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_average_is_the_originals(noisy: Task) -> None:
+    outputs: list[Tensor] = []
+    found = run(noisy, max_steps=6, average=0.9, observers=[lambda step: outputs.append(step.image)])
+    average = outputs[0]
+    for output in outputs[1:]:
+        average = 0.9 * average + 0.1 * output
+    torch.testing.assert_close(found.image, average)
+
+
+@pytest.mark.parametrize("optimise", ["network", "latent", "both"])
+def test_what_is_optimised_changes_and_the_rest_does_not(noisy: Task, optimise: Any) -> None:
+    torch.manual_seed(0)
+    network, z = lean(), latents.uniform(8, (32, 32))
+    weights = [p.detach().clone() for p in network.parameters()]
+    found = fit(network, z, noisy, max_steps=5, optimise=optimise)
+    network_changed = any(not torch.equal(a, b) for a, b in zip(weights, network.parameters(), strict=True))
+    assert network_changed == (optimise != "latent")
+    assert torch.equal(found.state["latent"], z) == (optimise == "network")
+    assert found.history[-1]["loss"] < found.history[0]["loss"]
+
+
+def test_frozen_parameters_stay(noisy: Task) -> None:
+    network = lean()
+    for parameter in network.parameters():
+        parameter.requires_grad_(parameter.ndim == 1)
+    before = [p.detach().clone() for p in network.parameters()]
+    fit(network, latents.uniform(8, (32, 32)), noisy, max_steps=3)
+    for old, new in zip(before, network.parameters(), strict=True):
+        assert torch.equal(old, new) == (new.ndim > 1)
+
+
+def test_lbfgs_reduces_the_loss(noisy: Task) -> None:
+    found = run(noisy, max_steps=10, optimizer=optimizers.lbfgs(), log_every=1)
+    losses = [row["loss"] for row in found.history]
+    assert losses[-1] < 0.5 * losses[0]
+    assert found.reason == "max_steps"
+
+
+def test_the_learning_rate_follows_its_schedule(noisy: Task) -> None:
+    found = run(noisy, max_steps=11, log_every=1, lr_schedule=schedules.Linear(1, 0), optimizer=optimizers.adam(0.02))
+    assert [row["learning_rate"] for row in found.history] == pytest.approx([0.02 * (1 - i / 10) for i in range(11)])
+
+
+def test_parameter_noise_moves_the_weights(noisy: Task) -> None:
+    assert not torch.equal(run(noisy, parameter_noise=0.02).image, run(noisy).image)
+
+
+def test_balanced_weights_freeze_after_the_first_steps(noisy: Task) -> None:
+    found = run(noisy, Term(hd.TV(), schedules.Balanced(0.5)), max_steps=40, log_every=1)
+    weights = [row["weight_tv"] for row in found.history]
+    assert len(set(weights[:20])) > 1
+    assert len(set(weights[20:])) == 1
+    pulls = [row["gradient_tv"] / row["weight_tv"] for row in found.history[:20]]
+    assert weights[-1] == pytest.approx(0.5 * noisy.noise_gradient / (sum(pulls) / 20), rel=1e-3)
+
+
+def test_the_discrepancy_rule_stops_at_the_noise(photograph: Tensor) -> None:
+    sigma = 50 / 255
+    task = hd.degradations.noisy(photograph, sigma=sigma).task
+    found = run(task, max_steps=400, log_every=5, rule=Discrepancy(), optimizer=optimizers.adam(0.02))
+    assert found.reason == "discrepancy"
+    assert found.steps < 400
+    assert float(task.residual(found.image).square().mean()) <= sigma**2
+    # the kept image does not depend on how often the loop looks
+    often = run(task, max_steps=400, log_every=1, rule=Discrepancy(), optimizer=optimizers.adam(0.02))
+    assert often.kept_at == found.kept_at
+    assert torch.equal(often.image, found.image)
+
+
+def test_a_rule_keeps_its_image_and_the_last_one_is_there_too(noisy: Task) -> None:
+    images: list[Tensor] = []
+    found = run(
+        noisy, max_steps=60, rule=WindowedVariance(window=5, patience=10), observers=[lambda step: images.append(step.image)]
+    )
+    assert torch.equal(found.image, images[found.kept_at])
+    assert torch.equal(found.last, images[-1])
+
+
+# NaN and Inf ------------------------------------------------------------------------------------------------
+
+
+class Poisoned:
+    """A prior that is fine until a given call, then NaN for some calls."""
+
+    def __init__(self, start: int, calls: int):
+        self.start, self.calls, self.count = start, calls, 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.count += 1
+        factor = float("nan") if self.start <= self.count < self.start + self.calls else 1.0
+        return x.square().mean() * factor
+
+
+def test_nan_is_fallen_back_from(noisy: Task) -> None:
+    found = run(noisy, Term(Poisoned(12, 2), 0.01), max_steps=40)
+    assert found.reason == "max_steps"
+    assert bool(torch.isfinite(found.image).all())
+    assert bool(torch.isfinite(found.last).all())
+    assert len(found.notes) == 1
+    assert "learning rate to 1/2" in found.notes[0]
+    assert found.history[-1]["learning_rate"] == pytest.approx(0.005)
+    assert found.history[-1]["loss"] < found.history[0]["loss"]
+
+
+def test_after_three_fallbacks_it_ends_with_the_last_good_image(noisy: Task) -> None:
+    images: list[Tensor] = []
+    found = run(
+        noisy, Term(Poisoned(13, 10**9), 0.01), max_steps=100, average=0.9, observers=[lambda step: images.append(step.image)]
+    )
+    assert found.reason == "not finite"
+    assert found.steps < 100
+    assert found.kept_at == 11
+    assert bool(torch.isfinite(found.image).all())
+    assert all(bool(torch.isfinite(image).all()) for image in images)
+    assert len(found.notes) == 4
+    assert "ended with the last good image" in found.notes[-1]
+
+
+def test_an_exploding_learning_rate_never_reaches_the_result(noisy: Task) -> None:
+    class Explosive(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(1.0))
+
+        def forward(self, z: Tensor) -> Tensor:
+            return z[:, :3] * self.scale
+
+    found = run(
+        noisy, network=Explosive(), optimizer=lambda leaves: torch.optim.SGD(leaves, lr=1e5), max_steps=200, log_every=25
+    )
+    assert found.reason == "not finite"
+    assert bool(torch.isfinite(found.image).all())
+    assert bool(torch.isfinite(found.last).all())
+
+
+def test_the_fallback_returns_from_a_collapse_of_the_fit(noisy: Task) -> None:
+    """At step 20 the weights are overwritten; the fit goes back to parameters, buffers and moments of step 20."""
+    network = lean()
+
+    def vandal(step: Step) -> None:
+        if step.index == 20:
+            with torch.no_grad():
+                for parameter in network.parameters():
+                    parameter.normal_(std=3.0)
+
+    with_it = run(noisy, network=network, max_steps=60, fallback=2.0, log_every=10, observers=[vandal])
+    assert any("went back" in note for note in with_it.notes)
+
+
+@pytest.mark.parametrize(
+    ("prior", "words"),
+    [
+        (lambda x: x.square(), "'mine' must return a scalar"),
+        (lambda x: x.mean() * float("nan"), "'mine' is nan at the first step"),
+        (lambda x: x.detach().mean(), "'mine' returns a tensor cut off"),
+        (lambda x: 3.0, "'mine' must return a scalar tensor"),
+    ],
+)
+def test_a_broken_prior_is_named(noisy: Task, prior: Any, words: str) -> None:
+    with pytest.raises(FitError, match=words):
+        run(noisy, Term(prior, 0.1, "mine"))
+
+
+# Resuming -----------------------------------------------------------------------------------------------------
+
+
+class Memory:
+    """A prior with a state: the mean of all images that it has seen."""
+
+    def __init__(self) -> None:
+        self.mean: Tensor | None = None
+        self.count = 0
+
+    def refresh(self, step: int, x: Tensor) -> None:
+        self.count += 1
+        self.mean = x if self.mean is None else self.mean + (x - self.mean) / self.count
+
+    def __call__(self, x: Tensor) -> Tensor:
+        assert self.mean is not None
+        return (x - self.mean).square().mean()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"mean": self.mean, "count": self.count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.mean, self.count = state["mean"], state["count"]
+
+
+@pytest.mark.parametrize("optimizer", [optimizers.adam(0.01), optimizers.lbfgs(inner_steps=2)])
+@pytest.mark.parametrize("stop_at", [7, 20])
+def test_a_resumed_fit_goes_on_to_the_same_floats(noisy: Task, tmp_path: Path, optimizer: Any, stop_at: int) -> None:
+    def once(**options: Any) -> Fit:
+        terms = Term(Memory(), 0.1) + 0.01 * hd.TV()
+        rule = WindowedVariance(window=4, patience=30)
+        return run(
+            noisy, terms, max_steps=30, jitter=0.05, average=0.9, rule=rule, optimise="both", optimizer=optimizer, **options
+        )
+
+    whole = once()
+    checkpoint = Checkpoint(tmp_path / "state.pt", every=10)
+    seen = []
+
+    def halt() -> bool:
+        seen.append(0)
+        return len(seen) == stop_at
+
+    part = once(checkpoint=checkpoint, halt=halt)
+    assert part.reason == "interrupted"
+    assert part.steps == stop_at
+    resumed = once(checkpoint=checkpoint)
+    assert resumed.steps == whole.steps
+    assert resumed.kept_at == whole.kept_at
+    assert torch.equal(resumed.image, whole.image)
+    assert torch.equal(resumed.last, whole.last)
+    strip = [{k: v for k, v in row.items() if k != "seconds"} for row in whole.history]
+    assert [{k: v for k, v in row.items() if k != "seconds"} for row in resumed.history] == strip
+    # a finished fit is not run again
+    calls: list[Step] = []
+    done = once(checkpoint=checkpoint, observers=[calls.append])
+    assert torch.equal(done.image, whole.image)
+    assert calls == []
+
+
+def test_a_resumed_fit_remembers_its_fallbacks(noisy: Task, tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "state.pt", every=5)
+    first = run(noisy, Term(Poisoned(7, 2), 0.01), max_steps=20, checkpoint=checkpoint, halt=_after(14))
+    assert len(first.notes) == 1
+    second = run(noisy, Term(lambda x: x.square().mean(), 0.01, "poisoned"), max_steps=20, checkpoint=checkpoint)
+    assert second.notes == first.notes
+    assert second.history[-1]["learning_rate"] == pytest.approx(0.005)
+
+
+def _after(steps: int) -> Any:
+    calls = iter(range(1, 10**6))
+    return lambda: next(calls) == steps
+
+
+def test_a_damaged_checkpoint_is_named(noisy: Task, tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    path.write_bytes(b"nonsense")
+    with pytest.raises(FitError, match=r"state\.pt cannot be read"):
+        run(noisy, checkpoint=Checkpoint(path))
+
+
+def test_a_checkpoint_never_executes_code(noisy: Task, tmp_path: Path) -> None:
+    class Attack:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "executed",))
+
+    torch.save({"guard": Attack()}, tmp_path / "state.pt")
+    with pytest.raises(FitError, match="cannot be read"):
+        run(noisy, checkpoint=Checkpoint(tmp_path / "state.pt"))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_the_time_budget_ends_a_fit(noisy: Task) -> None:
+    found = run(noisy, max_steps=10**6, time_budget=0.5)
+    assert found.reason == "time budget"
+    assert found.steps < 10**6
+
+
+# Nobody sees what he should not ---------------------------------------------------------------------------------
+
+
+def test_held_out_pixels_leak_nowhere(photograph: Tensor) -> None:
+    """Poison the held-out entries: the fit, the bound terms, the rule and the finished image stay the same."""
+
+    class Bound:
+        def bind(self, task: Task) -> Any:
+            target = task.observation.clone()
+            return lambda x: (x - target).square().mean()
+
+        def __call__(self, x: Tensor) -> Tensor:
+            raise AssertionError("bind comes first")
+
+    mask = (torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(1)) < 0.7).float()
+    finished = []
+    for poison in (None, 1e6, float("nan")):
+        task = tasks.inpaint(photograph, mask, sigma=0.0)
+        _, validation = task.split(0.2)
+        if poison is not None:
+            observation = torch.where(validation.held_out > 0, poison, task.observation)
+            task = hd.Task(**{**vars(task), "observation": observation})
+        fitted, _ = task.split(0.2)
+        found = run(
+            fitted, Term(Bound(), 0.1, "bound"), max_steps=20, rule=WindowedVariance(window=4, patience=5), jitter=0.01
+        )
+        finished.append((found.image, fitted.finish(found.image)))
+    for image, done in finished[1:]:
+        assert torch.equal(image, finished[0][0])
+        assert torch.equal(done, finished[0][1])
+
+
+def test_steps_hold_tensors_and_only_logged_ones_are_in_the_history(noisy: Task) -> None:
+    steps: list[Step] = []
+    found = run(noisy, 0.1 * hd.TV(), max_steps=12, log_every=5, observers=[steps.append])
+    assert [step.index for step in steps] == list(range(12))
+    assert all(isinstance(value, Tensor) and value.shape == () for step in steps for value in step.losses.values())
+    assert [row["step"] for row in found.history] == [0, 5, 10, 11]
+    assert set(found.history[0]) == {
+        "step", "loss", "fidelity", "gradient_fidelity", "tv", "gradient_tv", "weight_tv", "learning_rate", "seconds"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_steps": 0},
+        {"log_every": 0},
+        {"jitter": -0.1},
+        {"jitter": float("nan")},
+        {"average": 1.0},
+        {"parameter_noise": -1},
+        {"time_budget": 0},
+    ],
+)
+def test_options_out_of_range(noisy: Task, options: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError):
+        run(noisy, **options)

@@ -1,0 +1,110 @@
+"""The original's table, line by line."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from hybrid_dip import operators, presets, tasks
+from hybrid_dip.contracts import Task
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.restore import prepare
+
+IMAGE = torch.full((1, 3, 32, 32), 0.5)
+HALF = torch.cat([torch.zeros(1, 1, 32, 16), torch.ones(1, 1, 32, 16)], -1)
+FEW = (torch.arange(32 * 32) % 50 == 0).float().view(1, 1, 32, 32)
+SCALES = (128,) * 5
+
+TASKS: dict[str, Task] = {
+    "denoise 25": tasks.denoise(IMAGE, sigma=25 / 255),
+    "denoise 50": tasks.denoise(IMAGE, sigma=50 / 255),
+    "jpeg": tasks.jpeg(IMAGE),
+    "x4": tasks.super_resolve(IMAGE, factor=4),
+    "x8": tasks.super_resolve(IMAGE, factor=8),
+    "inpaint": tasks.inpaint(IMAGE, HALF),
+    "50 %": tasks.missing_pixels(IMAGE, HALF),
+    "98 %": tasks.missing_pixels(IMAGE, FEW),
+    "flash": tasks.flash(IMAGE, IMAGE),
+    "deblur": tasks.deblur(IMAGE, operators.gaussian_psf(1)),
+}
+
+# steps, lr, jitter, down, skip, upsample, channels of z
+TABLE: dict[str, tuple[int, float, float, Any, Any, Any, int]] = {
+    "denoise 25": (3000, 0.01, 1 / 30, SCALES, (4,) * 5, "bilinear", 32),
+    "denoise 50": (3000, 0.01, 1 / 20, SCALES, (4,) * 5, "bilinear", 32),
+    "jpeg": (2400, 0.01, 1 / 30, (8, 16, 32, 64, 128), (0, 0, 0, 4, 4), "bilinear", 3),
+    "x4": (2000, 0.01, 0.03, SCALES, (4,) * 5, "bilinear", 32),
+    "x8": (4000, 0.01, 0.05, SCALES, (4,) * 5, "bilinear", 32),
+    "inpaint": (6001, 0.01, 0.03, SCALES, (128,) * 5, "nearest", 32),
+    "50 %": (11000, 0.001, 0.03, SCALES, (4,) * 5, "bilinear", 32),
+    "98 %": (1000, 0.01, 0.0, (16, 32, 64, 128, 128), (0,) * 5, "bilinear", 32),
+    "flash": (601, 0.1, 0.0, SCALES, (4,) * 5, ("nearest", "nearest", "bilinear", "bilinear", "bilinear"), 3),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_original_is_the_papers_table(name: str) -> None:
+    steps, lr, jitter, down, skip, upsample, channels = TABLE[name]
+    recipe = presets.original(TASKS[name])
+    described = recipe.describe()
+    assert (recipe.steps, recipe.lr, recipe.jitter) == (steps, lr, pytest.approx(jitter))
+    assert described["network"]["down"] == down
+    assert described["network"]["skip"] == skip
+    assert described["network"]["upsample"] == upsample
+    assert described["network"]["padding"] == "reflection"
+    assert recipe.average == (0.99 if name.startswith(("denoise", "jpeg")) else None)
+    assert recipe.latent_first == name.startswith("x")
+    assert recipe.note == ""
+    _, z = prepare(TASKS[name], recipe, seed=0)
+    assert z.shape[1] == channels
+
+
+def test_98_percent_missing_pools() -> None:
+    assert presets.original(TASKS["98 %"]).describe()["network"]["downsample"] == "avg"
+
+
+def test_a_task_that_the_paper_does_not_have_says_so() -> None:
+    assert "no recipe for 'deblur'" in presets.original(TASKS["deblur"]).note
+
+
+@pytest.mark.parametrize(
+    ("preset", "parameters", "channels"),
+    [
+        (presets.original_region, 2_184_579, 2),
+        (presets.original_hole, 2_996_467, 1),
+        (presets.original_hole_unet, None, 1),
+        (presets.original_hole_resnet, None, 1),
+    ],
+)
+def test_the_papers_other_inpainting_recipes(preset: Any, parameters: int | None, channels: int) -> None:
+    network, z = prepare(TASKS["inpaint"], preset(TASKS["inpaint"]), seed=0)
+    assert z.shape[1] == channels
+    count = sum(p.numel() for p in network.parameters())
+    assert parameters is None or abs(count - parameters) < 2e5
+    assert network(z).shape == IMAGE.shape
+    with pytest.raises(SettingsError, match="for the task 'inpaint'"):
+        preset(TASKS["jpeg"])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_quick_is_leaner_and_fits_every_task(name: str) -> None:
+    original, quick = presets.original(TASKS[name]), presets.quick(TASKS[name])
+    assert quick.steps <= original.steps
+    network, z = prepare(TASKS[name], quick, seed=0)
+    assert network(z).shape == TASKS[name].shape
+
+
+def test_the_order_of_the_draws_is_the_originals() -> None:
+    """Network, then latent; for super-resolution the latent first."""
+    for name, first in (("denoise 25", "network"), ("x4", "latent")):
+        recipe = presets.quick(TASKS[name])
+        network, z = prepare(TASKS[name], recipe, seed=7)
+        torch.manual_seed(7)
+        size = TASKS[name].shape[-2:]
+        if first == "latent":
+            expected = recipe.latent(size=size)
+            recipe.network(32, 3)
+        else:
+            recipe.network(32, 3)
+            expected = recipe.latent(size=size)
+        assert torch.equal(z, expected)
