@@ -30,16 +30,33 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_WRONG = "What is wrong with the image"
+_HOW = "How it is fitted"
+_WHERE = "Where, and how long"
+
 Image = Annotated[Path, typer.Argument(help="An image file: PNG, JPEG, TIFF (8 or 16 bit), or .npy (H, W[, C]) in [0, 1].")]
-Sigma = Annotated[float | None, typer.Option(help="Level of Gaussian noise, 0..255; denoise estimates it if left out.")]
-Mask = Annotated[Path | None, typer.Option(help="Mask file: 255 (white) = known pixel, 0 (black) = to fill in.")]
-Factor = Annotated[int | None, typer.Option(help="Super-resolution: whole number, default 4.")]
-Kernel = Annotated[
-    str | None, typer.Option(help="Super-resolution: lanczos2 (default), lanczos3, gauss12, gauss1sq2, box, bicubic.")
+Sigma = Annotated[
+    float | None,
+    typer.Option(rich_help_panel=_WRONG, help="Level of Gaussian noise, 0..255; denoise estimates it if left out."),
 ]
-Psf = Annotated[str | None, typer.Option(help="Deblurring: a grey image or .npy file, or gaussian:SIGMA in pixels.")]
-Pattern = Annotated[str | None, typer.Option(help="Demosaicing: RGGB (default), BGGR, GRBG or GBRG.")]
-Noise = Annotated[str | None, typer.Option(help="Noise model: gaussian (default), poisson, or l1 (salt and pepper, outliers).")]
+Mask = Annotated[
+    Path | None, typer.Option(rich_help_panel=_WRONG, help="Mask file: 255 (white) = known pixel, 0 (black) = to fill in.")
+]
+Factor = Annotated[int | None, typer.Option(rich_help_panel=_WRONG, help="Super-resolution: whole number, default 4.")]
+Kernel = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_WRONG, help="Super-resolution: lanczos2 (default), lanczos3, gauss12, gauss1sq2, box, bicubic."
+    ),
+]
+Psf = Annotated[
+    str | None, typer.Option(rich_help_panel=_WRONG, help="Deblurring: a grey image or .npy file, or gaussian:SIGMA in pixels.")
+]
+Pattern = Annotated[str | None, typer.Option(rich_help_panel=_WRONG, help="Demosaicing: RGGB (default), BGGR, GRBG or GBRG.")]
+Noise = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=_WRONG, help="Noise model: gaussian (default), poisson, or l1 (salt and pepper, outliers)."),
+]
 Crop = Annotated[int | None, typer.Option(help="Use only the centre of so many pixels a side.")]
 
 
@@ -54,32 +71,49 @@ def restore(
     factor: Factor = None,
     kernel: Kernel = None,
     psf: Psf = None,
-    guide: Annotated[Path | None, typer.Option(help="Flash/no-flash: the photograph with flash.")] = None,
+    guide: Annotated[
+        Path | None, typer.Option(rich_help_panel=_WRONG, help="Flash/no-flash: the photograph with flash.")
+    ] = None,
     pattern: Pattern = None,
-    preset: Annotated[str, typer.Option(help="Recipe; see `hybrid-dip list presets`.")] = "original",
-    network: Annotated[str | None, typer.Option(help="Another network: SPEC, such as unet or skip:upsample=nearest.")] = None,
-    latent: Annotated[str | None, typer.Option(help="Another latent: SPEC, such as meshgrid or uniform:channels=32.")] = None,
-    optimise: Annotated[str | None, typer.Option(help="network, latent or both.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam or lbfgs.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    lr_schedule: Annotated[str | None, typer.Option(help="Factor of the learning rate, such as cosine=1..0.1.")] = None,
-    jitter: Annotated[float | None, typer.Option(help="Deviation of the noise added to the latent at each step.")] = None,
-    parameter_noise: Annotated[float | None, typer.Option(help="Relative deviation of noise added to the weights.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Instead of the preset's number.")] = None,
-    seed: Annotated[int, typer.Option(help="Of network, latent and jitter.")] = 0,
-    runs: Annotated[int, typer.Option(help="Fit so many seeds and average them.")] = 1,
+    preset: Annotated[str, typer.Option(rich_help_panel=_HOW, help="Recipe; see `hybrid-dip list presets`.")] = "original",
+    network: Annotated[
+        str | None, typer.Option(rich_help_panel=_HOW, help="Another network: SPEC, such as unet or skip:upsample=nearest.")
+    ] = None,
+    latent: Annotated[
+        str | None, typer.Option(rich_help_panel=_HOW, help="Another latent: SPEC, such as meshgrid or uniform:channels=32.")
+    ] = None,
+    optimise: Annotated[str | None, typer.Option(rich_help_panel=_HOW, help="network, latent or both.")] = None,
+    optimizer: Annotated[str | None, typer.Option(rich_help_panel=_HOW, help="adam or lbfgs.")] = None,
+    lr: Annotated[float | None, typer.Option(rich_help_panel=_HOW, help="Learning rate.")] = None,
+    lr_schedule: Annotated[
+        str | None, typer.Option(rich_help_panel=_HOW, help="Factor of the learning rate, such as cosine=1..0.1.")
+    ] = None,
+    jitter: Annotated[
+        float | None, typer.Option(rich_help_panel=_HOW, help="Deviation of the noise added to the latent at each step.")
+    ] = None,
+    parameter_noise: Annotated[
+        float | None, typer.Option(rich_help_panel=_HOW, help="Relative deviation of noise added to the weights.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(rich_help_panel=_HOW, help="Instead of the preset's number.")] = None,
+    seed: Annotated[int, typer.Option(rich_help_panel=_HOW, help="Of network, latent and jitter.")] = 0,
+    runs: Annotated[int, typer.Option(rich_help_panel=_HOW, help="Fit so many seeds and average them.")] = 1,
     regulariser: Annotated[
         list[str] | None,
-        typer.Option("-R", "--regulariser", help="NAME[:option=value,...][@weight], file.py:name or module:name; repeatable."),
+        typer.Option(
+            "-R",
+            "--regulariser",
+            rich_help_panel=_HOW,
+            help="NAME[:option=value,...]\\[@weight], file.py:name or module:name; repeatable.",
+        ),
     ] = None,
     stop: Annotated[
-        str, typer.Option(help="Stopping rule: max_steps, wmv[:window=100,patience=1000] or discrepancy.")
+        str, typer.Option(rich_help_panel=_HOW, help="Stopping rule: max_steps, wmv[:window=100,patience=1000] or discrepancy.")
     ] = "max_steps",
     reference: Annotated[Path | None, typer.Option(help="The clean image, only to measure by; no fit sees it.")] = None,
-    time_budget: Annotated[float | None, typer.Option(help="Seconds after which a fit ends.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    time_budget: Annotated[float | None, typer.Option(rich_help_panel=_WHERE, help="Seconds after which a fit ends.")] = None,
+    device: Annotated[str, typer.Option(rich_help_panel=_WHERE, help="auto, cpu, cuda or mps.")] = "auto",
     crop: Crop = None,
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between two saved states.")] = 200,
+    checkpoint_every: Annotated[int, typer.Option(rich_help_panel=_WHERE, help="Steps between two saved states.")] = 200,
     gif: Annotated[bool, typer.Option("--gif", help="Also write fit.gif, the fit as an animation.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the same command stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results that are in the folder.")] = False,
@@ -251,7 +285,7 @@ def list_(
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Result folder.")] = Path("demo"),
     size: Annotated[int, typer.Option(help="Side of the crop, 16 to 256.")] = 128,
-    steps: Annotated[int, typer.Option(help="Of the fit.")] = 1000,
+    steps: Annotated[int, typer.Option(help="Of the fit.")] = 1500,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the demo stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo.")] = False,

@@ -36,7 +36,7 @@ def _subplots(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, 
 
 def _save(figure: Any, path: Path) -> None:
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110, metadata={"Software": None})
+        figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata={"Software": None})
 
 
 def save_curves(path: Path, rows: Rows, terms: Sequence[str], kept_at: int) -> None:

@@ -53,8 +53,9 @@ class ResultFolder:
         if self.path.exists() and not self.path.is_dir():
             raise SettingsError(f"{self.path} is a file; a folder for the results was expected.")
         text = json.dumps(settings, indent=2, sort_keys=True, default=str) + "\n"
-        ours = (self.checkpoints / SETTINGS).exists()
+        self._sweep()
         if self.path.exists() and any(self.path.iterdir()):
+            ours = (self.checkpoints / SETTINGS).exists()
             if not ours and (resume or overwrite):
                 raise SettingsError(f"{self.path} is not a result folder of this program; it is left as it is.")
             if not resume and not overwrite:
@@ -68,6 +69,14 @@ class ResultFolder:
             write_text(self.checkpoints / SETTINGS, text)
         except OSError as error:
             raise SettingsError(f"{self.path} cannot be written: {error.strerror or error}.") from None
+
+    def _sweep(self) -> None:
+        """Remove what a killed run of ours left half-written: temporary files, and a folder without settings yet."""
+        for place in (self.checkpoints, self.path):
+            for leftover in place.glob(".*.partial*"):
+                leftover.unlink()
+        if self.checkpoints.is_dir() and not any(self.checkpoints.iterdir()):
+            self.checkpoints.rmdir()
 
     def _check_settings(self, settings: Mapping[str, Any]) -> None:
         before = json.loads((self.checkpoints / SETTINGS).read_text())

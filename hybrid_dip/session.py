@@ -18,7 +18,7 @@ from hybrid_dip import figures, metrics
 from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.contracts import Observer, Rule, Task, Term
 from hybrid_dip.errors import HybridDIPError, SettingsError
-from hybrid_dip.estimate import duration, estimate
+from hybrid_dip.estimate import TooLargeError, duration, estimate
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.images import Picture, save_image
 from hybrid_dip.presets import Recipe
@@ -100,6 +100,11 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     say(f"{job.task.name}: {cost.sentence(job.recipe.steps)}" + (f", {job.runs} runs" if job.runs > 1 else ""))
     try:
         result = _fit(job, folder)
+    except torch.OutOfMemoryError as error:
+        raise TooLargeError(
+            f"{job.device} ran out of memory ({str(error).splitlines()[0].rstrip('.')}): take --preset quick, a part of the "
+            "image with --crop, or another --device."
+        ) from None
     except HybridDIPError:
         if new and not any(folder.checkpoints.glob("*.pt")):
             shutil.rmtree(folder.path)

@@ -59,7 +59,9 @@ def test_a_task_needs_sixteen_pixels_a_side() -> None:
         tasks.denoise(torch.rand(1, 3, 15, 40), sigma=0.1)
 
 
-@pytest.mark.parametrize(("share", "folds", "fold"), [(0.0, None, 0), (1.0, None, 0), (0.1, 1, 0), (0.1, 3, 3), (1e-9, None, 0)])
+@pytest.mark.parametrize(
+    ("share", "folds", "fold"), [(0.0, None, 0), (1.0, None, 0), (0.1, 1, 0), (0.1, 3, 3), (1e-9, None, 0)]
+)
 def test_a_split_that_leaves_nothing_is_refused(share: float, folds: int | None, fold: int) -> None:
     task = tasks.denoise(torch.rand(1, 3, 16, 16), sigma=0.1)
     with pytest.raises(SettingsError):

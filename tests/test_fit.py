@@ -408,9 +408,7 @@ def test_held_out_pixels_leak_nowhere(photograph: Tensor) -> None:
             observation = torch.where(validation.held_out > 0, poison, task.observation)
             task = hd.Task(**{**vars(task), "observation": observation})
         fitted, _ = task.split(0.2)
-        found = run(
-            fitted, Term(Bound(), 0.1, "bound"), max_steps=20, rule=WindowedVariance(window=4, patience=5), jitter=0.01
-        )
+        found = run(fitted, Term(Bound(), 0.1, "bound"), max_steps=20, rule=WindowedVariance(window=4, patience=5), jitter=0.01)
         finished.append((found.image, fitted.finish(found.image)))
     for image, done in finished[1:]:
         assert torch.equal(image, finished[0][0])

@@ -63,7 +63,9 @@ def test_no_import_goes_upwards(path: Path) -> None:
 
 
 def test_every_module_has_a_layer() -> None:
-    present = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    present = {
+        path.stem if path.is_file() else path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()
+    }
     assert present - {"__init__", "__pycache__"} == set(LEVEL)
 
 

@@ -92,8 +92,10 @@ def test_unet_has_the_widths_that_its_words_say() -> None:
     # start, four downs, one extra at the last width; two convolutions with bias each
     widths = [8, 16, 32, 64, 128, 128]
     levels = sum((9 * a + 1) * b + (9 * b + 1) * b for a, b in zip([1, *widths[:-1]], widths, strict=True))
-    rises = sum((16 * below) * own + own + (9 * 2 * own + 1) * own + (9 * own + 1) * own for below, own in
-                [(128, 128), (128, 64), (64, 32), (32, 16), (16, 8)])
+    rises = sum(
+        (16 * below) * own + own + (9 * 2 * own + 1) * own + (9 * own + 1) * own
+        for below, own in [(128, 128), (128, 64), (64, 32), (32, 16), (16, 8)]
+    )
     assert sum(p.numel() for p in network.parameters()) == levels + rises + (8 + 1) * 3
 
 

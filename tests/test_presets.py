@@ -98,7 +98,7 @@ def test_the_order_of_the_draws_is_the_originals() -> None:
     """Network, then latent; for super-resolution the latent first."""
     for name, first in (("denoise 25", "network"), ("x4", "latent")):
         recipe = presets.quick(TASKS[name])
-        network, z = prepare(TASKS[name], recipe, seed=7)
+        _, z = prepare(TASKS[name], recipe, seed=7)
         torch.manual_seed(7)
         size = TASKS[name].shape[-2:]
         if first == "latent":

@@ -9,8 +9,7 @@ from hybrid_dip.stopping import Discrepancy, MaxSteps, WindowedVariance
 
 
 def task(side: int = 16, sigma: float | None = 0.1) -> Task:
-    made = tasks.denoise(torch.zeros(1, 1, side, side), sigma=sigma or 0.0)
-    return made
+    return tasks.denoise(torch.zeros(1, 1, side, side), sigma=sigma or 0.0)
 
 
 def step(index: int, image: Tensor, residual: Tensor | None = None) -> Step:
@@ -91,7 +90,9 @@ def test_discrepancy_needs_a_noise_level() -> None:
         Discrepancy().start(tasks.jpeg(torch.rand(1, 3, 16, 16)))
 
 
-@pytest.mark.parametrize("make", [lambda: WindowedVariance(window=1), lambda: WindowedVariance(patience=0), lambda: Discrepancy(0)])
+@pytest.mark.parametrize(
+    "make", [lambda: WindowedVariance(window=1), lambda: WindowedVariance(patience=0), lambda: Discrepancy(0)]
+)
 def test_bad_options(make: object) -> None:
     with pytest.raises(SettingsError):
         make()  # type: ignore[operator]

@@ -1,0 +1,334 @@
+"""The command line as a user meets it."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hybrid_dip import metrics
+from hybrid_dip.images import load_image, save_image
+
+Command = Callable[..., tuple[int, str, str]]
+
+# A network small enough for a test, by the same options that a user has.
+SMALL = ["--preset", "quick", "--network", "skip:down=8,8,skip=4,4,upsample=bilinear", "--latent", "uniform:channels=8"]
+
+
+@pytest.fixture
+def files(tmp_path: Path, photograph: Tensor) -> Path:
+    save_image(photograph, tmp_path / "clean.png")
+    save_image((photograph + 0.15 * torch.randn_like(photograph)).clamp(0, 1), tmp_path / "noisy.png")
+    mask = torch.ones(1, 1, 32, 32)
+    mask[..., 10:14, 10:20] = 0
+    save_image(mask, tmp_path / "mask.png")
+    save_image(mask[..., :31], tmp_path / "mask31.png")
+    save_image(torch.zeros_like(mask), tmp_path / "mask_empty.png")
+    save_image(torch.ones_like(mask), tmp_path / "mask_full.png")
+    save_image(mask * 0.5, tmp_path / "mask_grey.png")
+    save_image(torch.rand(1, 3, 1, 1), tmp_path / "one.png")
+    save_image(photograph[:, :1], tmp_path / "grey.png")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("do not touch")
+    (tmp_path / "prior.py").write_text("def mine(x):\n    return x.square()\ndef nan(x):\n    return x.mean() * float('nan')\n")
+    return tmp_path
+
+
+TASK_OPTIONS = {
+    "denoise": ["--sigma", "38"],
+    "jpeg": [],
+    "inpaint": ["--mask", "mask.png"],
+    "missing-pixels": ["--mask", "mask.png"],
+    "super-resolve": ["--factor", "2"],
+    "deblur": ["--psf", "gaussian:1"],
+    "flash": ["--guide", "clean.png"],
+    "demosaic": ["--pattern", "GRBG"],
+}
+
+
+@pytest.mark.parametrize("task", TASK_OPTIONS)
+def test_every_task_from_a_degraded_file(
+    files: Path, hybrid_dip_command: Command, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files)
+    network = SMALL[:4] if task == "flash" else SMALL
+    status, _, err = hybrid_dip_command(
+        "restore", "noisy.png", "--task", task, *TASK_OPTIONS[task], *network, "--steps", "4", "-o", "out"
+    )
+    assert status == 0, err
+    side = 64 if task == "super-resolve" else 32
+    assert load_image("out/restored.png").shape == (1, 3, side, side)
+    assert "parameters" in err
+    assert "s a step" in err
+    run = json.loads(Path("out/run.json").read_text())
+    assert run["stop"] == {"reason": "max_steps", "kept_at": 3, "steps": 4}
+    assert run["settings"]["task"] == task
+
+
+def test_a_whole_result_folder(files: Path, hybrid_dip_command: Command) -> None:
+    out = files / "deep" / "out"
+    status, text, _ = hybrid_dip_command(
+        "restore", files / "noisy.png", "--task", "denoise", "--reference", files / "clean.png", *SMALL, "--steps", 60,
+        "-R", "tv@balance=0.3", "--stop", "wmv:window=5,patience=40", "--gif", "-o", out,
+    )  # fmt: skip
+    assert status == 0
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        "restored.png", "last.png", "history.csv", "run.json", "curves.png", "comparison.png", "fit.gif", "checkpoint"
+    }  # fmt: skip
+    run = json.loads((out / "run.json").read_text())
+    measured = metrics.psnr(load_image(out / "restored.png"), load_image(files / "clean.png"))
+    assert run["metrics"]["psnr"] == pytest.approx(measured, abs=0.05)
+    assert f"{run['metrics']['psnr']:.2f} dB" in text
+    assert run["settings"]["noise_sigma_estimated"] is True
+    assert run["hardware"]["threads"] == torch.get_num_threads()
+    with (out / "history.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert {"step", "loss", "fidelity", "gradient_fidelity", "tv", "gradient_tv", "weight_tv", "psnr"} <= set(rows[0])
+    assert [int(float(row["step"])) for row in rows] == list(range(60))
+    assert float(rows[-1]["psnr"]) > float(rows[0]["psnr"])
+    with Image.open(out / "fit.gif") as animation:
+        assert animation.n_frames > 10
+    for picture in ("curves.png", "comparison.png"):
+        assert np.asarray(Image.open(out / picture).convert("L")).std() > 10
+
+
+def test_several_runs_are_averaged(files: Path, hybrid_dip_command: Command) -> None:
+    out = files / "out"
+    status, _, _ = hybrid_dip_command(
+        "restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 4, "--runs", 2, "-o", out
+    )
+    assert status == 0
+    single = [load_image(out / f"restored-seed-{seed}.png") for seed in (0, 1)]
+    torch.testing.assert_close(load_image(out / "restored.png"), torch.stack(single).mean(0), atol=1 / 255, rtol=0)
+    deviation = np.load(out / "deviation.npy")
+    assert deviation.shape == (32, 32, 3)
+    assert (deviation > 0).any()
+    assert [run["seed"] for run in json.loads((out / "run.json").read_text())["runs"]] == [0, 1]
+
+
+def test_alpha_depth_and_channels_are_carried_over(tmp_path: Path, hybrid_dip_command: Command, photograph: Tensor) -> None:
+    alpha = torch.rand(1, 1, 32, 32)
+    save_image(photograph, tmp_path / "a.png", alpha=alpha, bits=16)
+    options = [*SMALL, "--steps", "2"]
+    assert hybrid_dip_command("restore", tmp_path / "a.png", "--task", "jpeg", *options, "-o", tmp_path / "o1")[0] == 0
+    from hybrid_dip.images import read_picture
+
+    restored = read_picture(tmp_path / "o1" / "restored.png")
+    assert restored.bits == 16
+    assert restored.alpha is not None
+    torch.testing.assert_close(restored.alpha, alpha, atol=1e-4, rtol=0)
+
+    np.save(tmp_path / "five.npy", np.random.default_rng(0).random((20, 18, 5)).astype(np.float32))
+    assert hybrid_dip_command("restore", tmp_path / "five.npy", "--task", "jpeg", *options, "-o", tmp_path / "o2")[0] == 0
+    assert np.load(tmp_path / "o2" / "restored.npy").shape == (20, 18, 5)
+    assert load_image(tmp_path / "o2" / "restored.png").shape == (1, 3, 20, 18)
+
+
+def test_the_same_command_twice_gives_the_same_bytes(files: Path, hybrid_dip_command: Command) -> None:
+    for name in ("a", "b"):
+        hybrid_dip_command("restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 20, "-o", files / name)
+    assert (files / "a" / "restored.png").read_bytes() == (files / "b" / "restored.png").read_bytes()
+
+
+BAD = {
+    "missing file": (["nothing.png"], "There is no file nothing.png"),
+    "directory": (["folder"], "is a directory"),
+    "empty file": (["empty.png"], "is empty"),
+    "text": (["text.png"], "not an image"),
+    "one pixel": (["one.png"], "at least 16x16"),
+    "mask size": (["noisy.png", "--task", "inpaint", "--mask", "mask31.png"], "same size"),
+    "empty mask": (["noisy.png", "--task", "inpaint", "--mask", "mask_empty.png"], "no pixel as known"),
+    "full mask": (["noisy.png", "--task", "inpaint", "--mask", "mask_full.png"], "every pixel as known"),
+    "grey mask": (["noisy.png", "--task", "inpaint", "--mask", "mask_grey.png"], "only 255"),
+    "no mask": (["noisy.png", "--task", "inpaint"], "needs --mask"),
+    "negative sigma": (["noisy.png", "--sigma", "-5"], "at least 0"),
+    "NaN sigma": (["noisy.png", "--sigma", "nan"], "finite"),
+    "text sigma": (["noisy.png", "--sigma", "much"], "--sigma"),
+    "factor 0": (["noisy.png", "--task", "super-resolve", "--factor", "0"], "at least 2"),
+    "factor above the image": (["noisy.png", "--task", "super-resolve", "--factor", "1000"], "exceeds"),
+    "unknown task": (["noisy.png", "--task", "denoize"], "did you mean 'denoise'"),
+    "unknown preset": (["noisy.png", "--preset", "orignal"], "did you mean 'original'"),
+    "unknown device": (["noisy.png", "--device", "gpu"], "Unknown device"),
+    "unknown network": (["noisy.png", "--network", "skipp"], "did you mean 'skip'"),
+    "unknown noise": (["noisy.png", "--noise", "poison"], "did you mean 'poisson'"),
+    "unknown regulariser": (["noisy.png", "-R", "tvv@0.1"], "did you mean 'tv'"),
+    "negative weight": (["noisy.png", "-R", "tv@-1"], "at least 0"),
+    "vector prior": (["noisy.png", "-R", "prior.py:mine@1"], "'mine' must return a scalar"),
+    "NaN prior": (["noisy.png", "-R", "prior.py:nan@1"], "'nan' is nan at the first step"),
+    "unknown rule": (["noisy.png", "--stop", "wvm"], "did you mean 'wmv'"),
+    "rule that does not apply": (["noisy.png", "--task", "jpeg", "--stop", "discrepancy"], "level of Gaussian noise"),
+    "option of another task": (["noisy.png", "--factor", "2"], "--factor does not go with 'denoise'"),
+    "reference size": (["noisy.png", "--reference", "mask31.png"], "the same was expected"),
+    "no steps": (["noisy.png", "--steps", "0"], "--steps"),
+    "no runs": (["noisy.png", "--runs", "0"], "--runs"),
+    "no time": (["noisy.png", "--time-budget", "0"], "--time-budget"),
+    "learning rate": (["noisy.png", "--lr", "0"], "--lr"),
+    "unwritable": (["noisy.png", "-o", "/proc/nowhere/out"], "cannot be written"),
+    "output is a file": (["noisy.png", "-o", "clean.png"], "is a file"),
+    "folder with other things": (["noisy.png", "-o", "full"], "already holds"),
+    "folder that is not ours": (["noisy.png", "-o", "full", "--overwrite"], "not a result folder"),
+    "resume and overwrite": (["noisy.png", "--resume", "--overwrite"], "one of --resume and --overwrite"),
+    "unknown option": (["noisy.png", "--sigm", "3"], "No such option"),
+    "PSF": (["noisy.png", "--task", "deblur", "--psf", "gaussian:wide"], "gaussian:1.5"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_sentence_status_2_and_nothing_written(
+    files: Path, hybrid_dip_command: Command, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files)
+    given, words = BAD[name]
+    arguments = ["restore", *given]
+    for option, value in {"--task": "denoise", "-o": "out", "--steps": "2"}.items():
+        if option not in given:
+            arguments += [option, value]
+    if "--network" not in given and "--preset" not in given:
+        arguments += SMALL
+    before = {path: path.read_bytes() for path in files.rglob("*") if path.is_file()}
+    status, out, err = hybrid_dip_command(*arguments)
+    assert status == 2, (out, err)
+    sentence = err.strip().splitlines()[-1]
+    assert sentence.startswith("hybrid-dip: ")
+    assert words in sentence
+    assert "Traceback" not in err
+    # a prior that fails at the first step comes after the estimate and an empty progress bar; all else speaks alone
+    assert len(err.strip().splitlines()) == 1 or name in ("vector prior", "NaN prior")
+    assert {path: path.read_bytes() for path in files.rglob("*") if path.is_file()} == before
+
+
+def test_an_existing_result_is_left_alone_unless_asked(files: Path, hybrid_dip_command: Command) -> None:
+    command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 3, "-o", files / "out"]
+    assert hybrid_dip_command(*command)[0] == 0
+    first = (files / "out" / "run.json").read_bytes()
+    status, _, err = hybrid_dip_command(*command)
+    assert status == 2
+    assert "--resume to go on, or --overwrite" in err
+    status, _, err = hybrid_dip_command(*command, "--resume")
+    assert status == 0
+    assert "finished already" in err
+    assert (files / "out" / "run.json").read_bytes() == first
+    status, _, err = hybrid_dip_command(*command[:-3], 4, "-o", files / "out", "--resume")
+    assert status == 2
+    assert "other settings" in err
+    assert hybrid_dip_command(*command, "--overwrite")[0] == 0
+
+
+def test_degrade_then_restore(files: Path, hybrid_dip_command: Command) -> None:
+    status, out, _ = hybrid_dip_command(
+        "degrade", files / "clean.png", "--task", "missing-pixels", "--share", 0.5, "-o", files / "half.png"
+    )
+    assert status == 0
+    assert "half_mask.png: 255 = known pixel" in out
+    mask = load_image(files / "half_mask.png")
+    half, clean = load_image(files / "half.png"), load_image(files / "clean.png")
+    torch.testing.assert_close(half, clean * mask)
+    status, _, err = hybrid_dip_command(
+        "restore", files / "half.png", "--task", "missing-pixels", "--mask", files / "half_mask.png", *SMALL, "--steps", 3,
+        "-o", files / "out",
+    )  # fmt: skip
+    assert status == 0, err
+    restored = load_image(files / "out" / "restored.png")
+    torch.testing.assert_close(restored[mask.expand_as(clean) > 0], clean[mask.expand_as(clean) > 0])
+    status, _, err = hybrid_dip_command("degrade", files / "clean.png", "--task", "denoise", "-o", files / "half.png")
+    assert status == 2
+    assert "--overwrite" in err
+
+
+def test_degrade_warns_where_a_file_clips(files: Path, hybrid_dip_command: Command) -> None:
+    arguments = ["degrade", files / "clean.png", "--task", "denoise", "--sigma", 50]
+    assert "clip" in hybrid_dip_command(*arguments, "-o", files / "n.png")[2]
+    assert hybrid_dip_command(*arguments, "-o", files / "n.npy")[2] == ""
+    noise = load_image(files / "n.npy") - load_image(files / "clean.png")
+    assert float(noise.std()) == pytest.approx(50 / 255, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["regularisers", "networks", "presets", "tasks", "weights", "stopping", "latents"])
+def test_lists_for_people_and_programs(hybrid_dip_command: Command, kind: str) -> None:
+    status, out, _ = hybrid_dip_command("list", kind, "--json")
+    rows = json.loads(out)
+    assert status == 0
+    status, text, _ = hybrid_dip_command("list", kind)
+    assert all(row["name"] in text for row in rows)
+    if kind == "regularisers":
+        assert rows[0]["options"] == {"epsilon": 0.001}
+
+
+def test_unknown_commands_and_lists(hybrid_dip_command: Command) -> None:
+    status, _, err = hybrid_dip_command("restor")
+    assert status == 2
+    assert "restore" in err
+    status, _, err = hybrid_dip_command("list", "regularizers")
+    assert status == 2
+    assert "did you mean 'regularisers'" in err
+
+
+def test_demo_denoises_a_photograph(tmp_path: Path, hybrid_dip_command: Command) -> None:
+    status, out, err = hybrid_dip_command("demo", "-o", tmp_path / "demo", "--size", 32, "--steps", 60)
+    assert status == 0
+    assert "comparison.png" in out
+    assert "PSNR" in err
+    rows = list(csv.DictReader((tmp_path / "demo" / "history.csv").open()))
+    assert float(rows[-1]["psnr"]) > float(rows[0]["psnr"])
+
+
+def command_line(files: Path, out: str, steps: int) -> list[str]:
+    return [
+        sys.executable, "-m", "hybrid_dip.cli", "restore", str(files / "noisy.png"), "--task", "denoise", "--sigma", "38",
+        *SMALL, "--steps", str(steps), "--checkpoint-every", "10", "--reference", str(files / "clean.png"), "--gif",
+        "--stop", "wmv:window=5,patience=1000", "-o", str(files / out),
+    ]  # fmt: skip
+
+
+def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(files: Path) -> None:
+    """SIGKILL at several moments of one run, from before the first checkpoint to the writing of the results."""
+    steps = 300
+    subprocess.run(command_line(files, "whole", steps), check=True, capture_output=True)
+    killed = 0
+    # Moments counted from the folder's first appearance, so that they lie within the fit on any machine.
+    for delay in (0.0, 0.4, 0.9, 1.6):
+        process = subprocess.Popen(
+            [*command_line(files, "part", steps), "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while not (files / "part" / "checkpoint").exists() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(delay)
+        killed += process.poll() is None
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert killed >= 2, "the machine is too fast for this test's moments"
+    done = subprocess.run([*command_line(files, "part", steps), "--resume"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("restored.png", "last.png", "fit.gif", "comparison.png"):
+        assert (files / "part" / name).read_bytes() == (files / "whole" / name).read_bytes(), name
+    histories = [list(csv.DictReader((files / run / "history.csv").open())) for run in ("part", "whole")]
+    for row in (*histories[0], *histories[1]):
+        row.pop("seconds")
+    assert histories[0] == histories[1]
+    assert not list((files / "part").rglob("*.partial*")), "half-written files were left behind"
+
+
+def test_ctrl_c_saves_and_resumes(files: Path) -> None:
+    process = subprocess.Popen(command_line(files, "out", 100_000), stderr=subprocess.PIPE, text=True)
+    while not (files / "out" / "checkpoint" / "seed-0.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "repeat the command with --resume" in err
+    assert not (files / "out" / "run.json").exists()

@@ -1,0 +1,56 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hybrid_dip import devices, estimate, presets, tasks
+from hybrid_dip.errors import HybridDIPError
+
+
+def task(side: int) -> tasks.Task:
+    return tasks.denoise(torch.rand(1, 3, side, side), sigma=0.1)
+
+
+def test_memory_grows_with_the_pixels() -> None:
+    small, large = (estimate.memory_of_a_step(task(side), presets.quick(task(side))) for side in (256, 512))
+    assert 3.5 < large / small < 4.1
+
+
+def test_memory_of_a_network_counted_by_hand() -> None:
+    """x = theta saves nothing for backward: four images of parameters and moments, and what the loop keeps."""
+    from hybrid_dip import networks
+
+    made = task(64)
+    recipe = replace(presets.quick(made), network=networks.pixels)
+    image = 3 * 64 * 64 * 4
+    latent = 32 * 64 * 64 * 4
+    assert estimate.memory_of_a_step(made, recipe) == int(estimate.OVERHEAD * image) + 4 * image + 12 * image + 2 * latent
+
+
+def test_counting_allocates_nothing_and_draws_nothing() -> None:
+    huge = tasks.super_resolve(torch.rand(1, 3, 256, 256), factor=100)  # 25600 x 25600
+    before = torch.get_rng_state()
+    assert estimate.memory_of_a_step(huge, presets.original(huge)) > 2**40
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_what_does_not_fit_is_refused_with_three_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "free_memory", lambda device: 2**20)
+    made = task(64)
+    with pytest.raises(HybridDIPError, match=r"--preset quick, .* --crop, or another --device"):
+        estimate.estimate(made, presets.quick(made), torch.device("cpu"))
+
+
+def test_the_estimate_leaves_the_random_state_alone() -> None:
+    made = task(16)
+    before = torch.get_rng_state()
+    cost = estimate.estimate(made, presets.quick(made), torch.device("cpu"))
+    assert torch.equal(before, torch.get_rng_state())
+    assert cost.seconds_per_step > 0
+    assert cost.parameters == 1_041_815
+    assert "1,041,815 parameters" in cost.sentence(100)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(45.2, "45 s"), (720, "12 min"), (12600, "3.5 h")])
+def test_durations_are_said_as_a_person_would(seconds: float, text: str) -> None:
+    assert estimate.duration(seconds) == text
