@@ -38,8 +38,8 @@ class Regulariser(Protocol):
     """R(x): (1, C, H, W) -> (); unweighted, a mean per pixel, with a finite gradient everywhere.
 
     A plain function is one. It may also offer ``bind(task) -> Regulariser`` (called once before a fit), ``refresh(step, x)``
-    (called before every evaluation), and ``state_dict``/``load_state_dict`` (so that a resumed fit goes on to the same
-    floats).
+    (called once a step, before the evaluation), and ``state_dict``/``load_state_dict`` (so that a resumed fit goes on to the
+    same floats).
     """
 
     def __call__(self, x: Tensor, /) -> Tensor:

@@ -117,8 +117,8 @@ def fit(
             stepper.zero_grad()
             z = latent if noise is None else latent + noise
             image = network(z)
-            first = index == 0 and not found
-            found.append((image.detach(), objective.backward(network, z, image, leaves, index, first=first)))
+            evaluated = objective.backward(network, z, image, leaves, index, again=bool(found))
+            found.append((image.detach(), evaluated))
             return found[-1][1].total
 
         return evaluate

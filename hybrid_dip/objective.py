@@ -42,13 +42,15 @@ class Objective:
     def __init__(self, task: Task, terms: Terms, steps: int):
         self.task = task
         self.terms = Terms(term.bind(task) for term in terms)
+        self.on_network = [term for term in self.terms if term.acts_on_network]
+        self.on_image = [term for term in self.terms if not term.acts_on_network]
         self.steps = steps
         device = task.observation.device
         # Mean gradient norm over the first steps, a term; what balanced weights are made from.
         self.norms = {term.name: torch.zeros((), device=device) for term in self.terms}
 
     def backward(
-        self, network: nn.Module, latent: Tensor, image: Tensor, leaves: Sequence[Tensor], step: int, *, first: bool
+        self, network: nn.Module, latent: Tensor, image: Tensor, leaves: Sequence[Tensor], step: int, *, again: bool
     ) -> Evaluation:
         """Evaluate at ``image = network(latent)`` and add the gradient to the leaves.
 
@@ -58,7 +60,8 @@ class Objective:
             image: Its output, with its graph.
             leaves: What is optimised: parameters of the network, the latent, or both.
             step: Index of the step.
-            first: Check by name that every part is a finite scalar with a gradient (waits for the device).
+            again: This step was evaluated before, by a line search: nothing that happens once a step happens now. At the
+                very first evaluation every part is checked by name (which waits for the device).
 
         Returns:
             What was found.
@@ -70,29 +73,26 @@ class Objective:
         x = image.detach().requires_grad_()
         prediction = task.forward(x)
         fidelity = task.fidelity(prediction, task.observation, task.weight)
-        if first:
+        if step == 0 and not again:
             _check("The fidelity", fidelity)
         (gradient,) = torch.autograd.grad(fidelity, x)
         losses = {"fidelity": fidelity.detach()}
         norms = {"fidelity": gradient.norm()}
         weights: dict[str, Tensor] = {}
         total = fidelity.detach()
-        on_network = [term for term in self.terms if term.acts_on_network]
-        for term in self.terms:
-            if term in on_network:
-                continue
-            value = self._value(term, (x,), step, first)
+        for term in self.on_image:
+            value = self._value(term, (x,), step, again)
             (pull,) = torch.autograd.grad(value, x)
-            weight = self._weight(term, pull.norm(), step)
+            weight = self._weight(term, pull.norm(), step, again)
             gradient = gradient + weight * pull
             losses[term.name], norms[term.name], weights[term.name] = value.detach(), weight * pull.norm(), weight
             total = total + weight * value.detach()
-        image.backward(gradient, retain_graph=bool(on_network))  # type: ignore[no-untyped-call]
-        for term in on_network:
-            value = self._value(term, (network, latent, image), step, first)
+        image.backward(gradient, retain_graph=bool(self.on_network))  # type: ignore[no-untyped-call]
+        for term in self.on_network:
+            value = self._value(term, (network, latent, image), step, again)
             pulls = torch.autograd.grad(value, leaves, retain_graph=True, materialize_grads=True)
             norm = torch.stack([pull.norm() for pull in pulls]).norm()
-            weight = self._weight(term, norm, step)
+            weight = self._weight(term, norm, step, again)
             for leaf, pull in zip(leaves, pulls, strict=True):
                 leaf.grad = weight * pull if leaf.grad is None else leaf.grad + weight * pull
             losses[term.name], norms[term.name], weights[term.name] = value.detach(), weight * norm, weight
@@ -102,18 +102,18 @@ class Objective:
             residual = residual * task.weight
         return Evaluation(total, residual, {"total": total, **losses}, norms, weights)
 
-    def _value(self, term: Term, arguments: tuple[Any, ...], step: int, first: bool) -> Tensor:
+    def _value(self, term: Term, arguments: tuple[Any, ...], step: int, again: bool) -> Tensor:
         refresh = getattr(term.regulariser, "refresh", None)
-        if callable(refresh):
+        if callable(refresh) and not again:
             refresh(step, arguments[-1].detach())
         value: Tensor = term.regulariser(*arguments)
-        if first:
+        if step == 0 and not again:
             _check(f"The regulariser '{term.name}'", value)
         return value
 
-    def _weight(self, term: Term, norm: Tensor, step: int) -> Tensor:
+    def _weight(self, term: Term, norm: Tensor, step: int, again: bool) -> Tensor:
         """The term's weight now; during the first steps its gradient norm enters the running mean."""
-        if step < BALANCING_STEPS:
+        if step < BALANCING_STEPS and not again:
             self.norms[term.name] = self.norms[term.name] + (norm.detach() - self.norms[term.name]) / (step + 1)
         if not callable(term.weight):
             return torch.full_like(norm, term.weight)

@@ -441,3 +441,21 @@ def test_steps_hold_tensors_and_only_logged_ones_are_in_the_history(noisy: Task)
 def test_options_out_of_range(noisy: Task, options: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
         run(noisy, **options)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_fit_on_a_gpu_denoises_and_resumes(noisy: Task, photograph: Tensor, tmp_path: Path) -> None:
+    def once(**options: Any) -> Fit:
+        torch.manual_seed(0)
+        z = latents.uniform(8, (32, 32)).cuda()
+        rule = WindowedVariance(window=5, patience=1000)
+        return fit(
+            lean().cuda(), z, noisy.to("cuda"), 0.01 * hd.TV(), rule=rule, max_steps=100, jitter=0.03, log_every=10, **options
+        )
+
+    found = once()
+    assert found.image.device.type == "cuda"
+    assert hd.metrics.psnr(found.last.cpu(), photograph) > hd.metrics.psnr(noisy.observation, photograph) + 2
+    checkpoint = Checkpoint(tmp_path / "state.pt", every=20)
+    assert once(checkpoint=checkpoint, halt=_after(33)).steps == 33
+    assert once(checkpoint=checkpoint).steps == 100
