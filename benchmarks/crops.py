@@ -55,16 +55,30 @@ def score(case: Case, finished: torch.Tensor) -> float:
     return hd.metrics.psnr(finished, case.reference)
 
 
+class PeakWatch:
+    """Scores of the finished candidate at logged steps; survives an interruption."""
+
+    def __init__(self, case: Case):
+        self.case = case
+        self.scores: dict[int, float] = {}
+
+    def __call__(self, step: Step) -> None:
+        """Look at a step."""
+        if step.logged:
+            self.scores[step.index] = score(self.case, self.case.task.finish(step.candidate))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scores so far."""
+        return {"scores": self.scores}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.scores = dict(state["scores"])
+
+
 def fit_one(case: Case, preset: str, folder: Path) -> dict[str, Any]:
     """The whole recipe; resumes where it was stopped."""
-    best = {"psnr": -1.0, "step": -1.0}
-
-    def watch(step: Step) -> None:
-        if step.logged:
-            value = score(case, case.task.finish(step.candidate))
-            if value > best["psnr"]:
-                best.update(psnr=value, step=step.index)
-
+    watch = PeakWatch(case)
     hooks = RunHooks(observers=(watch,), checkpoint=hd.Checkpoint(folder / "state.pt", every=500))
     result = hd.restore(case.task, preset=preset, seed=SEED, device="cpu", hooks=lambda seed: hooks)
     hd.save_image(result.image, folder / "restored.png")
@@ -73,8 +87,8 @@ def fit_one(case: Case, preset: str, folder: Path) -> dict[str, Any]:
         "psnr": score(case, result.image),
         "psnr_raw": score(case, result.raw),
         "ssim": hd.metrics.ssim(result.image, case.reference),
-        "peak_psnr": best["psnr"],
-        "peak_step": best["step"],
+        "peak_psnr": max(watch.scores.values()),
+        "peak_step": max(watch.scores, key=watch.scores.__getitem__),
         "steps": result.fits[0].steps,
     }
 
@@ -110,6 +124,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="the original's folder 'data'")
     parser.add_argument("--results", type=Path, default=HERE / "crops.json")
     parser.add_argument("--preset", nargs="*", default=list(PRESETS))
+    parser.add_argument("--case", nargs="*", default=list(CASES), help="some of: " + "; ".join(CASES).replace("%", "%%"))
     arguments = parser.parse_args()
     results: dict[str, Any] = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
     if arguments.what == "table":
@@ -118,7 +133,7 @@ def main() -> None:
     if arguments.images is None:
         parser.error("--images DIR is needed")
     for preset in arguments.preset:
-        for name, make in CASES.items():
+        for name, make in ((case, CASES[case]) for case in arguments.case):
             key = f"{name} / {preset}"
             row = results.setdefault(key, {})
             if ("psnr" if arguments.what == "fit" else "seconds_per_step") in row:

@@ -2,16 +2,19 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hybrid_dip import operators
+from hybrid_dip import operators, optimizers, spec
+from hybrid_dip.catalogue import catalogue
 from hybrid_dip.degradations import NOISES
 from hybrid_dip.errors import ImageFileError, SettingsError, nearest
 from hybrid_dip.images import crop_to_centre, load_image, load_mask, read_picture
+from hybrid_dip.presets import Recipe
 
 
 def read_psf(text: str) -> Tensor:
@@ -143,3 +146,55 @@ def existing_parent(path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise SettingsError(f"There is no folder {path.parent} to write {path.name} to.")
+
+
+def at_least_one(**counts: int) -> None:
+    """Refuse counts below one.
+
+    Args:
+        counts: Option, in Python's spelling -> value.
+
+    Raises:
+        SettingsError: One of them is below one.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise SettingsError(f"--{name.replace('_', '-')} must be a whole number of at least 1, got {count}.")
+
+
+_CHOICES = {"optimise": ["network", "latent", "both"], "optimizer": ["adam", "lbfgs"]}
+
+
+def overridden(recipe: Recipe, **given: Any) -> Recipe:
+    """A recipe with those settings replaced that the user gave.
+
+    Args:
+        recipe: Of the preset.
+        given: Field of the recipe -> value as written, None where the user gave none.
+
+    Returns:
+        The recipe to fit.
+
+    Raises:
+        SettingsError: An unknown name, or a number out of range.
+    """
+    changed = {name: value for name, value in given.items() if value is not None}
+    for name, kind in {"network": "networks", "latent": "latents"}.items():
+        if name in changed:
+            changed[name] = spec.build(changed[name], kind, catalogue())
+    for name, known in _CHOICES.items():
+        if name in changed and changed[name] not in known:
+            raise SettingsError(f"Unknown --{name} '{changed[name]}': {nearest(changed[name], known)}.")
+    if "optimizer" in changed:
+        changed["optimizer"] = {"adam": optimizers.adam, "lbfgs": optimizers.lbfgs}[changed["optimizer"]]
+    if "lr_schedule" in changed:
+        schedule = spec.schedule(changed["lr_schedule"])
+        if not callable(schedule):
+            raise SettingsError("--lr-schedule takes a schedule such as cosine=1..0.1; for a constant rate use --lr.")
+        changed["lr_schedule"] = schedule
+    at_least_one(**{name: changed[name] for name in ("steps",) if name in changed})
+    for name, bound in {"lr": "above 0", "jitter": "of at least 0", "parameter_noise": "of at least 0"}.items():
+        value = changed.get(name, 1.0)
+        if not 0 <= value < float("inf") or (value == 0 and bound == "above 0"):
+            raise SettingsError(f"--{name.replace('_', '-')} must be a finite number {bound}, got {value}.")
+    return replace(recipe, **changed)

@@ -18,7 +18,7 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError, SettingsError, nearest
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture, save_image
-from hybrid_dip.presets import Recipe, quick
+from hybrid_dip.presets import quick
 from hybrid_dip.restore import resolve
 from hybrid_dip.session import Job, fingerprint, run, summary
 from hybrid_dip.stopping import MaxSteps
@@ -135,7 +135,7 @@ def restore(
     made: Task = arguments.call(
         names.get("tasks", task), task, picture.pixels, given, arguments.task_readers(crop), {"fidelity": "noise"}
     )
-    recipe = _overridden(
+    recipe = arguments.overridden(
         resolve(preset, made),
         network=network,
         latent=latent,
@@ -154,7 +154,7 @@ def restore(
         clean = load_image(reference)
         scale = max(1, made.shape[-1] // picture.pixels.shape[-1])
         clean = clean if crop is None else crop_to_centre(clean, crop, scale)
-    _at_least(runs=runs, checkpoint_every=checkpoint_every)
+    arguments.at_least_one(runs=runs, checkpoint_every=checkpoint_every)
     if time_budget is not None and not 0 < time_budget < float("inf"):
         raise SettingsError(f"--time-budget must be a number of seconds above 0, got {time_budget}.")
     estimated = task == "denoise" and sigma is None and made.noise_sigma is not None
@@ -294,7 +294,7 @@ def demo(
     """Restore a noisy photograph (scikit-image's astronaut, sigma 25) with the single-image prior alone."""
     if not 16 <= size <= 256:
         raise SettingsError(f"--size must be 16 to 256, got {size}.")
-    _at_least(steps=steps)
+    arguments.at_least_one(steps=steps)
     clean = sample_photograph(size)
     case = degradations.noisy(clean, sigma=25 / 255)
     recipe = replace(quick(case.task), steps=steps)
@@ -349,44 +349,9 @@ def _finish(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) ->
 def _cropped(picture: Picture, crop: int | None) -> Picture:
     if crop is None:
         return picture
-    _at_least(crop=crop)
+    arguments.at_least_one(crop=crop)
     alpha = None if picture.alpha is None else crop_to_centre(picture.alpha, crop)
     return replace(picture, pixels=crop_to_centre(picture.pixels, crop), alpha=alpha)
-
-
-def _at_least(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise SettingsError(f"--{name.replace('_', '-')} must be a whole number of at least 1, got {count}.")
-
-
-def _overridden(recipe: Recipe, **given: Any) -> Recipe:
-    """A recipe with those settings replaced that the user gave."""
-    from hybrid_dip.optimizers import adam, lbfgs
-
-    names = catalogue()
-    changed = {name: value for name, value in given.items() if value is not None}
-    for name, kind in {"network": "networks", "latent": "latents"}.items():
-        if name in changed:
-            changed[name] = spec.build(changed[name], kind, names)
-    for name, known in {"optimise": ["network", "latent", "both"], "optimizer": ["adam", "lbfgs"]}.items():
-        if name in changed and changed[name] not in known:
-            raise SettingsError(f"Unknown --{name} '{changed[name]}': {nearest(changed[name], known)}.")
-    if "optimizer" in changed:
-        changed["optimizer"] = {"adam": adam, "lbfgs": lbfgs}[changed["optimizer"]]
-    if "lr_schedule" in changed:
-        schedule = spec.schedule(changed["lr_schedule"])
-        if not callable(schedule):
-            raise SettingsError("--lr-schedule takes a schedule such as cosine=1..0.1; for a constant rate use --lr.")
-        changed["lr_schedule"] = schedule
-    if "steps" in changed:
-        _at_least(steps=changed["steps"])
-    for name in ("lr", "jitter", "parameter_noise"):
-        least = 0 if name != "lr" else 1e-30
-        if name in changed and not least <= changed[name] < float("inf"):
-            sign = "above 0" if name == "lr" else "of at least 0"
-            raise SettingsError(f"--{name.replace('_', '-')} must be a finite number {sign}, got {changed[name]}.")
-    return replace(recipe, **changed)
 
 
 def _task_fingerprint(task: Task) -> str:
