@@ -8,8 +8,6 @@ x* = f_theta*(z),   theta* = argmin_theta  E(A f_theta(z); y) + sum_k lambda_k R
 >>> hd.save_image(result.image, "restored.png")
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
 from hybrid_dip import (
     degradations,
     errors,
@@ -32,11 +30,7 @@ from hybrid_dip.images import load_image, load_mask, save_image
 from hybrid_dip.presets import Recipe
 from hybrid_dip.regularisers import TV
 from hybrid_dip.restore import Result, restore
-
-try:
-    __version__ = version("hybrid-dip")
-except PackageNotFoundError:  # used from a folder without being installed
-    __version__ = "0"
+from hybrid_dip.version import __version__
 
 __all__ = [
     "TV",

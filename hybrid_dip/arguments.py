@@ -50,9 +50,13 @@ def _noise(name: str) -> Any:
     return NOISES[name]
 
 
+MOST_GREY_LEVELS = 2550
+"""Ten times the range of an image: more noise than any image survives."""
+
+
 def _sigma(grey_levels: float) -> float:
-    if not 0 <= grey_levels < float("inf"):
-        raise SettingsError(f"--sigma must be a finite number of grey levels (of 255) of at least 0, got {grey_levels}.")
+    if not 0 <= grey_levels <= MOST_GREY_LEVELS:
+        raise SettingsError(f"--sigma is in grey levels of 255, at least 0 and at most {MOST_GREY_LEVELS}, got {grey_levels}.")
     return grey_levels / 255
 
 
@@ -160,6 +164,25 @@ def at_least_one(**counts: int) -> None:
     for name, count in counts.items():
         if count < 1:
             raise SettingsError(f"--{name.replace('_', '-')} must be a whole number of at least 1, got {count}.")
+
+
+MOST_RUNS = 1000
+
+
+def check_seeds(seed: int, runs: int) -> None:
+    """Refuse seeds that a random generator does not take, and more runs than anybody means.
+
+    Args:
+        seed: Of the first run.
+        runs: How many.
+
+    Raises:
+        SettingsError: Out of range.
+    """
+    if not 0 <= seed < 2**62:
+        raise SettingsError(f"--seed must be a whole number from 0 to 2^62 - 1, got {seed}.")
+    if runs > MOST_RUNS:
+        raise SettingsError(f"--runs must be at most {MOST_RUNS}, got {runs}.")
 
 
 _CHOICES = {"optimise": ["network", "latent", "both"], "optimizer": ["adam", "lbfgs"]}

@@ -119,8 +119,8 @@ def register(catalogue: Catalogue) -> None:
             "pixels": ("networks:pixels", "x = theta: no prior in the architecture"),
         },
         "latents": {
-            "uniform": ("latents:uniform", "noise uniform on [0, 0.1], the original's"),
-            "normal": ("latents:normal", "Gaussian noise of deviation 0.1"),
+            "uniform": ("presets:NOISE", "noise uniform on [0, 0.1], the original's"),
+            "normal": ("presets:NORMAL", "Gaussian noise of deviation 0.1"),
             "meshgrid": ("latents:meshgrid", "coordinates"),
             "fourier": ("latents:fourier", "Fourier features of the coordinates"),
         },

@@ -2,7 +2,8 @@
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,17 @@ class Checkpoint:
     every: int = 200
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write a state, whole or not at all."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(self.path, lambda handle: torch.save(dict(state), handle))
+        """Write a state, whole or not at all.
+
+        Raises:
+            FitError: It cannot be written, for instance because the disk is full.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(self.path, lambda handle: torch.save(dict(state), handle))
+        except (OSError, RuntimeError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise FitError(f"The checkpoint {self.path} cannot be written: {reason}.") from None
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The last state, or None where there is none.
@@ -54,28 +63,64 @@ def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, torch.Tensor):
         return value.to(device)
     if isinstance(value, dict):
-        return {key: _moved(item, device) for key, item in value.items()}
+        # An optimiser places its own state, and wants its step counters left on the CPU.
+        return {key: item if key == "stepper" else _moved(item, device) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_moved(item, device) for item in value)
     return value
 
 
-def random_state(device: torch.device, generator: torch.Generator | None) -> torch.Tensor:
-    """The state of a generator, or of the device's global one."""
-    if generator is not None:
-        return generator.get_state()
+def random_state(device: torch.device, generator: torch.Generator | None = None) -> dict[str, torch.Tensor]:
+    """The states of everything that a fit may draw from: the CPU, the device, and a generator.
+
+    Args:
+        device: Of the fit.
+        generator: Of the jitter, where it has its own.
+
+    Returns:
+        Name -> state, on the CPU.
+    """
+    states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
-        return torch.cuda.get_rng_state(device)
-    return torch.mps.get_rng_state() if device.type == "mps" else torch.get_rng_state()
-
-
-def set_random_state(state: torch.Tensor, device: torch.device, generator: torch.Generator | None) -> None:
-    """Put a state from :func:`random_state` back."""
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
     if generator is not None:
-        generator.set_state(state)
-    elif device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    elif device.type == "mps":
-        torch.mps.set_rng_state(state)
-    else:
-        torch.set_rng_state(state)
+        states["generator"] = generator.get_state()
+    return states
+
+
+def set_random_state(
+    states: Mapping[str, torch.Tensor], device: torch.device, generator: torch.Generator | None = None
+) -> None:
+    """Put states from :func:`random_state` back.
+
+    Args:
+        states: Name -> state.
+        device: Of the fit.
+        generator: Of the jitter, where it has its own.
+    """
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
+    if "mps" in states and device.type == "mps":
+        torch.mps.set_rng_state(states["mps"])
+    if "generator" in states and generator is not None:
+        generator.set_state(states["generator"])
+
+
+@contextmanager
+def forked_random_state(device: torch.device) -> Iterator[None]:
+    """Leave the CPU's and the device's global random states as they were, whatever is drawn inside.
+
+    Args:
+        device: The one that is used inside, beside the CPU.
+
+    Yields:
+        Nothing.
+    """
+    before = random_state(device)
+    try:
+        yield
+    finally:
+        set_random_state(before, device)

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import torch
 import typer
 
-import hybrid_dip
 from hybrid_dip import arguments, degradations, devices, metrics, spec
 from hybrid_dip.arguments import sample_photograph
 from hybrid_dip.catalogue import KINDS, catalogue
@@ -22,6 +21,7 @@ from hybrid_dip.presets import quick
 from hybrid_dip.restore import resolve
 from hybrid_dip.session import Job, fingerprint, run, summary
 from hybrid_dip.stopping import MaxSteps
+from hybrid_dip.version import __version__
 
 app = typer.Typer(
     help="Restore a degraded image with an untrained network (Deep Image Prior) and any prior you add.",
@@ -155,8 +155,12 @@ def restore(
         scale = max(1, made.shape[-1] // picture.pixels.shape[-1])
         clean = clean if crop is None else crop_to_centre(clean, crop, scale)
     arguments.at_least_one(runs=runs, checkpoint_every=checkpoint_every)
+    arguments.check_seeds(seed, runs)
+    if latent is not None and made.latent is not None:
+        raise SettingsError(f"--latent does not go with '{task}', whose guide image is the latent.")
     if time_budget is not None and not 0 < time_budget < float("inf"):
         raise SettingsError(f"--time-budget must be a number of seconds above 0, got {time_budget}.")
+    where = devices.pick(device)
     estimated = task == "denoise" and sigma is None and made.noise_sigma is not None
     settings = {
         "image": str(image),
@@ -169,14 +173,16 @@ def restore(
         "preset": preset,
         "recipe": recipe.describe(),
         "regularisers": list(regulariser or []),
+        "regularisers_sha256": [spec.fingerprint(text) for text in regulariser or []],
         "stop": stop,
         "seed": seed,
         "runs": runs,
         "crop": crop,
         "time_budget": time_budget,
-        "device": device,
+        "device": str(where),
         "gif": gif,
         "reference": None if reference is None else str(reference),
+        "reference_sha256": None if clean is None else fingerprint(clean),
     }
     job = Job(
         picture=picture,
@@ -186,7 +192,7 @@ def restore(
         rule=rule,
         seed=seed,
         runs=runs,
-        device=devices.pick(device),
+        device=where,
         reference=clean,
         time_budget=time_budget,
         checkpoint_every=checkpoint_every,
@@ -237,22 +243,32 @@ def degrade(
         "pattern": pattern,
         "seed": seed,
     }
-    mask_out = out.with_name(f"{out.stem}_mask.png")
+    mask_out = out.with_name(f"{out.stem}_mask" + (".npy" if out.suffix == ".npy" else ".png"))
     arguments.existing_parent(out)
-    if out.exists() and not overwrite:
-        raise SettingsError(f"{out} exists; add --overwrite to replace it.")
+    reference_out = out.with_name(f"{out.stem}_reference{out.suffix}")
     readers = {name: read for name, read in arguments.task_readers(crop).items() if name != "fidelity"}
     factory = catalogue().get("degradations", task)
     case = arguments.call(factory, task, picture.pixels, given, readers, {})
-    save_image(case.task.observation, out, bits=picture.bits)
+    written = {out: case.task.observation}
+    if case.task.weight is not None and mask is None:
+        written[mask_out] = case.task.weight
+    if case.reference.shape != picture.pixels.shape:
+        written[reference_out] = case.reference
+    for path in written:
+        if path.exists() and not overwrite:
+            raise SettingsError(f"{path} exists; add --overwrite to replace it.")
+    for path, pixels in written.items():
+        if path == mask_out:
+            save_image(pixels, path)
+        else:
+            save_image(pixels, path, alpha=picture.alpha_at((pixels.shape[-2], pixels.shape[-1])), bits=picture.bits)
     print(f"Wrote {out}: {case.name}.")
     if out.suffix != ".npy" and bool(((case.task.observation < 0) | (case.task.observation > 1)).any()):
         print(f"{out.suffix} files clip to [0, 1]; name the file .npy to keep noise beyond it.", file=sys.stderr)
-    if case.task.weight is not None and mask is None:
-        if case.task.weight.shape[1] not in (1, 3):
-            mask_out = mask_out.with_suffix(".npy")
-        save_image(case.task.weight, mask_out)
-        print(f"Wrote {mask_out}: 255 = known pixel.")
+    if mask_out in written:
+        print(f"Wrote {mask_out}: {1 if mask_out.suffix == '.npy' else 255} = known pixel.")
+    if reference_out in written:
+        print(f"Wrote {reference_out}: the clean image, cropped to a multiple of the factor.")
 
 
 @app.command("list")
@@ -269,7 +285,7 @@ def list_(
         row: dict[str, Any] = {"name": name, "summary": entry.summary, "source": entry.source}
         if with_options:
             parameters = inspect.signature(entry.load()).parameters.values()
-            row["options"] = {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "reason"}
+            row["options"] = {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "out_channels"}
         rows.append(row)
     if as_json:
         print(json.dumps(rows, indent=2, default=str))
@@ -332,7 +348,7 @@ def options(
 ) -> None:
     """Restore a degraded image with an untrained network (Deep Image Prior) and any prior you add."""
     if version:
-        print(f"hybrid-dip {hybrid_dip.__version__}")
+        print(f"hybrid-dip {__version__}")
         raise typer.Exit
 
 
@@ -340,8 +356,7 @@ def _finish(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) ->
     result = run(job, folder, resume=resume, overwrite=overwrite)
     if result is not None and result.fits[-1].reason == "interrupted":
         done = result.fits[-1].steps
-        print(f"Interrupted after {done} steps; repeat the command with --resume to go on.", file=sys.stderr)
-        raise typer.Exit(130)
+        raise Interrupted(f"Interrupted after {done} steps; repeat the command with --resume to go on.")
     if result is not None and not job.quiet:
         print(summary(job, result, folder))
 
@@ -355,7 +370,8 @@ def _cropped(picture: Picture, crop: int | None) -> Picture:
 
 
 def _task_fingerprint(task: Task) -> str:
-    parts = [task.observation, task.weight, task.latent]
+    operator = [] if not isinstance(task.forward, torch.nn.Module) else [*task.forward.buffers(), *task.forward.parameters()]
+    parts = [task.observation, task.weight, task.latent, *operator]
     return fingerprint(torch.cat([part.flatten().float() for part in parts if part is not None]))
 
 
@@ -363,18 +379,34 @@ def _task_fingerprint(task: Task) -> str:
 _USAGE_ERRORS: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
+class Interrupted(Exception):
+    """The user pressed Ctrl-C."""
+
+
 def main() -> None:
     """Run the command line; every error is one sentence on stderr and exit status 2."""
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
     try:
         code = app(standalone_mode=False)
+        if code == 130:  # how Typer reports Ctrl-C
+            raise KeyboardInterrupt
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        sys.exit(130)
     except (KeyboardInterrupt, typer.Abort):
         print("Interrupted; repeat the command with --resume to go on from the last saved state.", file=sys.stderr)
         sys.exit(130)
     except _USAGE_ERRORS as error:
         print(f"hybrid-dip: {error.format_message()}", file=sys.stderr)  # type: ignore[attr-defined]
         sys.exit(2)
-    except (HybridDIPError, ValueError, FileNotFoundError, PermissionError) as error:
+    except (HybridDIPError, ValueError, OSError) as error:
         print(f"hybrid-dip: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise
+        print("hybrid-dip: There is not enough memory: take --preset quick, or a part of the image by --crop.", file=sys.stderr)
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -22,6 +22,9 @@ from hybrid_dip.errors import SettingsError
 SMALLEST_SIDE = 16
 """Images below 16 x 16 pixels carry too little structure for any of the networks."""
 
+RESERVED_NAMES = ("loss", "total", "fidelity", "step", "seed", "psnr", "seconds", "learning_rate")
+"""Columns of a history that no term may be called; one that is gets a number."""
+
 LEAST_SIGMA = 2 / 255
 """The noise level that balanced weights assume at least: no photograph is cleaner than its own quantisation."""
 
@@ -115,7 +118,11 @@ class Term:
     def acts_on_network(self) -> bool:
         """True where the regulariser takes (network, latent, x) rather than x."""
         positional = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
-        parameters = inspect.signature(self.regulariser).parameters.values()
+        call = self.regulariser.forward if isinstance(self.regulariser, nn.Module) else self.regulariser
+        try:
+            parameters = inspect.signature(call).parameters.values()
+        except ValueError:  # a builtin, such as torch.relu, does not say; it takes an image
+            return False
         return sum(p.kind in positional and p.default is p.empty for p in parameters) == 3
 
     def bind(self, task: "Task") -> "Term":
@@ -146,9 +153,10 @@ def as_terms(terms: "Term | Regulariser | Iterable[Term | Regulariser]") -> Term
     Returns:
         The terms; a name that occurs twice gets a number.
     """
-    single = isinstance(terms, Term) or not isinstance(terms, Iterable)
+    # A callable is one prior, also where it can be iterated over, as nn.Sequential can.
+    single = isinstance(terms, Term) or callable(terms)
     listed = [terms] if single else list(cast(Iterable[Any], terms))
-    seen: dict[str, int] = {}
+    seen = dict.fromkeys(RESERVED_NAMES, 1)
     unique = []
     for item in listed:
         term = item if isinstance(item, Term) else Term(cast(Regulariser, item))
@@ -246,7 +254,8 @@ class Task:
         """Hold measured entries back, to judge a fit by data that it has not seen.
 
         The held-out entries are zeroed in the observation and in the weights of the task to fit, so they reach neither the
-        fit nor anything made from that task (bound terms, ``finish``). All channels of a pixel are held out together.
+        fit nor anything made from that task (bound terms, ``finish``). All channels of a pixel are held out together. The
+        noise level stays: it belongs to the measurement as a whole.
 
         Args:
             share: Fraction of the measured pixels to hold out, in (0, 1); not used with ``folds``.

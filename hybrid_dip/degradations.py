@@ -58,10 +58,10 @@ def add_gaussian(clean: Tensor, sigma: float, *, seed: int = 0, clip: bool = Fal
 def noisy(
     clean: Tensor,
     *,
-    sigma: float = 25 / 255,
+    sigma: float | None = None,
     noise: Noise = "gaussian",
-    peak: float = 30.0,
-    share: float = 0.1,
+    peak: float | None = None,
+    share: float | None = None,
     seed: int = 0,
     clip: bool = False,
 ) -> Case:
@@ -69,10 +69,10 @@ def noisy(
 
     Args:
         clean: (1, C, H, W) in [0, 1].
-        sigma: Of Gaussian noise, in units of [0, 1].
+        sigma: Of Gaussian noise, in units of [0, 1]; 25/255 by default.
         noise: "gaussian"; "poisson": y = Poisson(peak x) / peak; "l1": a share of the entries becomes 0 or 1.
-        peak: Photons at white.
-        share: Of entries hit by salt and pepper.
+        peak: Photons at white, for "poisson"; 30 by default.
+        share: Of entries hit by salt and pepper, for "l1"; 0.1 by default.
         seed: Of the noise.
         clip: Clip Gaussian noise to [0, 1].
 
@@ -80,10 +80,18 @@ def noisy(
         The case; the task is told sigma where the noise is Gaussian.
 
     Raises:
-        SettingsError: A level out of range or an unknown noise.
+        SettingsError: A level out of range or of another noise, or an unknown noise.
     """
     if noise not in NOISES:
         raise SettingsError(f"Unknown noise '{noise}': {nearest(noise, list(NOISES))}.")
+    for name, value, of in (("sigma", sigma, "gaussian"), ("peak", peak, "poisson"), ("share", share, "l1")):
+        if value is not None and of != noise:
+            raise SettingsError(f"{name} is a level of '{of}' noise, not of '{noise}'.")
+    sigma, peak, share = (
+        (25 / 255 if sigma is None else sigma),
+        (30.0 if peak is None else peak),
+        (0.1 if share is None else share),
+    )
     protocol = MeasurementProtocol(clipped=clip and noise == "gaussian")
     if noise == "gaussian":
         y = add_gaussian(clean, sigma, seed=seed, clip=clip)

@@ -23,7 +23,7 @@ def pick(name: str = "auto") -> torch.device:
     """
     kind = name.split(":")[0]
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if kind == "auto":
+    if name == "auto":
         return torch.device(next(device for device in ("cuda", "mps", "cpu") if there[device]))
     if kind not in there:
         raise SettingsError(f"Unknown device '{name}': {nearest(name, ['auto', *there])}.")

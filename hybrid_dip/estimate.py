@@ -1,18 +1,18 @@
 """What a fit will cost, before it starts: parameters, memory, seconds a step."""
 
+import copy
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hybrid_dip import devices
-from hybrid_dip.contracts import Task
+from hybrid_dip.contracts import Step, Task, Term
 from hybrid_dip.errors import HybridDIPError
 from hybrid_dip.presets import Recipe
-from hybrid_dip.restore import prepare
+from hybrid_dip.restore import RunHooks, prepare, restore
 
 OVERHEAD = 1.3
 """Temporary buffers of convolutions and gradients, over what autograd saves; see benchmarks/memory.py for the measurement."""
@@ -29,7 +29,7 @@ class Estimate:
     Attributes:
         parameters: Trainable numbers of the network.
         memory: Bytes at the peak of a step: activations, parameters, gradients and the optimiser's moments.
-        seconds_per_step: Measured on one step after a warm-up step.
+        seconds_per_step: Measured on one step, with its regularisers, after one to warm up.
     """
 
     parameters: int
@@ -82,36 +82,40 @@ def memory_of_a_step(task: Task, recipe: Recipe) -> int:
     return int(OVERHEAD * activations) + 4 * parameters + images + 2 * latent.numel() * 4
 
 
-def seconds_of_a_step(network: nn.Module, latent: Tensor, task: Task) -> float:
-    """Seconds of one forward and backward pass with an Adam step, after one to warm up; the network is changed.
+def seconds_of_a_step(task: Task, recipe: Recipe, terms: Sequence[Term], device: torch.device) -> float:
+    """Seconds of one step of a fit, measured on the second of two.
 
     Args:
-        network: f_theta.
-        latent: z.
         task: A, y and E.
+        recipe: What is to be fitted.
+        terms: Regularisers; those that remember are copied first.
+        device: Where.
 
     Returns:
         Seconds.
+
+    Raises:
+        FitError: The objective is not a finite scalar, with the name of the part at fault.
     """
-    optimizer = torch.optim.Adam([leaf for leaf in (*network.parameters(), latent) if leaf.requires_grad])
-    wait: Callable[[], Any] = torch.cuda.synchronize if latent.device.type == "cuda" else lambda: None
-    started = 0.0
-    for _ in range(2):
-        wait()
-        started = time.perf_counter()
-        optimizer.zero_grad()
-        task.fidelity(task.forward(network(latent)), task.observation, task.weight).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        wait()
-    return time.perf_counter() - started
+    stamps: list[float] = []
+
+    def watch(step: Step) -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        stamps.append(time.perf_counter())
+
+    hooks = RunHooks(observers=[watch])
+    restore(task, preset=recipe, regularisers=copy.deepcopy(terms), steps=2, device=device, hooks=lambda seed: hooks)
+    return stamps[1] - stamps[0]
 
 
-def estimate(task: Task, recipe: Recipe, device: torch.device) -> Estimate:
+def estimate(task: Task, recipe: Recipe, device: torch.device, terms: Sequence[Term] = ()) -> Estimate:
     """What a fit will cost; raises before anything is allocated where it cannot fit.
 
     Args:
         task: A, y and E.
         recipe: What is to be fitted.
+        terms: Regularisers.
         device: Where.
 
     Returns:
@@ -119,6 +123,7 @@ def estimate(task: Task, recipe: Recipe, device: torch.device) -> Estimate:
 
     Raises:
         TooLargeError: The estimate exceeds the device's free memory.
+        FitError: The objective is not a finite scalar at the first step.
     """
     needed = memory_of_a_step(task, recipe)
     free = devices.free_memory(device)
@@ -127,8 +132,6 @@ def estimate(task: Task, recipe: Recipe, device: torch.device) -> Estimate:
             f"A step on {task.shape[-1]}x{task.shape[-2]} pixels needs about {needed / 2**30:.1f} GiB, but {device} has "
             f"{free / 2**30:.1f} GiB free: take --preset quick, a part of the image with --crop, or another --device."
         )
-    with torch.random.fork_rng():
-        network, latent = prepare(task, recipe, seed=0)
-        parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
-        latent.requires_grad_(recipe.optimise != "network")
-        return Estimate(parameters, needed, seconds_of_a_step(network.to(device), latent.to(device), task.to(device)))
+    with torch.random.fork_rng(), torch.device("meta"):
+        parameters = sum(p.numel() for p in prepare(task, recipe, seed=0)[0].parameters())
+    return Estimate(parameters, needed, seconds_of_a_step(task, recipe, terms, device))

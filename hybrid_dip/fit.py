@@ -1,7 +1,8 @@
 """The loop: theta* = argmin E(A f_theta(z); y) + sum_k lambda_k R_k(f_theta(z)).
 
 Read :func:`fit` from its ``while``. One step is: jitter the latent, run the network, evaluate the objective, step the
-optimiser, show the step to whoever looks. Between logged steps nothing waits for the device.
+optimiser, show the step to whoever looks. Between logged steps nothing waits for the device
+(but L-BFGS, whose line search has to know its values).
 """
 
 import math
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 
 from hybrid_dip.checkpoint import Checkpoint, random_state, set_random_state
 from hybrid_dip.contracts import Fit, Moment, Observer, Rule, Schedule, Task, Term, as_terms
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import FitError, SettingsError
 from hybrid_dip.guard import Guard
 from hybrid_dip.history import History
 from hybrid_dip.objective import Evaluation, Objective
 from hybrid_dip.optimizers import OptimizerFactory, adam
+from hybrid_dip.schedules import Balanced
 from hybrid_dip.stopping import MaxSteps
 from hybrid_dip.tracking import Tracker
 
@@ -56,7 +58,7 @@ def fit(
         max_steps: Steps at most.
         optimizer: Parameters -> optimiser; by default Adam at 0.01.
         lr_schedule: Factor of the learning rate along the fit.
-        optimise: The network (those parameters that require a gradient), the latent, or both.
+        optimise: The network (those parameters that require a gradient), the latent (the network is frozen), or both.
         jitter: Deviation of Gaussian noise that is added to z anew at each step.
         average: Decay of an exponential average of the outputs (0.99 in the original), which is then the image kept.
         parameter_noise: Deviation of Gaussian noise added to each weight matrix before each step, relative to the deviation
@@ -77,6 +79,8 @@ def fit(
         FitError: The objective is not a finite scalar at the first step, or the checkpoint cannot be read.
     """
     _check_options(max_steps, jitter, average, parameter_noise, log_every, time_budget, checkpoint)
+    if isinstance(lr_schedule, Balanced):
+        raise SettingsError("A balanced weight depends on a regulariser's gradient; it is no schedule for the learning rate.")
     rule = rule or MaxSteps()
     device = latent.device
     latent = latent.detach().clone().requires_grad_(optimise != "network")
@@ -89,16 +93,10 @@ def fit(
     base_rates = [group["lr"] for group in stepper.param_groups]
     objective = Objective(task, as_terms(terms), max_steps)
     tracker = Tracker(rule, task, average)
-    guard = Guard(network, latent, stepper, fallback)
+    guard = Guard(network, latent, stepper, objective, tracker, fallback)
     history = History()
     watched = {f"observer {i}": observer for i, observer in enumerate(observers) if hasattr(observer, "state_dict")}
-    stateful: dict[str, Any] = {
-        "objective": objective,
-        "tracker": tracker,
-        "guard": guard,
-        "history": history,
-        **watched,
-    }
+    stateful: dict[str, Any] = {"guard": guard, "history": history, **watched}
     done, earlier, started, saved_at, reason = 0, 0.0, time.perf_counter(), 0, ""
 
     def seconds() -> float:
@@ -124,26 +122,27 @@ def fit(
         return evaluate
 
     saved = checkpoint.load(device) if checkpoint is not None else None
-    if saved is not None:
-        for name, part in stateful.items():
-            part.load_state_dict(saved[name])
+    if checkpoint is not None and saved is not None:
+        try:
+            for name, part in stateful.items():
+                part.load_state_dict(saved[name])
+        except (RuntimeError, KeyError, ValueError) as error:
+            detail = str(error).splitlines()[0].rstrip(".:")
+            raise FitError(f"The checkpoint {checkpoint.path} is of another fit ({detail}); remove it.") from None
         done = saved_at = saved["done"]
         earlier, reason = saved["seconds"], saved["reason"]
         set_random_state(saved["random"], device, generator)
 
     while not reason and done < max_steps:
         logged = done % log_every == 0 or done == max_steps - 1
-        if logged and done:
-            # The only place where the loop waits for the device.
-            if not guard.look(tracker, task, leaves, done):
-                reason = "not finite"
-                break
+        if logged:
             if bool(tracker.stop):
                 reason = rule.reason
                 break
             if checkpoint is not None and done - saved_at >= checkpoint.every:
                 save()
                 saved_at = done
+            guard.remember()
 
         progress = Moment(done, max_steps, torch.ones(()), 0.0)
         factor = guard.rate * (float(lr_schedule(progress)) if lr_schedule is not None else 1.0)
@@ -158,18 +157,23 @@ def fit(
         step = tracker.update(*evaluations[0], done, base_rates[0] * factor, logged)
         if logged:
             history.add(step, seconds())
+            if not guard.look(task, done):
+                reason = "not finite"
         for observer in observers:
             observer(step)
         done += 1
-        if time_budget is not None and seconds() >= time_budget and done < max_steps:
+        if reason or done == max_steps:
+            break
+        if time_budget is not None and seconds() >= time_budget:
             reason = "time budget"
-        elif halt is not None and done < max_steps and halt():
+        elif halt is not None and halt():
             reason = "interrupted"
 
     if not reason:
         reason = rule.reason if bool(tracker.stop) else "max_steps"
-    if not bool(tracker.healthy) and reason != "not finite":
-        guard.notes.append(f"Step {done}: not finite; the image from before that was kept.")
+    if reason != "interrupted" and not (bool(tracker.healthy) and all(bool(torch.isfinite(leaf).all()) for leaf in leaves)):
+        guard.restore(guard.good)
+        guard.notes.append(f"Step {done}: not finite at the end; went back to the last good state.")
     save()
     return Fit(
         image=tracker.kept,
@@ -188,7 +192,7 @@ def _disturb(network: nn.Module, level: float, generator: torch.Generator | None
     """Add noise to each weight matrix, in units of the deviation of its entries."""
     with torch.no_grad():
         for parameter in network.parameters():
-            if parameter.ndim > 1:
+            if parameter.ndim > 1 and parameter.requires_grad:
                 noise = torch.randn(parameter.shape, generator=generator, device=parameter.device)
                 parameter.add_(noise * (level * parameter.std()))
 

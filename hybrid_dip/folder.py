@@ -14,6 +14,19 @@ from hybrid_dip.files import write_text
 
 SETTINGS = "settings.json"
 MANIFEST = "run.json"
+OWN_FILES = (
+    "restored.png",
+    "restored.npy",
+    "restored-seed-*.png",
+    "last.png",
+    "last.npy",
+    "deviation.png",
+    "deviation.npy",
+    "history.csv",
+    "curves.png",
+    "comparison.png",
+    "fit.gif",
+)
 
 
 class ResultFolder:
@@ -25,6 +38,7 @@ class ResultFolder:
 
     def __init__(self, path: Path):
         self.path = path
+        self._made = False
 
     @property
     def checkpoints(self) -> Path:
@@ -36,8 +50,8 @@ class ResultFolder:
         """True once everything is written: the manifest comes last."""
         return (self.path / MANIFEST).exists()
 
-    def open(self, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
-        """Make the folder, or take over the one that is there.
+    def check(self, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Say what stands against using this folder; nothing is changed.
 
         Args:
             settings: Everything that the result depends on; a resumed run must have the same.
@@ -45,41 +59,78 @@ class ResultFolder:
             overwrite: Remove an earlier run.
 
         Raises:
-            SettingsError: The folder holds something and neither was asked for, it is not a result folder, the settings
-                differ, or it cannot be written.
+            SettingsError: The folder holds something and neither was asked for, it is not a result folder, or the settings
+                differ.
         """
         if resume and overwrite:
             raise SettingsError("Choose one of --resume and --overwrite: the first goes on, the second starts anew.")
         if self.path.exists() and not self.path.is_dir():
             raise SettingsError(f"{self.path} is a file; a folder for the results was expected.")
-        text = json.dumps(settings, indent=2, sort_keys=True, default=str) + "\n"
-        self._sweep()
-        if self.path.exists() and any(self.path.iterdir()):
-            ours = (self.checkpoints / SETTINGS).exists()
-            if not ours and (resume or overwrite):
-                raise SettingsError(f"{self.path} is not a result folder of this program; it is left as it is.")
-            if not resume and not overwrite:
-                raise SettingsError(f"{self.path} already holds results: add --resume to go on, or --overwrite to start anew.")
-            if resume:
-                self._check_settings(json.loads(text))
-                return
-            shutil.rmtree(self.path)
+        if not self.path.exists() or not any(self.path.iterdir()):
+            return
+        if not resume and not overwrite:
+            raise SettingsError(f"{self.path} already holds results: add --resume to go on, or --overwrite to start anew.")
+        if not self._begun and not self._abandoned:
+            raise SettingsError(f"{self.path} is not a result folder of this program; it is left as it is.")
+        if resume and self._begun:
+            self._check_settings(json.loads(_as_text(settings)))
+
+    def open(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Make the folder, or take over the one that :meth:`check` allowed.
+
+        Args:
+            settings: Everything that the result depends on.
+            overwrite: Remove an earlier run.
+
+        Raises:
+            SettingsError: It cannot be written.
+        """
+        self._made = not self.path.exists()
         try:
+            if overwrite and self._begun:
+                self._remove_results()
+            for leftover in (*self.checkpoints.glob(".*.partial*"), *self.path.glob(".*.partial*")):
+                leftover.unlink()  # a killed run of ours was writing it
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            write_text(self.checkpoints / SETTINGS, text)
+            if not self._begun:
+                write_text(self.checkpoints / SETTINGS, _as_text(settings))
         except OSError as error:
+            self.discard_if_empty()
             raise SettingsError(f"{self.path} cannot be written: {error.strerror or error}.") from None
 
-    def _sweep(self) -> None:
-        """Remove what a killed run of ours left half-written: temporary files, and a folder without settings yet."""
-        for place in (self.checkpoints, self.path):
-            for leftover in place.glob(".*.partial*"):
-                leftover.unlink()
-        if self.checkpoints.is_dir() and not any(self.checkpoints.iterdir()):
-            self.checkpoints.rmdir()
+    def _remove_results(self) -> None:
+        """Remove what a run writes, and nothing else that may lie beside it; the manifest first."""
+        for pattern in (MANIFEST, *OWN_FILES):
+            for path in self.path.glob(pattern):
+                path.unlink()
+        shutil.rmtree(self.checkpoints)
+
+    def discard_if_empty(self) -> None:
+        """After a failure, remove what :meth:`open` made where no state was saved in it."""
+        if any(self.checkpoints.glob("*.pt")) or self.finished:
+            return
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        if self._made and self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    @property
+    def _begun(self) -> bool:
+        return (self.checkpoints / SETTINGS).exists()
+
+    @property
+    def _abandoned(self) -> bool:
+        """A run of ours was killed before it had written its settings: there is nothing else here."""
+        inside = list(self.checkpoints.iterdir()) if self.checkpoints.is_dir() else [self.path]
+        alone = [path.name for path in self.path.iterdir()] == [self.checkpoints.name]
+        return alone and all(path.name.startswith(f".{Path(SETTINGS).stem}.") for path in inside)
 
     def _check_settings(self, settings: Mapping[str, Any]) -> None:
-        before = json.loads((self.checkpoints / SETTINGS).read_text())
+        try:
+            before = json.loads((self.checkpoints / SETTINGS).read_text())
+        except ValueError:
+            before = None
+        if not isinstance(before, dict):
+            raise SettingsError(f"{self.checkpoints / SETTINGS} is damaged; start anew with --overwrite.")
         differing = [key for key in {**before, **settings} if before.get(key) != settings.get(key)]
         if differing:
             key = sorted(differing)[0]
@@ -100,6 +151,10 @@ class ResultFolder:
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write run.json, the last file of a run."""
         write_text(self.path / MANIFEST, json.dumps(_plain(manifest), indent=2) + "\n")
+
+
+def _as_text(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, indent=2, sort_keys=True, default=str) + "\n"
 
 
 def _plain(value: Any) -> Any:

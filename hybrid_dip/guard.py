@@ -2,90 +2,120 @@
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 
 from hybrid_dip.contracts import Task
+from hybrid_dip.objective import Objective
 from hybrid_dip.tracking import Tracker
 
 MOST_FALLBACKS = 3
 """After so many returns from NaN or Inf a fit ends with its last good image."""
 
+State = dict[str, Any]
+
 
 class Guard:
-    """Keeps the last good network, latent and optimiser, and goes back to them.
+    """Remembers the whole state of a fit before each logged step, and goes back to the last one that proved good.
+
+    A state is good once the step that it was remembered before has been evaluated: its image and its loss are finite, so
+    were those of all steps since the last look, and the fit to y has not fallen by more than ``drop``.
 
     Args:
         network: f_theta; its parameters and buffers (batch norm) are kept.
         latent: z, which may be optimised, too.
         stepper: The optimiser, whose moments are kept.
+        objective: The terms' memory is kept.
+        tracker: The average, the kept image and the rule's memory are kept.
         drop: Decibels by which the fit to y may fall between two looks, or None for any.
     """
 
-    def __init__(self, network: nn.Module, latent: Tensor, stepper: torch.optim.Optimizer, drop: float | None):
-        self.network, self.latent, self.stepper, self.drop = network, latent, stepper, drop
+    def __init__(
+        self,
+        network: nn.Module,
+        latent: Tensor,
+        stepper: optim.Optimizer,
+        objective: Objective,
+        tracker: Tracker,
+        drop: float | None,
+    ):
+        self.network, self.latent, self.stepper = network, latent, stepper
+        self.objective, self.tracker, self.drop = objective, tracker, drop
         self.fallbacks = 0
         self.quality = -math.inf
         self.notes: list[str] = []
-        self.good = self.current()
+        self.good = self.remembered = self.current()
 
-    def current(self) -> dict[str, Any]:
+    def current(self) -> State:
         """A copy of the state as it is now."""
-        parts = {"network": self.network.state_dict(), "latent": self.latent.data, "stepper": self.stepper.state_dict()}
-        return copy.deepcopy(parts)
+        return copy.deepcopy(
+            {
+                "network": self.network.state_dict(),
+                "latent": self.latent.data,
+                "stepper": self.stepper.state_dict(),
+                "objective": self.objective.state_dict(),
+                "tracker": self.tracker.state_dict(),
+            }
+        )
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put a state from :meth:`current` back."""
+        state = copy.deepcopy(dict(state))
         self.network.load_state_dict(state["network"])
         self.latent.data.copy_(state["latent"])
-        self.stepper.load_state_dict(copy.deepcopy(state["stepper"]))
+        self.stepper.load_state_dict(state["stepper"])
+        self.objective.load_state_dict(state["objective"])
+        self.tracker.load_state_dict(state["tracker"])
 
     @property
     def rate(self) -> float:
         """Factor of the learning rate: halved at each return from NaN or Inf."""
         return 0.5**self.fallbacks
 
-    def look(self, tracker: Tracker, task: Task, leaves: Sequence[Tensor], done: int) -> bool:
-        """Judge the steps since the last look; go back where they went wrong. Waits for the device.
+    def remember(self) -> None:
+        """Keep the state as it is now, before a logged step; :meth:`look` decides whether it is good."""
+        self.remembered = self.current()
+
+    def look(self, task: Task, step: int) -> bool:
+        """Judge the logged step that was just taken, and all since the last look. Waits for the device.
 
         Args:
-            tracker: Holds the last residual and whether all steps were finite.
             task: Of the fit.
-            leaves: What is optimised.
-            done: Steps taken so far.
+            step: Index of the step.
 
         Returns:
             False where nothing more can be done: not finite for more than :data:`MOST_FALLBACKS` times.
         """
-        finite = bool(tracker.healthy) and all(bool(torch.isfinite(leaf).all()) for leaf in leaves)
-        quality = _fit_to_observation(tracker, task)
-        if finite and (self.drop is None or quality >= self.quality - self.drop):
-            self.good, self.quality = self.current(), quality
-            return True
-        if finite:
-            self.notes.append(f"Step {done}: the fit to the observation fell by {self.quality - quality:.1f} dB; went back.")
+        if not bool(self.tracker.healthy):
             self.restore(self.good)
-            return True
-        if self.fallbacks == MOST_FALLBACKS:
+            if self.fallbacks == MOST_FALLBACKS:
+                self.notes.append(
+                    f"Step {step}: not finite again after {MOST_FALLBACKS} fallbacks; ended with the last good image."
+                )
+                return False
+            self.fallbacks += 1
             self.notes.append(
-                f"Step {done}: not finite again after {MOST_FALLBACKS} fallbacks; ended with the last good image."
+                f"Step {step}: not finite; went back to the last good state and lowered the learning rate to "
+                f"1/{2**self.fallbacks}."
             )
-            return False
-        self.fallbacks += 1
-        self.restore(self.good)
-        tracker.healthy = torch.ones_like(tracker.healthy)
-        self.notes.append(
-            f"Step {done}: not finite; went back to the last good state and lowered the learning rate to 1/{2**self.fallbacks}."
-        )
+            return True
+        quality = _fit_to_observation(self.tracker, task)
+        if self.drop is not None and quality < self.quality - self.drop:
+            self.restore(self.good)
+            self.notes.append(
+                f"Step {step}: the fit to the observation fell by {self.quality - quality:.1f} dB; went back to the last "
+                "good state."
+            )
+            return True
+        self.good, self.quality = self.remembered, quality
         return True
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """The state as it is now, the last good one, and what happened so far."""
         return {
-            **self.current(),
+            "current": self.current(),
             "good": self.good,
             "fallbacks": self.fallbacks,
             "quality": self.quality,
@@ -94,7 +124,7 @@ class Guard:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
-        self.restore(state)
+        self.restore(state["current"])
         self.good, self.notes = state["good"], list(state["notes"])
         self.fallbacks, self.quality = state["fallbacks"], state["quality"]
 

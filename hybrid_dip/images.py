@@ -6,6 +6,7 @@ orientation is applied, palettes become RGB, an alpha channel is kept beside the
 
 import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def read_picture(path: str | Path) -> Picture:
         raise ImageFileError(f"{path} cannot be read: permission denied.") from None
     except Image.DecompressionBombError:
         raise _too_large(path) from None
-    except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, EOFError, zlib.error) as error:
         if isinstance(error, ImageFileError):
             raise
         reason = " ".join(str(error).split()).rstrip(".")
@@ -108,17 +109,19 @@ def load_mask(path: str | Path) -> Tensor:
     """Read a mask file: 255 (white) marks a known pixel, 0 (black) one to fill in.
 
     Args:
-        path: An image file whose values are 0 and 255 only (up to 2 off, for JPEG), or ``.npy`` of 0 and 1. A mask of
-            several channels must be equal in all of them.
+        path: An image file whose values are 0 and 255 only (up to 2 off, for JPEG), or ``.npy`` of 0 and 1.
 
     Returns:
-        (1, 1, H, W), float32, of 0 and 1.
+        (1, 1, H, W), float32, of 0 and 1; (1, C, H, W) where the mask's channels differ.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ImageFileError: Not a readable image, not binary, or the channels differ.
+        ImageFileError: Not a readable image, or not binary.
     """
-    pixels = read_picture(path).pixels
+    picture = read_picture(path)
+    pixels = picture.pixels
+    if picture.is_array and 0 < float(pixels.max()) < 1.5 / 255:  # whole numbers of 0 and 1, read as grey levels
+        pixels = (pixels > 0).float()
     near_black, near_white = pixels <= 2 / 255, pixels >= 1 - 2 / 255
     if not bool((near_black | near_white).all()):
         share = 100 * float((~(near_black | near_white)).float().mean())
@@ -126,9 +129,7 @@ def load_mask(path: str | Path) -> Tensor:
             f"The mask {path} must hold only 255 (known pixel) and 0 (to fill in); {share:.2g} % of its values lie between."
         )
     known = near_white.float()
-    if not bool((known == known[:, :1]).all()):
-        raise ImageFileError(f"The channels of the mask {path} differ; a grey image with 255 for known pixels was expected.")
-    return known[:, :1].contiguous()
+    return known[:, :1].contiguous() if bool((known == known[:, :1]).all()) else known
 
 
 def save_image(x: Tensor, path: str | Path, *, alpha: Tensor | None = None, bits: int = 8) -> None:
@@ -138,7 +139,7 @@ def save_image(x: Tensor, path: str | Path, *, alpha: Tensor | None = None, bits
         x: (1, C, H, W); values outside [0, 1] are clamped, except for ``.npy``, which takes any C and keeps them.
         path: Where to write; the suffix chooses the format.
         alpha: (1, 1, H, W), written as transparency by formats that have it.
-        bits: 8, or 16 for PNG.
+        bits: 8, or 16 for PNG and TIFF.
 
     Raises:
         ImageFileError: The format cannot hold the image, or the file cannot be written.
@@ -157,6 +158,11 @@ def save_image(x: Tensor, path: str | Path, *, alpha: Tensor | None = None, bits
             raise ImageFileError(f"{path} cannot hold {array.shape[-1]} channels; use a name that ends in .npy.")
         if alpha is not None:
             array = np.concatenate([array, _planes(alpha)], -1)
+        if suffix not in Image.registered_extensions():
+            raise ImageFileError(f"{path} does not end in an image format's suffix, such as .png; nothing was written.")
+        if bits == 16 and suffix in (".tif", ".tiff"):
+            _write_tiff16(_rounded(array, 65535).astype(np.uint16), path)
+            return
         if bits == 16 and suffix == ".png":
             _write_png16(_rounded(array, 65535).astype(np.uint16), path)
             return
@@ -241,21 +247,23 @@ def _read_npy(path: Path) -> Picture:
         raise ImageFileError(f"{path} has the shape {array.shape}; (H, W) or (H, W, C) was expected.")
     if array.shape[0] * array.shape[1] > MOST_PIXELS:
         raise _too_large(path)
-    if array.dtype in (np.uint8, np.uint16):
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
         largest = np.iinfo(array.dtype).max
         return Picture(_to_tensor(np.asarray(array) / largest), bits=16, is_array=True)
-    if array.dtype == np.bool_:
+    if array.dtype == np.bool_ or (np.issubdtype(array.dtype, np.integer) and np.isin(array, (0, 1)).all()):
         return Picture(_to_tensor(np.asarray(array)), is_array=True)
     if not np.issubdtype(array.dtype, np.floating):
         raise ImageFileError(f"{path} has the type {array.dtype}; floats in [0, 1], uint8, uint16 or bool were expected.")
-    x = _to_tensor(np.asarray(array))
-    if not bool(torch.isfinite(x).all()):
+    _check_floats(path, array)
+    return Picture(_to_tensor(np.asarray(array)), bits=16, is_array=True)
+
+
+def _check_floats(path: Path, array: Array) -> None:
+    if not np.isfinite(array).all():
         raise ImageFileError(f"{path} holds NaN or Inf; finite numbers in [0, 1] were expected.")
-    if float(x.abs().max()) > FLOAT_LIMIT:
-        raise ImageFileError(
-            f"{path} has values from {float(x.min()):.3g} to {float(x.max()):.3g}; floats in [0, 1] were expected."
-        )
-    return Picture(x, bits=16, is_array=True)
+    low, high = float(array.min()), float(array.max())
+    if max(-low, high) > FLOAT_LIMIT:
+        raise ImageFileError(f"{path} has values from {low:.3g} to {high:.3g}; floats in [0, 1] were expected.")
 
 
 def _read_image(path: Path) -> Picture:
@@ -271,7 +279,7 @@ def _read_image(path: Path) -> Picture:
             if opened.width * opened.height > MOST_PIXELS:
                 raise _too_large(path)
             if head[1:4] == b"PNG" and head[24] == 16:
-                return _read_png16(path)
+                return _read_png16(path, opened.getexif().get(_ORIENTATION, 1))
             opened.load()
             image = ImageOps.exif_transpose(opened)
     if image.mode.startswith("I;16"):
@@ -283,12 +291,12 @@ def _read_image(path: Path) -> Picture:
 
 def _plain_mode(image: Image.Image) -> str:
     """L, LA, RGB or RGBA, whichever loses nothing."""
-    transparent = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
+    transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     grey = image.mode in ("1", "L", "LA", "La")
     return ("LA" if transparent else "L") if grey else ("RGBA" if transparent else "RGB")
 
 
-def _read_png16(path: Path) -> Picture:
+def _read_png16(path: Path, orientation: int) -> Picture:
     """Pillow reduces 16-bit colour to 8 bits, so 16-bit PNGs are read by pypng."""
     import png
 
@@ -297,7 +305,7 @@ def _read_png16(path: Path) -> Picture:
         array = np.vstack([np.asarray(row, dtype=np.uint16) for row in rows])
     except (png.Error, StopIteration) as error:
         raise ImageFileError(f"{path} is damaged or truncated ({error}); a whole PNG file was expected.") from None
-    planes = array.reshape(height, width, info["planes"])
+    planes = _upright(array.reshape(height, width, info["planes"]), orientation)
     return _picture(planes[..., 0] if info["planes"] == 1 else planes, 65535)
 
 
@@ -317,6 +325,22 @@ def _write_png16(array: Array, path: Path) -> None:
         writer.write(handle, array.reshape(array.shape[0], -1))
 
 
+def _write_tiff16(array: Array, path: Path) -> None:
+    import tifffile
+
+    colours = array.shape[-1]
+    with replacing(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            array[..., 0] if colours == 1 else array,
+            photometric="rgb" if colours >= 3 else "minisblack",
+            planarconfig="contig" if colours > 1 else None,
+            extrasamples=["unassalpha"] if colours in (2, 4) else None,
+        )
+
+
+_ORIENTATION = 0x0112
+
 _TURNS: dict[int, Callable[[Array], Array]] = {
     1: lambda a: a,
     2: np.fliplr,
@@ -327,7 +351,11 @@ _TURNS: dict[int, Callable[[Array], Array]] = {
     7: lambda a: np.rot90(np.swapaxes(a, 0, 1), 2),
     8: np.rot90,
 }
-"""EXIF orientation -> what turns the stored array upright; Pillow does it for all but deep TIFFs."""
+"""EXIF orientation -> what turns the stored array upright; Pillow does it for 8 bits a channel."""
+
+
+def _upright(array: Array, orientation: int) -> Array:
+    return _TURNS.get(orientation, _TURNS[1])(array)
 
 
 def _read_deep_tiff(path: Path) -> Picture | None:
@@ -339,16 +367,31 @@ def _read_deep_tiff(path: Path) -> Picture | None:
             page = cast(Any, tiff.pages[0])
             if page.dtype in (np.dtype(np.uint8), np.dtype(np.bool_)) or page.photometric == 3:
                 return None
+            if page.photometric not in (0, 1, 2):
+                raise ImageFileError(f"{path} is neither grey nor RGB with more than 8 bits a channel; convert it to RGB.")
             if page.imagewidth * page.imagelength > MOST_PIXELS:
                 raise _too_large(path)
             array = page.asarray()
             orientation = page.tags["Orientation"].value if "Orientation" in page.tags else 1
             planar = page.planarconfig == 2 and array.ndim == 3
+            inverted = page.photometric == 0  # white is zero
+    except ValueError as error:
+        if "imagecodecs" in str(error):
+            raise ImageFileError(
+                f"{path} has a compression that needs the package imagecodecs; install it, or save it plain."
+            ) from None
+        raise
     except (tifffile.TiffFileError, IndexError, KeyError) as error:
         raise ImageFileError(f"{path} is damaged or truncated ({error}); a whole TIFF file was expected.") from None
-    array = _TURNS.get(int(orientation), _TURNS[1])(np.moveaxis(array, 0, -1) if planar else array)
+    array = _upright(np.moveaxis(array, 0, -1) if planar else array, int(orientation))
     if array.dtype == np.uint16:
-        return _picture(array, 65535)
-    if np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all() and np.abs(array).max() <= FLOAT_LIMIT:
-        return Picture(_to_tensor(array), bits=16)
-    raise ImageFileError(f"{path} has {array.dtype} pixels of unknown range; 8 or 16 bits, or floats in [0, 1], were expected.")
+        return _picture(65535 - array if inverted else array, 65535)
+    if not np.issubdtype(array.dtype, np.floating) or inverted:
+        raise ImageFileError(
+            f"{path} has {array.dtype} pixels of unknown range; 8 or 16 bits, or floats in [0, 1], were expected."
+        )
+    _check_floats(path, array)
+    x = _to_tensor(array)
+    if x.shape[1] in (2, 4):
+        return Picture(x[:, :-1].contiguous(), x[:, -1:].contiguous(), bits=16)
+    return Picture(x, bits=16)

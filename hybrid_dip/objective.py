@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Moment, Task, Term, Terms
-from hybrid_dip.errors import FitError
+from hybrid_dip.errors import FitError, HybridDIPError
 
 BALANCING_STEPS = 20
 """Steps over which the gradient norm of a term is averaged for balanced weights, then frozen."""
@@ -17,7 +17,7 @@ BALANCING_STEPS = 20
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """One evaluation of the objective; all tensors are () on the device."""
+    """One evaluation of the objective, on the device: the residual has the shape of y, all else is ()."""
 
     total: Tensor
     residual: Tensor
@@ -41,13 +41,14 @@ class Objective:
 
     def __init__(self, task: Task, terms: Terms, steps: int):
         self.task = task
-        self.terms = Terms(term.bind(task) for term in terms)
+        self.terms = Terms(_bound(term, task) for term in terms)
         self.on_network = [term for term in self.terms if term.acts_on_network]
         self.on_image = [term for term in self.terms if not term.acts_on_network]
         self.steps = steps
         device = task.observation.device
         # Mean gradient norm over the first steps, a term; what balanced weights are made from.
         self.norms = {term.name: torch.zeros((), device=device) for term in self.terms}
+        self.counted = 0
 
     def backward(
         self, network: nn.Module, latent: Tensor, image: Tensor, leaves: Sequence[Tensor], step: int, *, again: bool
@@ -67,81 +68,113 @@ class Objective:
             What was found.
 
         Raises:
-            FitError: A part is not a scalar, is cut off from the image, or is not finite at the first step.
+            FitError: A part fails, is not a scalar, is cut off from the image, or is not finite at the first step.
         """
-        task = self.task
+        task, first = self.task, step == 0 and not again
+        if first:
+            self._check_image(image)
         x = image.detach().requires_grad_()
         prediction = task.forward(x)
         fidelity = task.fidelity(prediction, task.observation, task.weight)
-        if step == 0 and not again:
-            _check("The fidelity", fidelity)
+        if first:
+            _check("The fidelity", fidelity, finite=True)
         (gradient,) = torch.autograd.grad(fidelity, x)
         losses = {"fidelity": fidelity.detach()}
         norms = {"fidelity": gradient.norm()}
         weights: dict[str, Tensor] = {}
-        total = fidelity.detach()
+        pulls: dict[str, Tensor] = {}
         for term in self.on_image:
-            value = self._value(term, (x,), step, again)
+            value = self._value(term, (x,), step, first, again)
             (pull,) = torch.autograd.grad(value, x)
-            weight = self._weight(term, pull.norm(), step, again)
-            gradient = gradient + weight * pull
-            losses[term.name], norms[term.name], weights[term.name] = value.detach(), weight * pull.norm(), weight
-            total = total + weight * value.detach()
+            losses[term.name], pulls[term.name] = value.detach(), pull.norm()
+            weights[term.name] = self._weight(term, pulls[term.name], step, again)
+            gradient = gradient + weights[term.name] * pull
         image.backward(gradient, retain_graph=bool(self.on_network))  # type: ignore[no-untyped-call]
         for term in self.on_network:
-            value = self._value(term, (network, latent, image), step, again)
-            pulls = torch.autograd.grad(value, leaves, retain_graph=True, materialize_grads=True)
-            norm = torch.stack([pull.norm() for pull in pulls]).norm()
-            weight = self._weight(term, norm, step, again)
-            for leaf, pull in zip(leaves, pulls, strict=True):
-                leaf.grad = weight * pull if leaf.grad is None else leaf.grad + weight * pull
-            losses[term.name], norms[term.name], weights[term.name] = value.detach(), weight * norm, weight
-            total = total + weight * value.detach()
+            value = self._value(term, (network, latent, image), step, first, again)
+            parts = torch.autograd.grad(value, leaves, retain_graph=True, materialize_grads=True)
+            losses[term.name], pulls[term.name] = value.detach(), torch.stack([part.norm() for part in parts]).norm()
+            weights[term.name] = self._weight(term, pulls[term.name], step, again)
+            for leaf, part in zip(leaves, parts, strict=True):
+                leaf.grad = weights[term.name] * part if leaf.grad is None else leaf.grad + weights[term.name] * part
+        if self.counted < BALANCING_STEPS and not again:
+            self.counted += 1
+        norms |= {name: weights[name] * pull for name, pull in pulls.items()}
+        total = losses["fidelity"] + sum(weights[name] * losses[name] for name in pulls)
         residual = prediction.detach() - task.observation
         if task.weight is not None:
             residual = residual * task.weight
         return Evaluation(total, residual, {"total": total, **losses}, norms, weights)
 
-    def _value(self, term: Term, arguments: tuple[Any, ...], step: int, again: bool) -> Tensor:
-        refresh = getattr(term.regulariser, "refresh", None)
-        if callable(refresh) and not again:
-            refresh(step, arguments[-1].detach())
-        value: Tensor = term.regulariser(*arguments)
-        if step == 0 and not again:
-            _check(f"The regulariser '{term.name}'", value)
+    def _check_image(self, image: Tensor) -> None:
+        if tuple(image.shape) != tuple(self.task.shape):
+            raise FitError(f"The network gives the shape {tuple(image.shape)}; the task needs {tuple(self.task.shape)}.")
+        if not image.requires_grad:
+            raise FitError("The network's output does not depend on what is optimised, so nothing could be fitted.")
+
+    def _value(self, term: Term, arguments: tuple[Any, ...], step: int, first: bool, again: bool) -> Tensor:
+        try:
+            refresh = getattr(term.regulariser, "refresh", None)
+            if callable(refresh) and not again:
+                refresh(step, arguments[-1].detach())
+            value: Tensor = term.regulariser(*arguments)
+        except (HybridDIPError, torch.OutOfMemoryError):
+            raise
+        except (Exception, SystemExit) as error:  # a prior is anybody's code
+            raise _failure(term, f"at step {step}", error) from error
+        _check(f"The regulariser '{term.name}'", value, finite=first)
         return value
 
     def _weight(self, term: Term, norm: Tensor, step: int, again: bool) -> Tensor:
         """The term's weight now; during the first steps its gradient norm enters the running mean."""
-        if step < BALANCING_STEPS and not again:
-            self.norms[term.name] = self.norms[term.name] + (norm.detach() - self.norms[term.name]) / (step + 1)
-        if not callable(term.weight):
-            return torch.full_like(norm, term.weight)
-        moment = Moment(step, self.steps, self.norms[term.name], self.task.noise_gradient)
-        return torch.as_tensor(term.weight(moment), dtype=norm.dtype, device=norm.device)
+        norm = norm.detach()
+        if self.counted < BALANCING_STEPS and not again:
+            self.norms[term.name] = self.norms[term.name] + (norm - self.norms[term.name]) / (self.counted + 1)
+        weight = term.weight
+        if callable(weight):
+            weight = weight(Moment(step, self.steps, self.norms[term.name], self.task.noise_gradient))  # type: ignore[assignment]
+        # A tensor made from a number by filling needs no copy from the host.
+        return weight.to(norm) if isinstance(weight, Tensor) else torch.full_like(norm, float(weight))  # type: ignore[arg-type]
 
     def state_dict(self) -> dict[str, Any]:
         """The running means, and what the terms themselves remember."""
         remembered = {name: part.state_dict() for name, part in self._stateful()}
-        return {"norms": dict(self.norms), "terms": remembered}
+        return {"norms": dict(self.norms), "counted": self.counted, "terms": remembered}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
-        self.norms = dict(state["norms"])
+        self.norms, self.counted = dict(state["norms"]), state["counted"]
         for name, part in self._stateful():
             part.load_state_dict(state["terms"][name])
 
     def _stateful(self) -> Iterator[tuple[str, Any]]:
         for term in self.terms:
-            if hasattr(term.regulariser, "state_dict") and hasattr(term.regulariser, "load_state_dict"):
-                yield term.name, term.regulariser
+            prior: Any = term.regulariser
+            # Every module has a state; only one that is refreshed changes along the fit, a pretrained network does not.
+            constant = isinstance(prior, nn.Module) and not hasattr(prior, "refresh")
+            if hasattr(prior, "state_dict") and hasattr(prior, "load_state_dict") and not constant:
+                yield term.name, prior
 
 
-def _check(what: str, value: Any) -> None:
-    if not isinstance(value, Tensor) or value.shape != ():
-        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+def _bound(term: Term, task: Task) -> Term:
+    try:
+        return term.bind(task)
+    except HybridDIPError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _failure(term, "to bind to the task", error) from error
+
+
+def _failure(term: Term, when: str, error: BaseException) -> FitError:
+    return FitError(f"The regulariser '{term.name}' failed {when}: {type(error).__name__}: {error}.")
+
+
+def _check(what: str, value: Any, *, finite: bool) -> None:
+    """Form is checked at every step, which costs nothing; looking at the value waits for the device."""
+    if not isinstance(value, Tensor) or value.shape != () or not value.is_floating_point():
+        got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise FitError(f"{what} must return a scalar tensor of shape (), got {got}.")
     if not value.requires_grad:
         raise FitError(f"{what} returns a tensor cut off from the image: it has no gradient, so it could not act.")
-    if not math.isfinite(float(value.detach())):
+    if finite and not math.isfinite(float(value.detach())):
         raise FitError(f"{what} is {float(value.detach())} at the first step; a finite number was expected.")

@@ -88,20 +88,24 @@ class Blur(nn.Module):
         return F.conv2d(padded, kernel, groups=x.shape[1])
 
 
+WIDEST_GAUSSIAN = 300
+"""In pixels; its filter has 1801 x 1801 taps."""
+
+
 def gaussian_psf(sigma: float) -> Tensor:
     """A Gaussian point spread function, cut off at three deviations.
 
     Args:
-        sigma: Standard deviation in pixels, above 0.
+        sigma: Standard deviation in pixels, above 0 and at most :data:`WIDEST_GAUSSIAN`.
 
     Returns:
         (k, k) with odd k, summing to one.
 
     Raises:
-        SettingsError: Sigma is not a finite number above 0.
+        SettingsError: Sigma is not above 0, or too large.
     """
-    if not 0 < sigma < float("inf"):
-        raise SettingsError(f"A Gaussian PSF needs a deviation above 0 pixels, got {sigma}.")
+    if not 0 < sigma <= WIDEST_GAUSSIAN:
+        raise SettingsError(f"A Gaussian PSF needs a deviation above 0 and at most {WIDEST_GAUSSIAN} pixels, got {sigma}.")
     reach = max(1, round(3 * sigma))
     row = torch.exp(-(torch.arange(-reach, reach + 1).double() ** 2) / (2 * sigma**2))
     return (torch.outer(row, row) / row.sum() ** 2).float()
@@ -120,19 +124,22 @@ class Mosaic(nn.Module):
         SettingsError: Unknown pattern.
     """
 
+    tile: Tensor
+
     def __init__(self, pattern: Literal["RGGB", "BGGR", "GRBG", "GBRG"] = "RGGB"):
         super().__init__()
         if pattern not in BAYER_PATTERNS:
             raise SettingsError(f"Unknown Bayer pattern '{pattern}': {nearest(pattern, list(BAYER_PATTERNS))}.")
         self.pattern = pattern
+        channels = torch.tensor(["RGB".index(letter) for letter in pattern]).view(2, 2)
+        self.register_buffer("tile", channels, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mosaic, (N, 1, H, W), of x (N, 3, H, W)."""
         if x.shape[1] != 3:
             raise SettingsError(f"A Bayer mosaic is taken of 3 channels, got {x.shape[1]}.")
         height, width = x.shape[-2:]
-        tile = torch.tensor(["RGB".index(letter) for letter in self.pattern], device=x.device).view(2, 2)
-        index = tile.repeat(-(-height // 2), -(-width // 2))[:height, :width]
+        index = self.tile.repeat(-(-height // 2), -(-width // 2))[:height, :width]
         return x.gather(1, index.expand(len(x), 1, height, width))
 
 

@@ -11,8 +11,8 @@ OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 
 
 def _positive(lr: float) -> None:
-    if not 0 < lr < float("inf"):
-        raise SettingsError(f"The learning rate must be a finite number above 0, got {lr}.")
+    if not 0 < lr <= 1e6:
+        raise SettingsError(f"The learning rate must be a number above 0 and at most 1e6, got {lr}.")
 
 
 def adam(lr: float = 0.01) -> OptimizerFactory:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hybrid_dip import latents, networks
 from hybrid_dip.contracts import Schedule, Task
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.fidelity import gaussian
 from hybrid_dip.optimizers import OptimizerFactory, adam
 
 
@@ -99,14 +100,16 @@ LEAN = partial(
 """Narrow where maps are large: about a fifth of the standard network's time a step."""
 
 NOISE = partial(latents.uniform, channels=32)
+NORMAL = partial(latents.normal, channels=32)
 FEWEST_SCATTERED = 0.1
 """Below this share of known pixels ``missing-pixels`` takes the original's recipe for 98 % missing."""
 
 
 def _denoise(task: Task) -> Recipe:
+    note = "" if task.fidelity is gaussian else "The paper has no recipe for this noise; this is its recipe for Gaussian noise."
     strong = (task.noise_sigma or 0) > 37.5 / 255  # the original gives recipes for sigma 25 and 50
     jitter = 1 / 20 if strong else 1 / 30
-    return Recipe(STANDARD, NOISE, steps=3000, jitter=jitter, average=0.99, fallback=5.0)
+    return Recipe(STANDARD, NOISE, steps=3000, jitter=jitter, average=0.99, fallback=5.0, note=note)
 
 
 def _jpeg(task: Task) -> Recipe:
@@ -253,7 +256,7 @@ def quick(task: Task) -> Recipe:
         The recipe.
     """
     recipe = original(task)
-    if recipe.network is not STANDARD and task.name in ("jpeg",):
+    if task.name == "jpeg":
         network = recipe.network  # already lean
     elif task.name == "flash":
         network = partial(LEAN, upsample=("nearest", "nearest", "bilinear", "bilinear", "bilinear"))

@@ -1,5 +1,6 @@
 """Task + preset + terms -> result: one call for a whole restoration."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,9 +11,9 @@ from torch import Tensor, nn
 
 from hybrid_dip import devices, latents
 from hybrid_dip.catalogue import catalogue
-from hybrid_dip.checkpoint import Checkpoint
-from hybrid_dip.contracts import Fit, Observer, Rule, Task, Term, as_terms
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.checkpoint import Checkpoint, forked_random_state
+from hybrid_dip.contracts import Fit, Observer, Rule, Task, Term, Terms, as_terms
+from hybrid_dip.errors import HybridDIPError, SettingsError
 from hybrid_dip.fit import fit
 from hybrid_dip.presets import Preset, Recipe
 
@@ -51,7 +52,7 @@ class Result:
         recipe: What was fitted.
         terms: Name -> weight, as text.
         seconds: Of all fits.
-        parameters: Trainable numbers of the network.
+        parameters: Numbers that the network has.
         hardware: Device, threads and versions.
     """
 
@@ -78,17 +79,30 @@ def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
 
     Returns:
         The network in training mode, and z.
+
+    Raises:
+        SettingsError: A seed out of range, or options that the network or the latent cannot be made with.
     """
+    if not 0 <= seed < 2**63:
+        raise SettingsError(f"A seed must be a whole number from 0 to 2^63 - 1, got {seed}.")
     torch.manual_seed(seed)
     size = (task.shape[-2], task.shape[-1])
 
     def draw() -> Tensor:
         return recipe.latent(size=size) if task.latent is None else latents.image(task.latent).cpu()
 
-    z = draw() if recipe.latent_first else None
-    channels = _channels(recipe, task, z)
-    network = recipe.build_network(channels, task.shape[1], size).train()
-    return network, draw() if z is None else z
+    try:
+        z = draw() if recipe.latent_first else None
+        channels = _channels(recipe, task, z)
+        network = recipe.build_network(channels, task.shape[1], size)
+        if not isinstance(network, nn.Module):
+            raise SettingsError(f"A network must be a torch module, got {type(network).__name__}.")
+        network.train()
+        return network, draw() if z is None else z
+    except HybridDIPError:
+        raise
+    except Exception as error:  # a network may be anybody's code
+        raise SettingsError(f"The network or the latent cannot be made: {error}.") from error
 
 
 def _channels(recipe: Recipe, task: Task, z: Tensor | None) -> int:
@@ -176,13 +190,18 @@ def restore(
     for one in seeds:
         around = hooks(one)
         try:
-            found, parameters = _fit_seed(task.to(where), recipe, terms, rule, one, where, time_budget, around)
+            found, parameters = _fit_seed(task.to(where), recipe, _fresh(terms, runs), rule, one, where, time_budget, around)
         finally:
             around.close()
         fits.append(found)
         if found.reason == "interrupted":
             break
     return _combine(task, recipe, terms, tuple(fits), seeds[: len(fits)], parameters, where)
+
+
+def _fresh(terms: Terms, runs: int) -> Terms:
+    """Terms without the memory of an earlier seed."""
+    return terms if runs == 1 else copy.deepcopy(terms)
 
 
 def _fit_seed(
@@ -195,7 +214,7 @@ def _fit_seed(
     time_budget: float | None,
     hooks: RunHooks,
 ) -> tuple[Fit, int]:
-    with torch.random.fork_rng():
+    with forked_random_state(device):
         network, latent = prepare(task, recipe, seed)
         found = fit(
             network.to(device),
@@ -217,7 +236,7 @@ def _fit_seed(
             checkpoint=hooks.checkpoint,
             observers=hooks.observers,
         )
-    return found, sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return found, sum(p.numel() for p in network.parameters())
 
 
 def _combine(

@@ -14,10 +14,13 @@ from torch import Tensor
 from hybrid_dip.contracts import Moment
 from hybrid_dip.errors import SettingsError
 
+LARGEST = 1e12
+"""No weight or factor is larger; beyond it float32 has nothing to say."""
+
 
 def _not_negative(*values: float) -> None:
-    if not all(math.isfinite(value) and value >= 0 for value in values):
-        raise SettingsError(f"A schedule's values must be finite numbers of at least 0, got {values}.")
+    if not all(0 <= value <= LARGEST for value in values):
+        raise SettingsError(f"A schedule's values must be numbers from 0 to {LARGEST:g}, got {values}.")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """One restoration into a result folder, with everything around the fit that a person wants: estimate, progress, pictures."""
 
 import hashlib
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import hybrid_dip
 from hybrid_dip import figures, metrics
 from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.contracts import Observer, Rule, Task, Term
-from hybrid_dip.errors import HybridDIPError, SettingsError
+from hybrid_dip.errors import SettingsError
 from hybrid_dip.estimate import TooLargeError, duration, estimate
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.images import Picture, save_image
 from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import Result, RunHooks, restore
+from hybrid_dip.version import __version__
 from hybrid_dip.watching import Frames, Progress, ReferenceWatch
 
 
@@ -86,13 +85,12 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     say: Callable[[str], None] = (lambda text: None) if job.quiet else (lambda text: print(text, file=sys.stderr))
     _check_reference(job)
     job.rule.start(job.task)  # says so now where the rule does not apply
-    if not (resume and folder.finished):
-        cost = estimate(job.task, job.recipe, job.device)
-    new = not folder.path.exists()
-    folder.open(job.settings, resume=resume, overwrite=overwrite)
-    if folder.finished:
+    folder.check(job.settings, resume=resume, overwrite=overwrite)
+    if resume and folder.finished:
         say(f"{folder.path} is finished already.")
         return None
+    cost = estimate(job.task, job.recipe, job.device, job.terms)
+    folder.open(job.settings, overwrite=overwrite)
     if job.settings.get("noise_sigma_estimated"):
         say(f"sigma was estimated as {255 * (job.task.noise_sigma or 0):.1f} (of 255).")
     if job.recipe.note:
@@ -101,13 +99,13 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     try:
         result = _fit(job, folder)
     except torch.OutOfMemoryError as error:
+        folder.discard_if_empty()
         raise TooLargeError(
             f"{job.device} ran out of memory ({str(error).splitlines()[0].rstrip('.')}): take --preset quick, a part of the "
             "image with --crop, or another --device."
         ) from None
-    except HybridDIPError:
-        if new and not any(folder.checkpoints.glob("*.pt")):
-            shutil.rmtree(folder.path)
+    except BaseException:
+        folder.discard_if_empty()
         raise
     for found in result.fits:
         for note in found.notes:
@@ -255,7 +253,7 @@ def measure(task: Task, image: Tensor, raw: Tensor, reference: Tensor) -> dict[s
 def _manifest(job: Job, result: Result) -> dict[str, Any]:
     steps = sum(found.steps for found in result.fits)
     manifest: dict[str, Any] = {
-        "version": hybrid_dip.__version__,
+        "version": __version__,
         "settings": job.settings,
         "parameters": result.parameters,
         "stop": {

@@ -6,6 +6,7 @@ options; a function gets them bound. The weight is a number or a schedule: ``0.0
 """
 
 import ast
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -67,7 +68,9 @@ def parse(text: str) -> Spec:
     Raises:
         SettingsError: It is not of that form.
     """
-    body, _, weight = text.partition("@")
+    body, at, weight = text.rpartition("@")
+    if not at or "/" in weight or ".py:" in weight:  # an @ in a path is no weight
+        body, weight = text, ""
     for pattern in (_FILE, _MODULE, _NAME):
         match = pattern.match(body)
         if match:
@@ -77,17 +80,33 @@ def parse(text: str) -> Spec:
     raise SettingsError(f"'{text}' is not of the form NAME[:option=value,...][@weight].")
 
 
+def fingerprint(text: str) -> str:
+    """SHA-256 of a user's own file, so that a change of it is noticed; "" for names that come with a package.
+
+    Args:
+        text: ``NAME[:option=value,...][@weight]``.
+
+    Returns:
+        In hexadecimal.
+    """
+    place = Path(parse(text).place)
+    return hashlib.sha256(place.read_bytes()).hexdigest() if place.suffix == ".py" and place.is_file() else ""
+
+
 def _options(text: str, whole: str) -> dict[str, Any]:
     """``a=1,b=2,3`` -> {"a": 1, "b": (2, 3)}: a comma ends an option only where another name= follows."""
-    options = {}
+    options: dict[str, Any] = {}
     for part in re.split(r",(?=\s*[A-Za-z_]\w*=)", text) if text else []:
         name, equals, value = part.partition("=")
+        name = name.strip()
         if not equals:
             raise SettingsError(f"'{part}' in '{whole}' is not of the form option=value.")
+        if name in options:
+            raise SettingsError(f"The option '{name}' occurs twice in '{whole}'.")
         try:
-            options[name.strip()] = ast.literal_eval(value)
+            options[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
-            options[name.strip()] = value
+            options[name] = value
     return options
 
 
@@ -174,9 +193,15 @@ _SCHEDULES: dict[str, Callable[[str], Schedule]] = {
 _EXAMPLES = "balance=0.5, linear=0.1..0, cosine=0.1..0, warmup=0.05,200"
 
 
+_ACCEPTED: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), bool: (bool,)}
+"""Annotation -> what an option's value may be; other annotations are checked by whoever takes the value."""
+
+
 def _object(spec: Spec, kind: str, catalogue: Catalogue) -> Any:
+    if spec.name.endswith(".py"):
+        raise SettingsError(f"'{spec.name}' is a file: name what to take from it, as in {spec.name}:NAME.")
     found = _own(spec) if spec.place else catalogue.get(kind, spec.name)
-    if not inspect.isclass(found) and not inspect.isfunction(found):
+    if not inspect.isclass(found) and not inspect.isfunction(found) and not isinstance(found, partial):
         if spec.options:
             raise SettingsError(f"'{spec.label}' is an object, not a class or function: it takes no options.")
         return found
@@ -192,12 +217,18 @@ def _object(spec: Spec, kind: str, catalogue: Catalogue) -> Any:
 
 
 def _check_options(found: Callable[..., Any], spec: Spec) -> None:
+    if not spec.options:
+        return
     parameters = inspect.signature(found).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
-    for name in spec.options:
+    for name, value in spec.options.items():
         if name not in parameters:
             raise SettingsError(f"'{spec.label}' has no option '{name}': {nearest(name, list(parameters))}.")
+        wanted = parameters[name].annotation
+        accepted = _ACCEPTED.get(wanted)
+        if accepted is not None and (not isinstance(value, accepted) or (wanted is not bool and isinstance(value, bool))):
+            raise SettingsError(f"The option '{name}' of '{spec.label}' must be of type {wanted.__name__}, got {value!r}.")
 
 
 def _own(spec: Spec) -> Any:
@@ -218,9 +249,10 @@ def _own(spec: Spec) -> Any:
             module = importlib.import_module(spec.place)
     except HybridDIPError:
         raise
-    except Exception as error:  # a user's file may fail in any way
+    except (Exception, SystemExit) as error:  # a user's file may fail in any way
         place = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise SettingsError(f"'{spec.place}' cannot be loaded: {type(error).__name__}: {error}{place}.") from None
+        hint = "; an option is written NAME:option=value" if isinstance(error, ModuleNotFoundError) else ""
+        raise SettingsError(f"'{spec.place}' cannot be loaded: {type(error).__name__}: {error}{place}{hint}.") from None
     if not hasattr(module, spec.attribute):
         public = [name for name in vars(module) if not name.startswith("_")]
         raise SettingsError(f"'{spec.place}' has no '{spec.attribute}': {nearest(spec.attribute, public)}.")

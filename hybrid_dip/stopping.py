@@ -6,6 +6,7 @@ met keeps nothing after that, so the image does not depend on how often the loop
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,15 +14,19 @@ from torch import Tensor
 from hybrid_dip.contracts import State, Step, Task, Verdict
 from hybrid_dip.errors import SettingsError
 
-RING_ENTRIES = 2**17
-"""Pixels that the windowed variance looks at: with a window of 100 they take 52 MB however large the image is."""
+RING_ENTRIES = 2**16
+"""Entries that the windowed variance looks at: with a window of 100 they take 26 MB however large the image is."""
+
+
+MOST_IMAGES = 5000
+"""Longest window that makes sense, and fits into a laptop's memory."""
 
 
 @dataclass(frozen=True)
 class MaxSteps:
     """Take all steps and keep the last iterate, as the original does."""
 
-    reason: str = "max_steps"
+    reason: ClassVar[str] = "max_steps"
 
     def start(self, task: Task) -> State:
         """Return an empty state."""
@@ -46,17 +51,16 @@ class WindowedVariance:
     Attributes:
         window: W, at least 2.
         patience: Steps without a new minimum.
-        reason: What a fit ended by this rule reports.
     """
 
     window: int = 100
     patience: int = 1000
-    reason: str = "windowed variance"
+    reason: ClassVar[str] = "windowed variance"
 
     def __post_init__(self) -> None:
-        if self.window < 2 or self.patience < 1:
+        if not 2 <= self.window <= MOST_IMAGES or self.patience < 1:
             raise SettingsError(
-                f"Windowed variance needs a window of at least 2 and a patience of at least 1, got {self.window} and "
+                f"Windowed variance needs a window of 2 to {MOST_IMAGES} and a patience of at least 1, got {self.window} and "
                 f"{self.patience}."
             )
 
@@ -116,11 +120,10 @@ class Discrepancy:
 
     Attributes:
         factor: Above 0; below 1 fits more closely than the noise level.
-        reason: What a fit ended by this rule reports.
     """
 
     factor: float = 1.0
-    reason: str = "discrepancy"
+    reason: ClassVar[str] = "discrepancy"
 
     def __post_init__(self) -> None:
         if not self.factor > 0:

@@ -45,13 +45,19 @@ def estimate_sigma(observation: Tensor) -> float:
 
     Returns:
         The standard deviation, in units of [0, 1].
+
+    Raises:
+        SettingsError: No channel has any detail.
     """
     from skimage.restoration import estimate_sigma as wavelet_sigma
 
     with warnings.catch_warnings():
-        # It takes planes of up to four pixels for colour images that were passed by mistake.
-        warnings.simplefilter("ignore", UserWarning)
-        return float(wavelet_sigma(observation[0].cpu().numpy(), channel_axis=0, average_sigmas=True))
+        warnings.simplefilter("ignore")  # about channels without any detail, which are left out
+        levels = [float(wavelet_sigma(plane.cpu().numpy())) for plane in observation[0]]
+    known = [level for level in levels if math.isfinite(level)]
+    if not known:
+        raise SettingsError("The noise level of an image without any detail cannot be estimated; give sigma.")
+    return sum(known) / len(known)
 
 
 def paste_known(x: Tensor, task: Task) -> Tensor:
@@ -295,8 +301,18 @@ def linear(
         The task.
 
     Raises:
-        SettingsError: ``forward`` gives another shape than y, or is cut off from its input's gradient.
+        SettingsError: ``forward`` gives another shape than y, or is cut off from its input's gradient; y is not finite and
+            real; the weight does not broadcast to y.
     """
+    if not observation.is_floating_point() or not bool(torch.isfinite(observation).all()):
+        raise SettingsError("The observation must hold finite real floating-point numbers.")
+    if weight is not None:
+        try:
+            weight.expand_as(observation)
+        except RuntimeError:
+            raise SettingsError(
+                f"The weight of shape {tuple(weight.shape)} does not broadcast to y, {tuple(observation.shape)}."
+            ) from None
     x = torch.full(shape, 0.5, device=observation.device, requires_grad=True)
     prediction = forward(x)
     if not isinstance(prediction, Tensor) or prediction.shape != observation.shape:

@@ -14,7 +14,7 @@ class Tracker:
     """Follows the iterates without waiting for the device.
 
     A step whose image or loss is not finite counts as a repetition of the step before it, so that neither the average nor
-    the rule ever sees NaN; ``healthy`` turns false until somebody resets it.
+    the rule ever sees NaN; ``healthy`` turns false until the guard goes back to a state in which it was true.
 
     Args:
         rule: When to stop, and what to keep.
@@ -76,7 +76,7 @@ class Tracker:
         keep = verdict.keep & finite
         self.kept = step.candidate if self.empty else torch.where(keep, step.candidate, self.kept)
         self.kept_at = torch.where(keep, index, self.kept_at) if not self.empty else torch.full_like(self.kept_at, index)
-        self.stop = verdict.stop
+        self.stop = verdict.stop & self.healthy
         self.empty = False
         return step
 

@@ -18,11 +18,44 @@ from torch import Tensor
 
 from hybrid_dip import metrics
 from hybrid_dip.images import load_image, save_image
+from tests.test_images import BAD_FILES
 
 Command = Callable[..., tuple[int, str, str]]
 
 # A network small enough for a test, by the same options that a user has.
 SMALL = ["--preset", "quick", "--network", "skip:down=8,8,skip=4,4,upsample=bilinear", "--latent", "uniform:channels=8"]
+
+
+PRIORS = """
+import sys
+
+calls = []
+
+def mine(x):
+    return x.square()
+
+def nan(x):
+    return x.mean() * float("nan")
+
+def two(x, y):
+    return x.mean()
+
+def number(in_channels, out_channels):
+    return 3
+
+def leaves(x):
+    sys.exit(0)
+
+def later(x):
+    calls.append(0)
+    return x.square() if len(calls) > 12 else x.mean()
+
+class Unbound:
+    def bind(self, task):
+        raise KeyError("no")
+    def __call__(self, x):
+        return x.mean()
+"""
 
 
 @pytest.fixture
@@ -43,7 +76,8 @@ def files(tmp_path: Path, photograph: Tensor) -> Path:
     (tmp_path / "folder").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("do not touch")
-    (tmp_path / "prior.py").write_text("def mine(x):\n    return x.square()\ndef nan(x):\n    return x.mean() * float('nan')\n")
+    (tmp_path / "prior.py").write_text(PRIORS)
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
     return tmp_path
 
 
@@ -156,7 +190,7 @@ BAD = {
     "grey mask": (["noisy.png", "--task", "inpaint", "--mask", "mask_grey.png"], "only 255"),
     "no mask": (["noisy.png", "--task", "inpaint"], "needs --mask"),
     "negative sigma": (["noisy.png", "--sigma", "-5"], "at least 0"),
-    "NaN sigma": (["noisy.png", "--sigma", "nan"], "finite"),
+    "NaN sigma": (["noisy.png", "--sigma", "nan"], "at most 2550, got nan"),
     "text sigma": (["noisy.png", "--sigma", "much"], "--sigma"),
     "factor 0": (["noisy.png", "--task", "super-resolve", "--factor", "0"], "at least 2"),
     "factor above the image": (["noisy.png", "--task", "super-resolve", "--factor", "1000"], "exceeds"),
@@ -168,6 +202,31 @@ BAD = {
     "unknown regulariser": (["noisy.png", "-R", "tvv@0.1"], "did you mean 'tv'"),
     "negative weight": (["noisy.png", "-R", "tv@-1"], "at least 0"),
     "vector prior": (["noisy.png", "-R", "prior.py:mine@1"], "'mine' must return a scalar"),
+    "prior of two arguments": (["noisy.png", "-R", "prior.py:two@1"], "'two' failed at step 0"),
+    "prior that leaves": (["noisy.png", "-R", "prior.py:leaves@1"], "'leaves' failed at step 0: SystemExit"),
+    "prior that fails later": (["noisy.png", "-R", "prior.py:later@1", "--steps", "30"], "'later' must return a scalar"),
+    "prior that cannot be bound": (["noisy.png", "-R", "prior.py:Unbound@1"], "'Unbound' failed to bind"),
+    "file that leaves": (["noisy.png", "-R", "leaves.py:prior@1"], "cannot be loaded: SystemExit"),
+    "file without a name": (["noisy.png", "-R", "prior.py@1"], "prior.py:NAME"),
+    "option twice": (["noisy.png", "-R", "tv:epsilon=1,epsilon=2@1"], "occurs twice"),
+    "rule's own option": (["noisy.png", "--stop", "max_steps:reason=5"], "no option 'reason'"),
+    "window": (["noisy.png", "--stop", "wmv:window=1000000000"], "window of 2 to"),
+    "network that is none": (["noisy.png", "--network", "prior.py:number"], "must be a torch module"),
+    "network that fails": (["noisy.png", "--network", "prior.py:two"], "cannot be made"),
+    "latent of flash": (
+        ["noisy.png", "--task", "flash", "--guide", "clean.png", "--latent", "meshgrid"],
+        "--latent does not go",
+    ),
+    "sigma beyond all": (["noisy.png", "--sigma", "1e38"], "at most 2550"),
+    "runs beyond all": (["noisy.png", "--runs", "99999999999999999999"], "at most 1000"),
+    "learning rate beyond all": (["noisy.png", "--lr", "1e38"], "at most 1e6"),
+    "wide PSF": (["noisy.png", "--task", "deblur", "--psf", "gaussian:100000"], "at most"),
+    "seed": (["noisy.png", "--seed", "99999999999999999999"], "seed"),
+    "negative seed": (["noisy.png", "--seed", "-1"], "seed"),
+    "balanced learning rate": (["noisy.png", "--lr-schedule", "balance=0.5"], "no schedule for the learning rate"),
+    "option type": (["noisy.png", "--stop", "wmv:window=2.5"], "must be of type int"),
+    "network option": (["noisy.png", "--network", "skip:kernel_down=abc", "--latent", "uniform"], "cannot be made"),
+    "nothing to optimise": (["noisy.png", "--network", "pixels", "--optimise", "latent"], "does not depend"),
     "NaN prior": (["noisy.png", "-R", "prior.py:nan@1"], "'nan' is nan at the first step"),
     "unknown rule": (["noisy.png", "--stop", "wvm"], "did you mean 'wmv'"),
     "rule that does not apply": (["noisy.png", "--task", "jpeg", "--stop", "discrepancy"], "level of Gaussian noise"),
@@ -206,9 +265,88 @@ def test_bad_input_is_one_sentence_status_2_and_nothing_written(
     assert sentence.startswith("hybrid-dip: ")
     assert words in sentence
     assert "Traceback" not in err
-    # a prior that fails at the first step comes after the estimate and an empty progress bar; all else speaks alone
-    assert len(err.strip().splitlines()) == 1 or name in ("vector prior", "NaN prior")
+    # one that fails in the middle of a fit comes after the estimate and the progress bar; all else speaks alone
+    assert len(err.strip().splitlines()) == 1 or name == "prior that fails later"
     assert {path: path.read_bytes() for path in files.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files_are_one_sentence_and_status_2(tmp_path: Path, hybrid_dip_command: Command, name: str) -> None:
+    (tmp_path / name).write_bytes(BAD_FILES[name])
+    status, _, err = hybrid_dip_command("restore", tmp_path / name, "--task", "denoise", "--sigma", 25, "-o", tmp_path / "out")
+    assert status == 2
+    assert len(err.strip().splitlines()) == 1
+    assert name in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_foreign_files_survive(tmp_path: Path, files: Path, hybrid_dip_command: Command) -> None:
+    """What looks like leftovers in a folder that is not ours is nobody's business."""
+    (tmp_path / "mine" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "mine" / ".movie.partial").write_text("precious")
+    for flag in ([], ["--resume"], ["--overwrite"]):
+        command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 1, "-o", tmp_path / "mine", *flag]
+        assert hybrid_dip_command(*command)[0] == 2
+    assert (tmp_path / "mine" / ".movie.partial").read_text() == "precious"
+    assert (tmp_path / "mine" / "checkpoint").is_dir()
+
+
+def test_a_failing_overwrite_keeps_the_old_results(files: Path, hybrid_dip_command: Command) -> None:
+    command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 2, "-o", files / "out"]
+    assert hybrid_dip_command(*command)[0] == 0
+    before = (files / "out" / "restored.png").read_bytes()
+    assert hybrid_dip_command(*command, "--overwrite", "-R", f"{files / 'prior.py'}:nan@1")[0] == 2
+    assert (files / "out" / "restored.png").read_bytes() == before
+
+
+def test_overwrite_removes_our_files_only(files: Path, hybrid_dip_command: Command) -> None:
+    command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 2, "-o", files / "out"]
+    assert hybrid_dip_command(*command, "--gif", "--runs", 2)[0] == 0
+    (files / "out" / "notes.txt").write_text("precious")
+    assert hybrid_dip_command(*command, "--overwrite")[0] == 0
+    left = {path.name for path in (files / "out").iterdir()}
+    assert left == {
+        "notes.txt", "restored.png", "last.png", "history.csv", "run.json", "curves.png", "comparison.png", "checkpoint"
+    }  # fmt: skip
+    assert not (files / "out" / "checkpoint" / "seed-1.pt").exists()
+
+
+def test_a_changed_reference_is_noticed_on_resume(files: Path, hybrid_dip_command: Command) -> None:
+    command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 2, "-o", files / "out"]
+    command += ["--reference", files / "clean.png"]
+    assert hybrid_dip_command(*command)[0] == 0
+    save_image(torch.rand(1, 3, 32, 32), files / "clean.png")
+    status, _, err = hybrid_dip_command(*command, "--resume")
+    assert status == 2
+    assert "reference_sha256" in err
+
+
+def test_damaged_settings_are_named(files: Path, hybrid_dip_command: Command) -> None:
+    command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 2, "-o", files / "out"]
+    assert hybrid_dip_command(*command)[0] == 0
+    for text in ("{", "[]"):
+        (files / "out" / "checkpoint" / "settings.json").write_text(text)
+        status, _, err = hybrid_dip_command(*command, "--resume")
+        assert status == 2
+        assert "settings.json is damaged" in err
+
+
+def test_the_bare_command_shows_its_help(hybrid_dip_command: Command) -> None:
+    status, out, err = hybrid_dip_command()
+    assert status == 0
+    assert "restore" in out
+    assert err == ""
+
+
+def test_a_changed_prior_is_noticed_on_resume(files: Path, hybrid_dip_command: Command) -> None:
+    (files / "mine.py").write_text("def prior(x):\n    return x.mean()\n")
+    command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 2, "-o", files / "out"]
+    command += ["-R", f"{files / 'mine.py'}:prior@0.1"]
+    assert hybrid_dip_command(*command)[0] == 0
+    (files / "mine.py").write_text("def prior(x):\n    return x.square().mean()\n")
+    status, _, err = hybrid_dip_command(*command, "--resume")
+    assert status == 2
+    assert "regularisers_sha256" in err
 
 
 def test_an_existing_result_is_left_alone_unless_asked(files: Path, hybrid_dip_command: Command) -> None:
@@ -247,6 +385,49 @@ def test_degrade_then_restore(files: Path, hybrid_dip_command: Command) -> None:
     status, _, err = hybrid_dip_command("degrade", files / "clean.png", "--task", "denoise", "-o", files / "half.png")
     assert status == 2
     assert "--overwrite" in err
+
+
+def test_degrade_writes_the_reference_that_the_result_can_be_measured_by(files: Path, hybrid_dip_command: Command) -> None:
+    save_image(torch.rand(1, 3, 70, 66), files / "odd.png")
+    small = files / "small.png"
+    status, out, _ = hybrid_dip_command("degrade", files / "odd.png", "--task", "super-resolve", "--factor", 4, "-o", small)
+    assert status == 0
+    assert "small_reference.png" in out
+    status, _, err = hybrid_dip_command(
+        "restore", small, "--task", "super-resolve", "--factor", 4, "--reference", files / "small_reference.png", *SMALL,
+        "--steps", 2, "-o", files / "out",
+    )  # fmt: skip
+    assert status == 0, err
+    assert "psnr_y" in json.loads((files / "out" / "run.json").read_text())["metrics"]
+
+
+def test_degrade_keeps_alpha_and_depth(tmp_path: Path, photograph: Tensor, hybrid_dip_command: Command) -> None:
+    from hybrid_dip.images import read_picture
+
+    alpha = torch.rand(1, 1, 32, 32)
+    save_image(photograph, tmp_path / "a.png", alpha=alpha, bits=16)
+    for name in ("b.png", "b.tif"):
+        status, _, _ = hybrid_dip_command("degrade", tmp_path / "a.png", "--task", "denoise", "-o", tmp_path / name)
+        assert status == 0
+        picture = read_picture(tmp_path / name)
+        assert picture.bits == 16
+        assert picture.alpha is not None
+        torch.testing.assert_close(picture.alpha, alpha, atol=1e-4, rtol=0)
+
+
+def test_degrade_replaces_nothing_unasked(files: Path, hybrid_dip_command: Command) -> None:
+    (files / "half_mask.png").write_bytes(b"precious")
+    arguments = ["degrade", files / "clean.png", "--task", "missing-pixels", "-o", files / "half.png"]
+    status, _, err = hybrid_dip_command(*arguments)
+    assert status == 2
+    assert "half_mask.png exists" in err
+    assert (files / "half_mask.png").read_bytes() == b"precious"
+    assert not (files / "half.png").exists()
+    status, _, err = hybrid_dip_command(
+        "degrade", files / "clean.png", "--task", "denoise", "--noise", "poisson", "--sigma", 5, "-o", files / "p.png"
+    )
+    assert status == 2
+    assert "sigma is a level of 'gaussian' noise" in err
 
 
 def test_degrade_warns_where_a_file_clips(files: Path, hybrid_dip_command: Command) -> None:
@@ -299,17 +480,30 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(files: Path) -> N
     steps = 300
     subprocess.run(command_line(files, "whole", steps), check=True, capture_output=True)
     killed = 0
+
+    def kill(process: subprocess.Popen[bytes]) -> bool:
+        running = process.poll() is None
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        return running
+
+    def start() -> subprocess.Popen[bytes]:
+        command = [*command_line(files, "part", steps), "--resume"]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
     # Moments counted from the folder's first appearance, so that they lie within the fit on any machine.
     for delay in (0.0, 0.4, 0.9, 1.6):
-        process = subprocess.Popen(
-            [*command_line(files, "part", steps), "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = start()
         while not (files / "part" / "checkpoint").exists() and process.poll() is None:
             time.sleep(0.01)
         time.sleep(delay)
-        killed += process.poll() is None
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        killed += kill(process)
+    # ... and while the results are being written
+    process = start()
+    while not (files / "part" / "restored.png").exists() and process.poll() is None:
+        time.sleep(0.001)
+    killed += kill(process)
+    assert not (files / "part" / "run.json").exists()
     assert killed >= 2, "the machine is too fast for this test's moments"
     done = subprocess.run([*command_line(files, "part", steps), "--resume"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -323,7 +517,7 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(files: Path) -> N
 
 
 def test_ctrl_c_saves_and_resumes(files: Path) -> None:
-    process = subprocess.Popen(command_line(files, "out", 100_000), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command_line(files, "out", 400), stderr=subprocess.PIPE, text=True)
     while not (files / "out" / "checkpoint" / "seed-0.pt").exists():
         assert process.poll() is None
         time.sleep(0.02)
@@ -332,3 +526,7 @@ def test_ctrl_c_saves_and_resumes(files: Path) -> None:
     assert process.returncode == 130
     assert "repeat the command with --resume" in err
     assert not (files / "out" / "run.json").exists()
+    done = subprocess.run([*command_line(files, "out", 400), "--resume"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    subprocess.run(command_line(files, "whole", 400), check=True, capture_output=True)
+    assert (files / "out" / "restored.png").read_bytes() == (files / "whole" / "restored.png").read_bytes()

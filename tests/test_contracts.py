@@ -25,6 +25,19 @@ def test_as_terms_takes_whatever_a_user_passes() -> None:
     assert as_terms(()) == ()
 
 
+def test_names_of_history_columns_are_not_taken() -> None:
+    assert [term.name for term in as_terms([Term(energy, 1, "loss"), Term(energy, 1, "fidelity")])] == ["loss-2", "fidelity-2"]
+
+
+def test_modules_are_priors_too() -> None:
+    class Decay(nn.Module):
+        def forward(self, network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
+            return x.mean()
+
+    assert Term(Decay()).acts_on_network
+    assert len(as_terms(nn.Sequential(nn.Conv2d(3, 1, 1), nn.Flatten(0)))) == 1
+
+
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
 def test_a_weight_is_finite_and_not_negative(weight: float) -> None:
     with pytest.raises(SettingsError, match="at least 0"):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import hybrid_dip as hd
 from hybrid_dip import latents, networks, optimizers, schedules, tasks
@@ -235,8 +236,9 @@ def test_after_three_fallbacks_it_ends_with_the_last_good_image(noisy: Task) -> 
     )
     assert found.reason == "not finite"
     assert found.steps < 100
-    assert found.kept_at == 11
+    assert found.kept_at == 9  # the state before logged step 10, whose own evaluation was still finite
     assert bool(torch.isfinite(found.image).all())
+    assert all(bool(torch.isfinite(value).all()) for value in found.state["network"].values())
     assert all(bool(torch.isfinite(image).all()) for image in images)
     assert len(found.notes) == 4
     assert "ended with the last good image" in found.notes[-1]
@@ -259,18 +261,40 @@ def test_an_exploding_learning_rate_never_reaches_the_result(noisy: Task) -> Non
     assert bool(torch.isfinite(found.last).all())
 
 
-def test_the_fallback_returns_from_a_collapse_of_the_fit(noisy: Task) -> None:
-    """At step 20 the weights are overwritten; the fit goes back to parameters, buffers and moments of step 20."""
+@pytest.mark.parametrize("when", [20, 25, 28, 29])
+def test_the_fallback_returns_from_a_collapse_of_the_fit(noisy: Task, when: int) -> None:
+    """The weights are overwritten after a step; the fit goes back to parameters, buffers, moments and average from before."""
     network = lean()
+    vandalised = []
 
     def vandal(step: Step) -> None:
-        if step.index == 20:
+        if step.index == when and not vandalised:
+            vandalised.append(step.index)
             with torch.no_grad():
                 for parameter in network.parameters():
                     parameter.normal_(std=3.0)
 
-    with_it = run(noisy, network=network, max_steps=60, fallback=2.0, log_every=10, observers=[vandal])
-    assert any("went back" in note for note in with_it.notes)
+    found = run(noisy, network=network, max_steps=61, fallback=2.0, log_every=10, average=0.9, observers=[vandal])
+    assert len([note for note in found.notes if "went back" in note]) == 1
+    undisturbed = run(noisy, max_steps=61, log_every=10, average=0.9)
+    assert found.history[-1]["fidelity"] < 1.2 * undisturbed.history[-1]["fidelity"]
+    error = [float((fit_.image - noisy.observation).square().mean()) for fit_ in (found, undisturbed)]
+    assert error[0] < 1.2 * error[1]
+
+
+def test_nan_in_the_first_steps_leaves_balanced_weights_alive(noisy: Task) -> None:
+    found = run(noisy, Term(Poisoned(12, 2), schedules.Balanced(0.5), "mine"), max_steps=40, log_every=5)
+    weight = found.history[-1]["weight_mine"]
+    assert weight > 0
+    clean = run(noisy, Term(Poisoned(10**9, 1), schedules.Balanced(0.5), "mine"), max_steps=40, log_every=5)
+    assert weight == pytest.approx(clean.history[-1]["weight_mine"], rel=0.5)
+
+
+def test_nan_does_not_disturb_the_windowed_variance(noisy: Task) -> None:
+    rule = WindowedVariance(window=4, patience=50)
+    found = run(noisy, Term(Poisoned(33, 3), 0.0), max_steps=100, log_every=10, rule=rule)
+    assert len(found.notes) == 1
+    assert found.kept_at > 40 or found.steps > 80
 
 
 @pytest.mark.parametrize(
@@ -280,11 +304,55 @@ def test_the_fallback_returns_from_a_collapse_of_the_fit(noisy: Task) -> None:
         (lambda x: x.mean() * float("nan"), "'mine' is nan at the first step"),
         (lambda x: x.detach().mean(), "'mine' returns a tensor cut off"),
         (lambda x: 3.0, "'mine' must return a scalar tensor"),
+        (lambda x: x.nothing, "'mine' failed at step 0: AttributeError"),
+        (lambda x, strength: x.mean(), "'mine' failed at step 0: TypeError"),
     ],
 )
 def test_a_broken_prior_is_named(noisy: Task, prior: Any, words: str) -> None:
     with pytest.raises(FitError, match=words):
         run(noisy, Term(prior, 0.1, "mine"))
+
+
+def test_a_network_of_another_shape_is_refused(noisy: Task) -> None:
+    with pytest.raises(FitError, match="the task needs"):
+        run(noisy, network=networks.skip(8, 1, down=(8,), skip=(0,)))
+
+
+def test_a_network_that_ignores_what_is_optimised_is_refused(noisy: Task) -> None:
+    with pytest.raises(FitError, match="does not depend"):
+        run(noisy, network=networks.pixels(8, 3, size=(32, 32)), optimise="latent")
+
+
+class Waits(TorchDispatchMode):
+    """Counts what makes the host wait: a number read off a tensor, a tensor made from a number on the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        self.count += name in ("_local_scalar_dense", "lift_fresh", "is_nonzero")
+        return func(*args, **(kwargs or {}))
+
+
+def test_nothing_waits_for_the_device_between_logged_steps(photograph: Tensor) -> None:
+    """Plain SGD, because Adam's step counters are numbers on the host."""
+    task = tasks.demosaic(hd.operators.Mosaic()(photograph), sigma=0.1)
+    terms = Term(hd.TV(), schedules.Cosine(0.1, 0)) + Term(hd.TV(), schedules.Balanced(0.3), "balanced") + 0.1 * hd.TV()
+    counts: dict[int, int] = {}
+    with Waits() as waits:
+
+        def watch(step: Step) -> None:
+            counts[step.index] = waits.count
+            waits.count = 0
+
+        run(
+            task, terms, max_steps=25, log_every=10, jitter=0.1, average=0.9, rule=WindowedVariance(window=4),
+            observers=[watch], optimizer=lambda leaves: torch.optim.SGD(leaves, lr=0.1),
+        )  # fmt: skip
+    waiting = [index for index, count in counts.items() if count]
+    assert waiting == [0, 10, 20, 24]
 
 
 # Resuming -----------------------------------------------------------------------------------------------------
@@ -368,6 +436,13 @@ def test_a_damaged_checkpoint_is_named(noisy: Task, tmp_path: Path) -> None:
         run(noisy, checkpoint=Checkpoint(path))
 
 
+def test_a_checkpoint_of_another_network_is_named(noisy: Task, tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "state.pt")
+    run(noisy, max_steps=3, checkpoint=checkpoint)
+    with pytest.raises(FitError, match="of another fit"):
+        run(noisy, max_steps=3, checkpoint=checkpoint, network=networks.skip(8, 3, down=(8,), skip=(0,)))
+
+
 def test_a_checkpoint_never_executes_code(noisy: Task, tmp_path: Path) -> None:
     class Attack:
         def __reduce__(self) -> Any:
@@ -436,6 +511,7 @@ def test_steps_hold_tensors_and_only_logged_ones_are_in_the_history(noisy: Task)
         {"average": 1.0},
         {"parameter_noise": -1},
         {"time_budget": 0},
+        {"lr_schedule": schedules.Balanced(0.5)},
     ],
 )
 def test_options_out_of_range(noisy: Task, options: dict[str, Any]) -> None:

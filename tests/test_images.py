@@ -54,6 +54,28 @@ def test_sixteen_bit_tiff(tmp_path: Path, shape: tuple[int, ...]) -> None:
     assert np.array_equal(np.rint(found).reshape(shape), values)
 
 
+def test_white_is_zero_and_alpha_in_deep_tiffs(tmp_path: Path) -> None:
+    values = pattern(9, 11, largest=65535).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "w.tif", values, photometric="miniswhite")
+    assert np.allclose(images.load_image(tmp_path / "w.tif")[0, 0].numpy() * 65535, 65535.0 - values, atol=0.01)
+    colours = np.random.default_rng(0).random((9, 11, 4)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "f.tif", colours, photometric="rgb", extrasamples=["unassalpha"])
+    picture = images.read_picture(tmp_path / "f.tif")
+    assert picture.pixels.shape[1] == 3
+    assert picture.alpha is not None
+    assert np.array_equal(picture.alpha[0, 0].numpy(), colours[..., 3])
+    tifffile.imwrite(tmp_path / "c.tif", pattern(9, 11, 4, largest=65535).astype(np.uint16), photometric="separated")
+    with pytest.raises(ImageFileError, match="neither grey nor RGB"):
+        images.load_image(tmp_path / "c.tif")
+
+
+def test_arrays_of_any_byte_order(tmp_path: Path) -> None:
+    values = pattern(9, 11, largest=65535)
+    for dtype in (">u2", "<u2"):
+        np.save(tmp_path / "a.npy", values.astype(dtype))
+        assert np.allclose(images.load_image(tmp_path / "a.npy")[0, 0].numpy() * 65535, values)
+
+
 def test_alpha_of_eight_bits_is_kept_beside_the_colours(tmp_path: Path) -> None:
     values = pattern(8, 8, 4).astype(np.uint8)
     Image.fromarray(values).save(tmp_path / "a.png")
@@ -79,7 +101,9 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     image.save(tmp_path / "a.png", exif=exif)
     stored = images.load_image(tmp_path / "a.png")
     assert tuple(stored.shape[-2:]) == ((8, 12) if orientation < 5 else (12, 8))
-    # deep TIFFs are turned by our own table, which must agree with Pillow's
+    # 16-bit files are turned by our own table, which must agree with Pillow's
+    Image.fromarray(np.asarray(image).astype(np.uint16) * 257).save(tmp_path / "b.png", exif=exif)
+    torch.testing.assert_close(images.load_image(tmp_path / "b.png"), stored)
     tifffile.imwrite(tmp_path / "a.tif", np.asarray(image).astype(np.uint16) * 257, extratags=[(274, 3, 1, orientation, True)])
     torch.testing.assert_close(images.load_image(tmp_path / "a.tif"), stored)
 
@@ -101,18 +125,28 @@ def test_masks_are_binary_and_white_is_known(tmp_path: Path) -> None:
     mask = images.load_mask(tmp_path / "m.png")
     assert mask.shape == (1, 1, 8, 8)
     assert mask[0, 0, :, 0].tolist() == [0, 0, 1, 1, 0, 1, 0, 0]
+    coloured = np.zeros((8, 8, 3), np.uint8)
+    coloured[..., 1] = 255
+    Image.fromarray(coloured).save(tmp_path / "c.png")
+    assert images.load_mask(tmp_path / "c.png")[0, :, 0, 0].tolist() == [0, 1, 0]
     values[7] = 128
     Image.fromarray(values).save(tmp_path / "m.png")
     with pytest.raises(ImageFileError, match="255"):
         images.load_mask(tmp_path / "m.png")
 
 
-def png_header(width: int, height: int, depth: int) -> bytes:
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.uint16, np.int64, np.float64])
+def test_masks_of_zeros_and_ones_in_arrays(tmp_path: Path, dtype: type) -> None:
+    np.save(tmp_path / "m.npy", np.eye(16).astype(dtype))
+    assert torch.equal(images.load_mask(tmp_path / "m.npy")[0, 0], torch.eye(16))
+
+
+def png_header(width: int, height: int, depth: int, data: bytes = zlib.compress(b"\0" * 100)) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def encoded(kind: str) -> bytes:
@@ -133,11 +167,13 @@ BAD_FILES = {
     "truncated.png": encoded("PNG")[:3000],
     "truncated.jpg": encoded("JPEG")[:1500],
     "truncated16.png": png_header(64, 64, 16),
+    "garbage16.png": png_header(64, 64, 16, b"garbage" * 20),
     "bomb.png": png_header(30000, 30000, 8),
     "bomb16.png": png_header(30000, 30000, 16),
     "nan.npy": saved(np.full((16, 16), np.nan)),
     "objects.npy": saved(np.full((16, 16), None)),
     "five.npy": saved(np.zeros((1, 2, 3, 16, 16))),
+    "huge.npy": saved(np.full((16, 16), 1e300)),
     "scale.npy": saved(np.full((16, 16), 200.0)),
     "complex.npy": saved(np.zeros((16, 16), complex)),
     "none.npy": saved(np.zeros((0, 16))),
@@ -167,7 +203,7 @@ def test_missing_files_and_directories(tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ImageFileError, match="5 channels"):
         images.save_image(torch.rand(1, 5, 8, 8), tmp_path / "a.png")
-    with pytest.raises(ImageFileError, match="cannot be written"):
+    with pytest.raises(ImageFileError, match="suffix"):
         images.save_image(torch.rand(1, 3, 8, 8), tmp_path / "a.nonsense")
     with pytest.raises(ImageFileError, match="cannot be written"):
         images.save_image(torch.rand(1, 3, 8, 8), tmp_path / "nowhere" / "a.png")

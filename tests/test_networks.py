@@ -99,12 +99,64 @@ def test_unet_has_the_widths_that_its_words_say() -> None:
     assert sum(p.numel() for p in network.parameters()) == levels + rises + (8 + 1) * 3
 
 
-def test_unet_levels_are_created_in_the_originals_order() -> None:
+def assert_made_from(network: torch.nn.Module, layers: list[torch.nn.Module]) -> None:
+    """The network's convolutions hold the weights that making these layers in this order gives."""
+    convolutions = (torch.nn.Conv2d, torch.nn.ConvTranspose2d)
+    expected = [layer.weight for layer in layers if isinstance(layer, convolutions)]
+    found = {id(module): module.weight for module in network.modules() if isinstance(module, convolutions)}
+    assert len(found) == len(expected)
+    unmatched = list(found.values())
+    for weight in expected:
+        same = [i for i, other in enumerate(unmatched) if other.shape == weight.shape and torch.equal(other, weight)]
+        assert same, f"no layer holds the draws of {tuple(weight.shape)}"
+        unmatched.pop(same[0])
+
+
+def test_unet_draws_its_weights_in_the_originals_order() -> None:
+    """Start, downs 1..4, the extra down, the extra up, ups 4..1, the output."""
+    conv, deconv = torch.nn.Conv2d, torch.nn.ConvTranspose2d
     torch.manual_seed(0)
-    first = torch.nn.Conv2d(5, 4, 3)
+    widths = [4, 8, 16, 32, 64, 64]
+    layers: list[torch.nn.Module] = []
+    for above, width in zip([5, *widths[:-1]], widths, strict=True):
+        layers += [conv(above, width, 3), conv(width, width, 3)]
+    for below, width in [(64, 64), (64, 32), (32, 16), (16, 8), (8, 4)]:
+        layers += [deconv(below, width, 4), conv(2 * width, width, 3), conv(width, width, 3)]
+    layers += [conv(4, 3, 1)]
     torch.manual_seed(0)
-    network = networks.unet(5, feature_scale=16, more_layers=1)
-    torch.testing.assert_close(next(network.parameters()), first.weight, atol=0, rtol=0)
+    assert_made_from(networks.unet(5, feature_scale=16, more_layers=1), layers)
+
+
+def test_resnet_draws_its_weights_in_the_originals_order() -> None:
+    conv = torch.nn.Conv2d
+    torch.manual_seed(0)
+    layers: list[torch.nn.Module] = [conv(5, 8, 3)]
+    layers += [conv(8, 8, 3, bias=False) for _ in range(6)]
+    layers += [conv(8, 8, 3), conv(8, 3, 3)]
+    torch.manual_seed(0)
+    assert_made_from(networks.resnet(5, blocks=3, channels=8), layers)
+
+
+@pytest.mark.parametrize(
+    ("options", "side"),
+    [
+        # the original's feature inversion at 128: zero padding needs nothing but two pixels at the bottom
+        ({"down": (4,) * 6, "skip": (0,) * 6, "kernel_down": (7, 7, 5, 5, 3, 3), "downsample": "avg", "padding": "zero"}, 128),
+        ({"down": (4,) * 5, "skip": (2,) * 5, "kernel_skip": 5, "padding": "reflection"}, 64),
+        ({"down": (4,) * 5, "skip": (2,) * 5, "kernel_down": (9, 3, 3, 3, 3), "padding": "reflection"}, 64),
+    ],
+)
+def test_sizes_that_the_original_takes_are_not_padded(options: dict[str, object], side: int) -> None:
+    network = networks.skip(1, **options)  # type: ignore[arg-type]
+    assert network.padded_size(side) == side
+    z = torch.rand(1, 1, side, side)
+    assert torch.equal(network(z), network.network(z))
+
+
+def test_a_large_reflected_kernel_gets_the_room_that_it_needs() -> None:
+    network = networks.skip(1, down=(4, 4), skip=(0, 0), kernel_down=7, padding="reflection")
+    assert network.padded_size(8) == 16
+    assert network(torch.rand(1, 1, 8, 8)).shape == (1, 3, 8, 8)
 
 
 def test_resnet_has_the_layers_that_its_words_say() -> None:

@@ -109,6 +109,7 @@ def test_a_mosaic_takes_one_colour_a_pixel(pattern: str, first: int, second: int
         (lambda: operators.Blur(torch.zeros(3, 3)), "sum above 0"),
         (lambda: operators.Blur(torch.tensor([[1.0, -1.0]])), "at least 0"),
         (lambda: operators.gaussian_psf(0), "above 0"),
+        (lambda: operators.gaussian_psf(1e5), "at most"),
         (lambda: operators.Mosaic("RGBG"), "Bayer pattern"),  # type: ignore[arg-type]
     ],
 )

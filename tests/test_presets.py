@@ -67,21 +67,31 @@ def test_a_task_that_the_paper_does_not_have_says_so() -> None:
     assert "no recipe for 'deblur'" in presets.original(TASKS["deblur"]).note
 
 
+DEEP = (16, 32, 64, 128, 128, 128)
+
+
 @pytest.mark.parametrize(
-    ("preset", "parameters", "channels"),
+    ("preset", "steps", "lr", "jitter", "channels", "network"),
     [
-        (presets.original_region, 2_184_579, 2),
-        (presets.original_hole, 2_996_467, 1),
-        (presets.original_hole_unet, None, 1),
-        (presets.original_hole_resnet, None, 1),
+        (presets.original_region, 5001, 0.01, 0.03, 2, {"down": SCALES, "skip": (0,) * 5, "upsample": "nearest"}),
+        (
+            presets.original_hole, 3001, 0.01, 0.0, 1,
+            {"down": DEEP, "skip": (0,) * 6, "upsample": "nearest", "kernel_down": 5, "pointwise_up": False},
+        ),
+        (presets.original_hole_unet, 3001, 0.001, 0.0, 1, {"name": "unet", "feature_scale": 8, "more_layers": 1}),
+        (presets.original_hole_resnet, 3001, 0.001, 0.0, 1, {"name": "resnet", "blocks": 8, "channels": 32}),
     ],
-)
-def test_the_papers_other_inpainting_recipes(preset: Any, parameters: int | None, channels: int) -> None:
-    network, z = prepare(TASKS["inpaint"], preset(TASKS["inpaint"]), seed=0)
+)  # fmt: skip
+def test_the_papers_other_inpainting_recipes(
+    preset: Any, steps: int, lr: float, jitter: float, channels: int, network: dict[str, Any]
+) -> None:
+    recipe = preset(TASKS["inpaint"])
+    assert (recipe.steps, recipe.lr, recipe.jitter, recipe.average) == (steps, lr, jitter, None)
+    described = recipe.describe()["network"]
+    assert {key: described[key] for key in network} == network
+    module, z = prepare(TASKS["inpaint"], recipe, seed=0)
     assert z.shape[1] == channels
-    count = sum(p.numel() for p in network.parameters())
-    assert parameters is None or abs(count - parameters) < 2e5
-    assert network(z).shape == IMAGE.shape
+    assert module(z).shape == IMAGE.shape
     with pytest.raises(SettingsError, match="for the task 'inpaint'"):
         preset(TASKS["jpeg"])
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from hybrid_dip.errors import SettingsError
 from hybrid_dip.networks.blocks import Activation, convolution
 from hybrid_dip.networks.blocks import activation as activation_layer
 
@@ -40,8 +41,10 @@ def resnet(
         A module (1, in_channels, H, W) -> (1, out_channels, H, W), for any H and W, ending in a sigmoid.
 
     Raises:
-        SettingsError: An unknown activation.
+        SettingsError: An unknown activation, or fewer than no blocks.
     """
+    if blocks < 0:
+        raise SettingsError(f"resnet needs a number of blocks of at least 0, got {blocks}.")
     layers: list[nn.Module] = [
         convolution(in_channels, channels, 3, padding="reflection"),
         activation_layer(activation),

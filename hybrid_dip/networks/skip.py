@@ -134,5 +134,11 @@ def skip(
     head: list[nn.Module] = [convolution(widths_up[0], out_channels, 1, bias=bias, padding=padding)]
     if sigmoid:
         head.append(nn.Sigmoid())
-    largest = max((*kernels_down, *kernels_up, kernel_skip))
-    return Padded(nn.Sequential(built[0], *head), multiple=2**scales, smallest=max(2, largest // 2 + 1))
+    smallest = 2
+    if padding == "reflection":
+        # A map is reflected by half a kernel, so it must be larger than that: find the least deepest map for which all are.
+        for i in range(scales):
+            doublings = scales - 1 - i
+            on_input = max(kernels_down[i], kernels_up[i], kernel_skip if widths_skip[i] else 1) // 2
+            smallest = max(smallest, on_input // 2 ** (doublings + 1) + 1, kernels_down[i] // 2 // 2**doublings + 1)
+    return Padded(nn.Sequential(built[0], *head), multiple=2**scales, smallest=smallest)
