@@ -130,11 +130,13 @@ class Objective:
         norm = norm.detach()
         if self.counted < BALANCING_STEPS and not again:
             self.norms[term.name] = self.norms[term.name] + (norm - self.norms[term.name]) / (self.counted + 1)
-        weight = term.weight
-        if callable(weight):
-            weight = weight(Moment(step, self.steps, self.norms[term.name], self.task.noise_gradient))  # type: ignore[assignment]
+        value: float | Tensor
+        if callable(term.weight):
+            value = term.weight(Moment(step, self.steps, self.norms[term.name], self.task.noise_gradient))
+        else:
+            value = term.weight
         # A tensor made from a number by filling needs no copy from the host.
-        return weight.to(norm) if isinstance(weight, Tensor) else torch.full_like(norm, float(weight))  # type: ignore[arg-type]
+        return value.to(norm) if isinstance(value, Tensor) else torch.full_like(norm, value)
 
     def state_dict(self) -> dict[str, Any]:
         """The running means, and what the terms themselves remember."""
