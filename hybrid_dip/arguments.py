@@ -55,31 +55,48 @@ MOST_GREY_LEVELS = 2550
 
 
 def _sigma(grey_levels: float) -> float:
-    if not 0 <= grey_levels <= MOST_GREY_LEVELS:
-        raise SettingsError(f"--sigma is in grey levels of 255, at least 0 and at most {MOST_GREY_LEVELS}, got {grey_levels}.")
+    if not isinstance(grey_levels, int | float) or not 0 <= grey_levels <= MOST_GREY_LEVELS:
+        raise SettingsError(f"sigma is in grey levels of 255, at least 0 and at most {MOST_GREY_LEVELS}, got {grey_levels}.")
     return grey_levels / 255
 
 
-def task_readers(crop: int | None) -> Mapping[str, Callable[[Any], Any]]:
-    """How each option's value is read; those that are not named are taken as they are.
+def degradation_readers(cut: Callable[[Tensor], Tensor], folder: Path = Path()) -> Mapping[str, Callable[[Any], Any]]:
+    """How the value of each option of a degradation is read; those that are not named are taken as they are.
 
     Args:
-        crop: Side of the crop that images are cut to, or None.
+        cut: What is done to images that must lie over the one to degrade, such as a mask: the same crop.
+        folder: What relative paths are relative to.
 
     Returns:
         Parameter name -> reader.
     """
-
-    def cut(x: Tensor) -> Tensor:
-        return x if crop is None else crop_to_centre(x, crop)
-
     return {
-        "mask": lambda path: cut(load_mask(path)),
-        "guide": lambda path: cut(load_image(path)),
-        "psf": read_psf,
+        "mask": lambda path: cut(load_mask(folder / path)),
+        "psf": lambda text: read_psf(text if text.startswith("gaussian:") else str(folder / text)),
         "sigma": _sigma,
-        "fidelity": _noise,
     }
+
+
+def task_readers(cut: Callable[[Tensor], Tensor]) -> Mapping[str, Callable[[Any], Any]]:
+    """How the value of each option of a task is read; those that are not named are taken as they are.
+
+    Args:
+        cut: What is done to images that must lie over the one to restore: the same crop.
+
+    Returns:
+        Parameter name -> reader.
+    """
+    return {**degradation_readers(cut), "guide": lambda path: cut(load_image(path)), "fidelity": _noise}
+
+
+def cropper(crop: int | None) -> Callable[[Tensor], Tensor]:
+    """What cuts an image to its centre of ``crop`` pixels a side; None leaves it whole."""
+    return (lambda x: x) if crop is None else (lambda x: crop_to_centre(x, crop))
+
+
+def as_option(name: str) -> str:
+    """How a parameter is written on the command line: "--time-budget"; the fidelity is called --noise there."""
+    return "--" + {"fidelity": "noise"}.get(name, name).replace("_", "-")
 
 
 def call(
@@ -88,7 +105,7 @@ def call(
     image: Tensor,
     given: Mapping[str, Any],
     readers: Mapping[str, Callable[[Any], Any]],
-    spelling: Mapping[str, str],
+    spelled: Callable[[str], str] = as_option,
 ) -> Any:
     """Call a task or degradation function with those of the given options that it takes.
 
@@ -98,7 +115,7 @@ def call(
         image: (1, C, H, W).
         given: Parameter name -> value, None where the user gave none.
         readers: Parameter name -> how the value is read.
-        spelling: Parameter name -> option, where they differ.
+        spelled: Parameter name -> how the user writes it, for messages.
 
     Returns:
         What the function returns.
@@ -106,19 +123,15 @@ def call(
     Raises:
         SettingsError: An option that the function does not take, or one that it needs and that was not given.
     """
-
-    def option(name: str) -> str:
-        return "--" + spelling.get(name, name).replace("_", "-")
-
     parameters = dict(list(inspect.signature(factory).parameters.items())[1:])
     present = {name: value for name, value in given.items() if value is not None}
     for name in present:
         if name not in parameters:
-            takes = ", ".join(option(known) for known in parameters if known in given) or "no options"
-            raise SettingsError(f"{option(name)} does not go with '{what}', which takes {takes}.")
+            takes = ", ".join(spelled(known) for known in parameters) or "no options"
+            raise SettingsError(f"{spelled(name)} does not go with '{what}', which takes {takes}.")
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in present:
-            raise SettingsError(f"'{what}' needs {option(name)}; see --help.")
+            raise SettingsError(f"'{what}' needs {spelled(name)}; see --help.")
     values = {name: readers.get(name, lambda value: value)(value) for name, value in present.items()}
     return factory(image, **values)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from hybrid_dip.errors import FitError
+from hybrid_dip.errors import FitError, StorageError
 from hybrid_dip.files import write_bytes
 
 
@@ -30,14 +30,14 @@ class Checkpoint:
         """Write a state, whole or not at all.
 
         Raises:
-            FitError: It cannot be written, for instance because the disk is full.
+            StorageError: It cannot be written, for instance because the disk is full.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(self.path, lambda handle: torch.save(dict(state), handle))
         except (OSError, RuntimeError) as error:
             reason = str(error).splitlines()[0].rstrip(".")
-            raise FitError(f"The checkpoint {self.path} cannot be written: {reason}.") from None
+            raise StorageError(f"The checkpoint {self.path} cannot be written: {reason}.") from None
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The last state, or None where there is none.

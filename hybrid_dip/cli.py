@@ -14,13 +14,14 @@ from hybrid_dip import arguments, degradations, devices, metrics, spec
 from hybrid_dip.arguments import sample_photograph
 from hybrid_dip.catalogue import KINDS, catalogue
 from hybrid_dip.contracts import Task
-from hybrid_dip.errors import HybridDIPError, SettingsError, nearest
+from hybrid_dip.errors import HybridDIPError, Interrupted, SettingsError, nearest
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture, save_image
 from hybrid_dip.presets import quick
 from hybrid_dip.restore import resolve
 from hybrid_dip.session import Job, fingerprint, run, summary
 from hybrid_dip.stopping import MaxSteps
+from hybrid_dip.study.commands import app as study_app
 from hybrid_dip.version import __version__
 
 app = typer.Typer(
@@ -29,6 +30,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(study_app, name="study")
 
 _WRONG = "What is wrong with the image"
 _HOW = "How it is fitted"
@@ -132,9 +135,8 @@ def restore(
         "guide": guide,
         "pattern": pattern,
     }
-    made: Task = arguments.call(
-        names.get("tasks", task), task, picture.pixels, given, arguments.task_readers(crop), {"fidelity": "noise"}
-    )
+    readers = arguments.task_readers(arguments.cropper(crop))
+    made: Task = arguments.call(names.get("tasks", task), task, picture.pixels, given, readers)
     recipe = arguments.overridden(
         resolve(preset, made),
         network=network,
@@ -246,9 +248,9 @@ def degrade(
     mask_out = out.with_name(f"{out.stem}_mask" + (".npy" if out.suffix == ".npy" else ".png"))
     arguments.existing_parent(out)
     reference_out = out.with_name(f"{out.stem}_reference{out.suffix}")
-    readers = {name: read for name, read in arguments.task_readers(crop).items() if name != "fidelity"}
+    readers = arguments.degradation_readers(arguments.cropper(crop))
     factory = catalogue().get("degradations", task)
-    case = arguments.call(factory, task, picture.pixels, given, readers, {})
+    case = arguments.call(factory, task, picture.pixels, given, readers)
     written = {out: case.task.observation}
     if case.task.weight is not None and mask is None:
         written[mask_out] = case.task.weight
@@ -377,10 +379,6 @@ def _task_fingerprint(task: Task) -> str:
 
 # Typer brings a copy of click or uses the installed one, by version: its errors' base is found by name.
 _USAGE_ERRORS: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
-
-
-class Interrupted(Exception):
-    """The user pressed Ctrl-C."""
 
 
 def main() -> None:

@@ -17,6 +17,14 @@ class FitError(HybridDIPError, RuntimeError):
     """A fit that cannot go on, such as a prior that returns NaN at the first step."""
 
 
+class StorageError(HybridDIPError, OSError):
+    """A state or a result cannot be written: the disk is full, or the folder may not be written to."""
+
+
+class Interrupted(Exception):
+    """The user pressed Ctrl-C, and what was going on has been saved."""
+
+
 def nearest(name: str, known: list[str]) -> str:
     """A hint for a misspelt name: the closest known ones, or all of them where none is close.
 

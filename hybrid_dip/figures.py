@@ -87,14 +87,37 @@ def save_comparison(path: Path, panels: Mapping[str, Tensor]) -> None:
     height = 4.2
     figure, axes = _subplots(1, len(panels), (height * widest * len(panels), height + 0.4))
     for axis, (title, image) in zip(axes[0], panels.items(), strict=True):
-        values = quantised(displayable(image))
-        grey = values.shape[-1] == 1
-        axis.imshow(
-            values[..., 0] if grey else values, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="nearest"
-        )
-        axis.set_title(title, fontsize="medium")
-        axis.axis("off")
+        _draw(axis, image, title)
     _save(figure, path)
+
+
+def save_grid(path: Path, rows: Sequence[Mapping[str, tuple[str, Tensor]]]) -> None:
+    """Draw a table of images without smoothing.
+
+    Args:
+        path: PNG file to write.
+        rows: Column -> caption and (1, C, H, W); a column that a row lacks stays empty.
+    """
+    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "clean"]
+    columns += ["clean"] if any("clean" in row for row in rows) else []
+    side = 2.4
+    figure, axes = _subplots(len(rows), len(columns), (side * len(columns), (side + 0.3) * len(rows)))
+    for line, row in zip(axes, rows, strict=True):
+        for axis, name in zip(line, columns, strict=True):
+            if name not in row:
+                axis.axis("off")
+                continue
+            caption, image = row[name]
+            _draw(axis, image, f"{name}\n{caption}" if caption else name)
+    _save(figure, path)
+
+
+def _draw(axis: Any, image: Tensor, title: str) -> None:
+    values = quantised(displayable(image))
+    grey = values.shape[-1] == 1
+    axis.imshow(values[..., 0] if grey else values, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="nearest")
+    axis.set_title(title, fontsize="medium")
+    axis.axis("off")
 
 
 def save_animation(path: Path, frames: Sequence[Tensor]) -> None:

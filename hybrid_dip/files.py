@@ -1,6 +1,7 @@
 """Files that are either whole or absent: written under a temporary name, then renamed."""
 
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Yields:
         Where to write.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb") as written:

@@ -140,17 +140,37 @@ class ResultFolder:
             )
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Write history.csv; columns are the union of the rows' keys, "seconds" last."""
-        columns = [*dict.fromkeys(key for row in rows for key in row if key != "seconds"), "seconds"]
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.path / "history.csv", buffer.getvalue())
+        """Write history.csv."""
+        write_history(self.path / "history.csv", rows)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write run.json, the last file of a run."""
-        write_text(self.path / MANIFEST, json.dumps(_plain(manifest), indent=2) + "\n")
+        write_manifest(self.path / MANIFEST, manifest)
+
+
+def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write the log of a fit as CSV; columns are the union of the rows' keys, "seconds" last.
+
+    Args:
+        path: The file.
+        rows: One a logged step.
+    """
+    columns = [*dict.fromkeys(key for row in rows for key in row if key != "seconds"), "seconds"]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, buffer.getvalue())
+
+
+def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Write what a run has to say as JSON.
+
+    Args:
+        path: The file.
+        manifest: Of any values; those that JSON does not know are written as text.
+    """
+    write_text(path, json.dumps(_plain(manifest), indent=2) + "\n")
 
 
 def _as_text(settings: Mapping[str, Any]) -> str:

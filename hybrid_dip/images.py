@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from hybrid_dip.errors import ImageFileError
+from hybrid_dip.errors import ImageFileError, StorageError
 from hybrid_dip.files import replacing
 
 MOST_PIXELS = 100_000_000
@@ -142,7 +142,8 @@ def save_image(x: Tensor, path: str | Path, *, alpha: Tensor | None = None, bits
         bits: 8, or 16 for PNG and TIFF.
 
     Raises:
-        ImageFileError: The format cannot hold the image, or the file cannot be written.
+        ImageFileError: The format cannot hold the image.
+        StorageError: The file cannot be written.
     """
     path = Path(path)
     if x.ndim != 4 or x.shape[0] != 1:
@@ -169,7 +170,9 @@ def save_image(x: Tensor, path: str | Path, *, alpha: Tensor | None = None, bits
         values = _rounded(array, 255).astype(np.uint8)
         with replacing(path) as temporary:
             Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(temporary)
-    except (OSError, KeyError, ValueError) as error:
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
+    except (KeyError, ValueError) as error:
         if isinstance(error, ImageFileError):
             raise
         raise ImageFileError(f"{path} cannot be written: {error}.") from None

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from hybrid_dip.errors import SettingsError
 
+RAW = "_raw"
+"""A metric's name with this ending is taken of the network's output, before known pixels are pasted back and values clamped."""
+
 
 def _same_shape(x: Tensor, reference: Tensor) -> None:
     if x.shape != reference.shape:
@@ -56,6 +59,35 @@ def ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
     found = structural_similarity_index_measure(x, reference, data_range=data_range)
     assert isinstance(found, Tensor)  # a tuple only where the full map is asked for
     return float(found)
+
+
+MS_SSIM_SIDE = 161
+"""Five scales, each half as large as the one before, leave the smallest one just larger than the window of 11 pixels."""
+
+
+def ms_ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
+    """Multi-scale structural similarity (Wang, Simoncelli & Bovik 2003), five scales with their weights.
+
+    Args:
+        x: (1, C, H, W), at least 161 pixels a side.
+        reference: Of the same shape.
+        data_range: Largest minus smallest possible value.
+
+    Returns:
+        At most 1.
+
+    Raises:
+        SettingsError: The shapes differ, or an image is too small for five scales.
+    """
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    _same_shape(x, reference)
+    if min(x.shape[-2:]) < MS_SSIM_SIDE:
+        raise SettingsError(
+            f"MS-SSIM needs at least {MS_SSIM_SIDE}x{MS_SSIM_SIDE} pixels for its five scales, got "
+            f"{x.shape[-1]}x{x.shape[-2]}; take ssim."
+        )
+    return float(multiscale_structural_similarity_index_measure(x, reference, data_range=data_range))
 
 
 def luma(x: Tensor) -> Tensor:

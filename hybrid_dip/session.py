@@ -125,7 +125,7 @@ def _check_reference(job: Job) -> None:
 def _fit(job: Job, folder: ResultFolder) -> Result:
     watches: dict[int, ReferenceWatch] = {}
     frames = Frames(job.task)
-    with _interruptible() as interrupted:
+    with interruptible() as interrupted:
 
         def hooks(seed: int) -> RunHooks:
             watch = None if job.reference is None else ReferenceWatch(job.task, job.reference)
@@ -157,7 +157,7 @@ def _fit(job: Job, folder: ResultFolder) -> Result:
 
 
 @contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible() -> Iterator[Callable[[], bool]]:
     """Yield a question "was Ctrl-C pressed?"; a second one interrupts at once."""
     pressed = False
 

@@ -93,6 +93,23 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(place.read_bytes()).hexdigest() if place.suffix == ".py" and place.is_file() else ""
 
 
+def located(text: str, folder: Path) -> str:
+    """A SPEC string whose own file, where it names one, is found from anywhere.
+
+    Args:
+        text: ``NAME[:option=value,...][@weight]``.
+        folder: What the file's path is relative to.
+
+    Returns:
+        The same with an absolute path.
+
+    Raises:
+        SettingsError: It is not of that form.
+    """
+    place = parse(text).place
+    return text.replace(place, str((folder / place).resolve()), 1) if place.endswith(".py") else text
+
+
 def _options(text: str, whole: str) -> dict[str, Any]:
     """``a=1,b=2,3`` -> {"a": 1, "b": (2, 3)}: a comma ends an option only where another name= follows."""
     options: dict[str, Any] = {}

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from hybrid_dip import images
-from hybrid_dip.errors import ImageFileError
+from hybrid_dip.errors import ImageFileError, StorageError
 
 
 def pattern(*shape: int, largest: int = 255) -> np.ndarray:
@@ -205,7 +205,7 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path: Path) ->
         images.save_image(torch.rand(1, 5, 8, 8), tmp_path / "a.png")
     with pytest.raises(ImageFileError, match="suffix"):
         images.save_image(torch.rand(1, 3, 8, 8), tmp_path / "a.nonsense")
-    with pytest.raises(ImageFileError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be written"):
         images.save_image(torch.rand(1, 3, 8, 8), tmp_path / "nowhere" / "a.png")
     assert list(tmp_path.iterdir()) == []
 

@@ -26,6 +26,7 @@ LAYERS = [
     ["restore", "spec"],
     ["estimate", "watching", "figures", "folder", "arguments"],
     ["session"],
+    ["study"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,166 @@
+"""The commands ``hybrid-dip study plan|run|status|report``: arguments -> objects, nothing else."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hybrid_dip import arguments, devices
+from hybrid_dip.errors import Interrupted, SettingsError
+from hybrid_dip.session import interruptible
+from hybrid_dip.study.board import Board
+from hybrid_dip.study.executors import Ray, Workers, core_count, gpu_count, worker_count
+from hybrid_dip.study.forecast import forecast
+from hybrid_dip.study.plan import Plan, plan_study
+from hybrid_dip.study.report import report_study, write_results
+from hybrid_dip.study.run import Tally, run_study
+from hybrid_dip.study.settings import read_study
+from hybrid_dip.study.status import save_plan, status
+from hybrid_dip.study.store import Store
+
+app = typer.Typer(help="Compare arms on images, tasks and seeds; stop and start at will.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="The study file, TOML.")]
+Out = Annotated[Path | None, typer.Option("-o", "--out", help="The study's folder; by default the one the file is in.")]
+Images = Annotated[str | None, typer.Option(help="A file, folder, glob or skimage:NAME instead of the study's own images.")]
+Count = Annotated[int | None, typer.Option(help="Processes at a time; by default all cores, or one for each GPU.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads of each, instead of the study's (1).")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+@app.command()
+def plan(
+    file: File,
+    out: Out = None,
+    images: Images = None,
+    workers: Count = None,
+    threads: Threads = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Check FILE, and say how many runs it makes and what they will cost; nothing is started and nothing is written."""
+    made = _planned(file, images, device, threads)
+    count = workers or worker_count(made.study, made.runs[0].device, threads)
+    arguments.at_least_one(workers=count)
+    with _local(count, made) as executor:
+        found = forecast(made, Store(out or file.parent), executor, count)
+    print(json.dumps(found.as_json(), indent=2) if as_json else found.sentences())
+
+
+@app.command()
+def run(
+    file: File,
+    out: Out = None,
+    images: Images = None,
+    workers: Count = None,
+    threads: Threads = None,
+    device: Device = "auto",
+    executor: Annotated[str, typer.Option(help="local, ray, or ray:ADDRESS, such as ray:auto or ray:head:6379.")] = "local",
+    gpus: Annotated[float | None, typer.Option(help="Ray: GPUs of each run, may be a fraction; default 1 on CUDA.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do those runs again that ended with an error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no messages.")] = False,
+) -> None:
+    """Do all runs of FILE that are not finished. Interrupt it, kill it, repeat it, run it on several machines at once."""
+    kind, _, address = executor.partition(":")
+    if kind not in ("local", "ray"):
+        raise SettingsError(f"--executor is local, ray or ray:ADDRESS, got '{executor}'.")
+    if kind == "ray" and device == "auto":
+        device = "cuda" if gpus else "cpu"  # what this machine has says nothing about the cluster
+    made = _planned(file, images, device, threads, here=kind == "local")
+    store = Store(out or file.parent)
+    save_plan(made, store)
+    where = made.runs[0].device
+    if kind == "local":
+        count = workers or worker_count(made.study, where, threads)
+        arguments.at_least_one(workers=count)
+        count = min(count, len(made.runs))
+        pool = _local(count, made)
+    else:
+        share = (1.0 if where == "cuda" else 0.0) if gpus is None else gpus
+        pool = _ray(address, made.runs[0].threads, share)
+        count = workers or 0
+    with pool as using, interruptible() as pressed:
+        board = None if quiet else Board(made, store, count or core_count())
+        try:
+            found = run_study(made, store, using, at_once=count or None, retry_failed=retry_failed, halt=pressed, watcher=board)
+        finally:
+            if board is not None:
+                board.close()
+    write_results(made, store)
+    _say_how_it_ended(found, made, store, quiet)
+
+
+@app.command("status")
+def status_(
+    folder: Annotated[Path, typer.Argument(help="The study's folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say how many runs of the study in FOLDER are done, failed, going on (and where), and left."""
+    found = status(Store(folder))
+    print(json.dumps(found.as_json(), indent=2) if as_json else found.sentences())
+
+
+@app.command()
+def report(
+    file: File,
+    out: Out = None,
+    images: Images = None,
+    threads: Threads = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Write results.csv and report.md of what is finished: means with 95 % intervals over images, and pictures."""
+    made = _planned(file, images, device, threads, here=False)
+    store = Store(out or file.parent)
+    if not store.finished():
+        raise SettingsError(f"{store.path} holds no finished runs; start with: hybrid-dip study run {file} -o {store.path}")
+    found = report_study(made, store)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    print(f"{found['finished']} of {found['runs']} runs, {found['failed']} failed.")
+    print(f"Look at {store.path / 'report.md'} and {store.path / 'results.csv'}.")
+
+
+def _planned(file: Path, images: str | None, device: str, threads: int | None, *, here: bool = True) -> Plan:
+    if threads is not None:
+        arguments.at_least_one(threads=threads)
+    kind = devices.pick(device).type if here or device == "auto" else device
+    return plan_study(read_study(file), images=images, device=kind, threads=threads)
+
+
+@contextmanager
+def _local(count: int, plan: Plan) -> Iterator[Executor]:
+    pool = Workers(count, gpu_count(plan.runs[0].device))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _ray(address: str, cpus: int, gpus: float) -> Iterator[Executor]:
+    pool = Ray(address, cpus=cpus, gpus=gpus)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _say_how_it_ended(found: Tally, plan: Plan, store: Store, quiet: bool) -> None:
+    if found.reason == "interrupted":
+        raise Interrupted(f"Interrupted with {found.left} of {found.total} runs left; repeat the command to go on.")
+    if quiet:
+        return
+    parts = [f"{found.done} of {found.total} runs done"]
+    if found.failed:
+        parts.append(f"{found.failed} failed (see results.csv; --retry-failed does them again)")
+    if found.reason == "budget":
+        parts.append(f"the budget of {plan.study.budget.hours:g} hours is used up; repeat the command to go on")
+    print("; ".join(parts) + ".")
+    print(f"Look at {store.path / 'results.csv'}, or make a report: hybrid-dip study report {plan.study.path} -o {store.path}")

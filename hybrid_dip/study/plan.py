@@ -1,0 +1,337 @@
+"""A study's settings -> its runs. Here names become objects, so that whatever is wrong is said before anything starts."""
+
+import hashlib
+import inspect
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hybrid_dip import arguments, spec
+from hybrid_dip.catalogue import catalogue
+from hybrid_dip.contracts import Case, Rule, Terms, as_terms
+from hybrid_dip.errors import HybridDIPError, SettingsError, nearest
+from hybrid_dip.metrics import RAW
+from hybrid_dip.presets import Recipe
+from hybrid_dip.restore import resolve
+from hybrid_dip.session import fingerprint
+from hybrid_dip.study.settings import ArmEntry, ImageEntry, Study, TaskEntry, place
+from hybrid_dip.study.sources import Source, expand
+from hybrid_dip.version import __version__
+
+KEY_LENGTH = 20
+"""Hexadecimal digits of a run's hash: 80 bits, so that a million runs meet by chance once in a trillion studies."""
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """One arm, ready to be made for a case. Plain data: it travels to worker processes.
+
+    Attributes:
+        arm: As written, with own files' paths made absolute.
+    """
+
+    arm: ArmEntry
+
+    def build(self, case: Case) -> tuple[Recipe, Terms, Rule]:
+        """Make what a fit needs.
+
+        Args:
+            case: The recipe is chosen for its task.
+
+        Returns:
+            Recipe, regularisers and stopping rule.
+
+        Raises:
+            SettingsError: A name, an option or a value is wrong, or the rule does not apply to the task.
+        """
+        names = catalogue()
+        recipe = arguments.overridden(resolve(self.arm.preset, case.task), **self.arm.overrides)
+        terms = as_terms([spec.term(text, names) for text in self.arm.regularisers])
+        rule: Rule = spec.build(self.arm.stop, "stopping", names)
+        rule.start(case.task)
+        return recipe, terms, rule
+
+
+@dataclass(frozen=True)
+class Degrading:
+    """One task, ready to be made from a clean image. Plain data: it travels to worker processes.
+
+    Attributes:
+        task: As written.
+        folder: What paths in it are relative to.
+    """
+
+    task: TaskEntry
+    folder: Path
+
+    def build(self, source: Source) -> Case:
+        """Degrade an image.
+
+        Args:
+            source: The clean image.
+
+        Returns:
+            The case.
+
+        Raises:
+            SettingsError: An option that the degradation does not take, lacks, or cannot work with.
+        """
+        factory = catalogue().get("degradations", self.task.kind)
+        own = source.cropped(self.task.crop)
+        known = list(inspect.signature(factory).parameters)[1:]
+        for name in self.task.options:
+            if name not in known:
+                raise SettingsError(f"'{self.task.kind}' has no option '{name}': {nearest(name, known)}.")
+        readers = arguments.degradation_readers(own.cut, self.folder)
+        try:
+            case: Case = arguments.call(
+                factory, self.task.kind, own.load(), self.task.options, readers, spelled=lambda name: f"'{name}'"
+            )
+        except (TypeError, AttributeError) as error:  # a value of a type that the degradation cannot work with
+            raise SettingsError(f"An option has a value of the wrong type: {error}.") from None
+        return case
+
+    def files(self) -> dict[str, str]:
+        """SHA-256 of the files that options name, such as a mask; absolute paths would differ between machines."""
+        named = {name: self.folder / str(value) for name, value in self.task.options.items()}
+        return {
+            name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for name, path in named.items()
+            if isinstance(self.task.options[name], str) and path.is_file()
+        }
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm on one image with one task and one seed: a row of the results, and the name of a folder.
+
+    Attributes:
+        key: Hash of :attr:`config`.
+        image: Label.
+        task: Label.
+        arm: Label.
+        seed: Of network, latent and jitter.
+        steps: Of the recipe.
+        source: The clean image.
+        degrading: How it is degraded.
+        fitting: What is fitted.
+        metrics: What is measured.
+        seconds: After which each fit ends, or None.
+        device: "cpu", "cuda" or "mps".
+        threads: CPU threads.
+        config: Everything that the result depends on.
+    """
+
+    key: str
+    image: str
+    task: str
+    arm: str
+    seed: int
+    steps: int
+    source: Source
+    degrading: Degrading
+    fitting: Fitting
+    metrics: tuple[str, ...]
+    seconds: float | None
+    device: str
+    threads: int
+    config: Mapping[str, Any] = field(repr=False, default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"{self.image}, {self.task}, {self.arm}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a study, in the order in which they are started: one seed after the other, and in each task after task and
+    image after image with all arms, so that what is finished early can be compared.
+
+    Attributes:
+        study: The settings.
+        runs: In order.
+    """
+
+    study: Study
+    runs: tuple[Run, ...]
+
+    @property
+    def tasks(self) -> list[str]:
+        """Labels, in order."""
+        return list(dict.fromkeys(run.task for run in self.runs))
+
+    @property
+    def arms(self) -> list[str]:
+        """Labels, in order."""
+        return list(dict.fromkeys(run.arm for run in self.runs))
+
+    @property
+    def images(self) -> list[str]:
+        """Labels, in order."""
+        return list(dict.fromkeys(run.image for run in self.runs))
+
+
+def plan_study(study: Study, *, images: str | None = None, device: str = "cpu", threads: int | None = None) -> Plan:
+    """Make every run of a study, and try whether its names, files and options work.
+
+    Args:
+        study: The settings.
+        images: A file, folder, glob or ``skimage:NAME`` instead of the study's own images; relative to where one is.
+        device: "cpu", "cuda" or "mps".
+        threads: CPU threads of each run, instead of the study's.
+
+    Returns:
+        The plan.
+
+    Raises:
+        FileNotFoundError: An image is missing.
+        HybridDIPError: Something in the file cannot work; the sentence names the place.
+    """
+    entries = study.images if images is None else [ImageEntry(path=images)]
+    sources = expand(entries, study.folder if images is None else Path(), study.crop)
+    labels = _task_labels(study.tasks)
+    metrics = tuple(spec.located(text, study.folder) for text in study.metrics)
+    cells: dict[tuple[str, str], list[Run]] = {}
+    for number, entry in enumerate(study.tasks):
+        degrading = Degrading(entry, study.folder.absolute())
+        for source in sources:
+            case = _at(f"{study.path}, {_place('tasks', number, entry)}, {source.name}", degrading.build, source)
+            _at(f"{study.path}, metrics, {source.name}", _try_metrics, metrics, case)
+            common = {
+                "version": __version__,
+                "image_sha256": fingerprint(case.reference),
+                "task": {"kind": entry.kind, **entry.options},
+                "task_files_sha256": degrading.files(),
+                "device": device,
+                "threads": threads or study.threads,
+                "seconds": study.budget.seconds_per_run,
+            }
+            cells[labels[number], source.name] = [
+                _run(study, common, index, labels[number], source, degrading, case, metrics) for index in range(len(study.arms))
+            ]
+    runs = [
+        _seeded(run, seed) for seed in study.seeds for task in labels for source in sources for run in cells[task, source.name]
+    ]
+    twice = [key for key, count in Counter(run.key for run in runs).items() if count > 1]
+    if twice:
+        first, second = [run for run in runs if run.key == twice[0]][:2]
+        raise SettingsError(f"{study.path}: the runs '{first.label}' and '{second.label}' are the same; leave one of them out.")
+    return Plan(study, tuple(runs))
+
+
+def _run(
+    study: Study,
+    common: Mapping[str, Any],
+    index: int,
+    task: str,
+    source: Source,
+    degrading: Degrading,
+    case: Case,
+    metrics: tuple[str, ...],
+) -> Run:
+    """An arm on a case, without a seed and a key yet."""
+    arm = study.arms[index]
+    fitting = Fitting(_located(arm, study.folder))
+    recipe, _, _ = _at(f"{study.path}, {_place('arms', index, arm)}", fitting.build, case)
+    texts = [arm.network, arm.latent, arm.stop, *arm.regularisers]
+    located = [fitting.arm.network, fitting.arm.latent, fitting.arm.stop, *fitting.arm.regularisers]
+    config = {
+        **common,
+        "recipe": recipe.describe(),
+        "regularisers": arm.regularisers,
+        "stop": arm.stop,
+        "runs": arm.runs,
+        "files_sha256": {
+            text: spec.fingerprint(there)
+            for text, there in zip(texts, located, strict=True)
+            if text is not None and there is not None and spec.fingerprint(there)
+        },
+    }
+    return Run(
+        key="",
+        image=source.name,
+        task=task,
+        arm=arm.name,
+        seed=0,
+        steps=recipe.steps,
+        source=source,
+        degrading=degrading,
+        fitting=fitting,
+        metrics=metrics,
+        seconds=study.budget.seconds_per_run,
+        device=str(common["device"]),
+        threads=int(common["threads"]),
+        config=config,
+    )
+
+
+def _seeded(run: Run, seed: int) -> Run:
+    config = {**run.config, "seed": seed}
+    text = json.dumps(config, sort_keys=True, default=str)
+    return replace(run, seed=seed, config=config, key=hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH])
+
+
+def _located(arm: ArmEntry, folder: Path) -> ArmEntry:
+    """With absolute paths of one's own Python files, so that a worker elsewhere finds them."""
+    changed: dict[str, Any] = {
+        name: spec.located(text, folder) for name in ("network", "latent", "stop") if (text := getattr(arm, name)) is not None
+    }
+    return arm.model_copy(update={**changed, "regularisers": [spec.located(text, folder) for text in arm.regularisers]})
+
+
+def _at(where: str, function: Callable[..., Any], *given: Any) -> Any:
+    """Call a function; what is wrong is said with its place."""
+    try:
+        return function(*given)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{where}: {error}") from None
+    except HybridDIPError as error:
+        raise SettingsError(f"{where}: {error}") from None
+
+
+def _place(section: str, index: int, entry: TaskEntry | ArmEntry) -> str:
+    return place(section, index, entry.model_dump())
+
+
+def metric(text: str) -> tuple[str, bool, Callable[..., float]]:
+    """A metric of a study: its column, whether it is taken before finishing, and the function.
+
+    Args:
+        text: A name of the catalogue or a SPEC, with "_raw" where it is taken of the network's output.
+
+    Returns:
+        The three.
+
+    Raises:
+        SettingsError: An unknown name.
+    """
+    plain = text.removesuffix(RAW)
+    found: Callable[..., float] = spec.build(plain, "metrics", catalogue())
+    return spec.parse(plain).label + text[len(plain) :], plain != text, found
+
+
+def _try_metrics(texts: tuple[str, ...], case: Case) -> None:
+    for text in texts:
+        _, _, measure = metric(text)
+        measure(case.reference, case.reference)
+
+
+def _task_labels(tasks: list[TaskEntry]) -> list[str]:
+    """The kind where it occurs once, else with those options in which tasks of the kind differ."""
+    kinds = Counter(task.kind for task in tasks)
+    labels = []
+    for task in tasks:
+        siblings = [other.options for other in tasks if other.kind == task.kind]
+        telling = [
+            f"{name}={value}" for name, value in task.options.items() if any(other.get(name) != value for other in siblings)
+        ]
+        own = task.kind if kinds[task.kind] == 1 else " ".join([task.kind, *telling])
+        labels.append(task.name or own)
+    for label, count in Counter(labels).items():
+        if count > 1:
+            raise SettingsError(f"{count} tasks are called '{label}': give them a name each.")
+    return labels

@@ -1,0 +1,217 @@
+"""results.csv and report.md: the numbers with their intervals, and the pictures side by side."""
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from hybrid_dip import figures, metrics
+from hybrid_dip.contracts import Case
+from hybrid_dip.estimate import duration
+from hybrid_dip.files import write_text
+from hybrid_dip.study import results
+from hybrid_dip.study.plan import Plan, Run
+from hybrid_dip.study.store import OUTPUT, Store
+
+MOST_PICTURES = 6
+"""Images shown of each task."""
+
+PICTURES = "pictures"
+
+
+def write_results(plan: Plan, store: Store) -> pd.DataFrame:
+    """Write results.csv.
+
+    Args:
+        plan: The study.
+        store: Its folder.
+
+    Returns:
+        The table.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    table = results.load(plan, store)
+    buffer = io.StringIO()
+    table.to_csv(buffer, index=False, lineterminator="\n", float_format="%.6g")
+    with store.writing():
+        write_text(store.path / "results.csv", buffer.getvalue())
+    return table
+
+
+def report_study(plan: Plan, store: Store) -> dict[str, Any]:
+    """Write results.csv, report.md and the pictures that it shows.
+
+    Args:
+        plan: The study.
+        store: Its folder.
+
+    Returns:
+        The report as plain data: name, runs, finished, failed, files, and summary: task, arm, metric, mean, low, high, images,
+        runs.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    table = write_results(plan, store)
+    names = results.columns(plan)
+    summary = results.summarise(table, names)
+    with store.writing():
+        pictures = _save_pictures(plan, store, table)
+        write_text(store.path / "report.md", _markdown(plan, store, table, summary, pictures))
+    return {
+        "name": plan.study.name,
+        "runs": len(plan.runs),
+        "finished": len(table),
+        "failed": int((table["error"] != "").sum()),
+        "summary": [_plain(row) for row in summary.to_dict("records")],
+        "files": [str(store.path / name) for name in ("results.csv", "report.md", *pictures.values())],
+    }
+
+
+def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): None if isinstance(value, float) and value != value else value for name, value in row.items()}
+
+
+def _markdown(plan: Plan, store: Store, table: pd.DataFrame, summary: pd.DataFrame, pictures: Mapping[str, str]) -> str:
+    failed = table[table["error"] != ""]
+    lines = [f"# {plan.study.name}", ""]
+    if len(table) < len(plan.runs):
+        lines += [
+            f"**Incomplete: {len(table)} of {len(plan.runs)} runs are finished**; arms may be averaged over different images.",
+            "",
+        ]
+    seeds = ", ".join(str(seed) for seed in plan.study.seeds)
+    lines += [
+        f"{len(plan.images)} images, {len(plan.tasks)} tasks, {len(plan.arms)} arms, seeds {seeds}: {len(plan.runs)} runs, "
+        f"{len(failed)} of them failed; {duration(float(table['seconds'].sum()))} of fitting.",
+        "",
+        "Each figure is a mean over images, after a mean over seeds, with its 95 % bootstrap interval over images "
+        f"({results.RESAMPLES} resamples). Every run, with its error where it failed, is in [results.csv](results.csv).",
+        "",
+    ]
+    for task in plan.tasks:
+        case = next(run for run in plan.runs if run.task == task)
+        lines += [f"## {task}", "", _protocol(case), "", *_rows(plan, task, table, summary), ""]
+        if task in pictures:
+            lines += [f"![{task}: degraded, restored by each arm, clean]({pictures[task]})", ""]
+    if len(failed):
+        lines += ["## Failed", "", "| image | task | arm | seed | error |", "|---|---|---|---|---|"]
+        for row in failed.itertuples():
+            error = str(row.error).replace("|", "\\|")
+            lines.append(f"| {row.image} | {row.task} | {row.arm} | {row.seed} | {error} |")
+        lines.append("")
+    lines += ["## How it was made", "", *_provenance(plan, store), ""]
+    return "\n".join(lines)
+
+
+def _rows(plan: Plan, task: str, table: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
+    own = summary[summary["task"] == task]
+    names = list(dict.fromkeys(own["metric"]))
+    lines = [
+        "| arm | " + " | ".join(_title(name) for name in names) + " | images | runs | steps | time a run |",
+        "|---" * (len(names) + 5) + "|",
+    ]
+    for arm in plan.arms:
+        rows = own[own["arm"] == arm]
+        if rows.empty:
+            continue
+        runs = table[(table["task"] == task) & (table["arm"] == arm) & (table["error"] == "")]
+        cells = [_cell(rows[rows["metric"] == name].iloc[0]) for name in names]
+        steps = f"{runs['steps'].min()}" + ("" if runs["steps"].nunique() == 1 else f" to {runs['steps'].max()}")
+        seconds = duration(float(runs["seconds"].mean()))
+        lines.append(f"| {arm} | " + " | ".join(cells) + f" | {rows['images'].iloc[0]} | {len(runs)} | {steps} | {seconds} |")
+    return lines
+
+
+def _title(name: str) -> str:
+    return f"{name} (dB)" if name.startswith("psnr") else name
+
+
+def _cell(row: Any) -> str:
+    digits = 2 if row["metric"].startswith("psnr") else 3
+    if row["mean"] != row["mean"]:
+        return "-"
+    spread = "" if row["low"] != row["low"] else f" [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    return f"{row['mean']:.{digits}f}{spread}"
+
+
+def _protocol(run: Run) -> str:
+    """How the images of a task were degraded, in words."""
+    task = run.degrading.task
+    options = ", ".join(f"{name} = {value}" for name, value in task.options.items()) or "default options"
+    protocol = run.degrading.build(run.source).protocol
+    said = [f"`{task.kind}`, {options}", "noise clipped to [0, 1]" if protocol.clipped else ""]
+    said += [{"pixel": "whole pixels missing", "entry": "single channels missing"}.get(protocol.missing, "")]
+    said += [f"made small by {protocol.lowres}" if protocol.lowres else ""]
+    said += ["the literature measures it on Y without a border of 4 pixels: `psnr_y`" if protocol.channel == "y" else ""]
+    return "; ".join(part for part in said if part) + "."
+
+
+def _provenance(plan: Plan, store: Store) -> list[str]:
+    found = [record for record in store.records(run.key for run in plan.runs).values() if "hardware" in record]
+    machines = {
+        f"{record['hardware']['device_name']}, {record['hardware']['platform']}, torch {record['hardware']['torch']}, "
+        f"Python {record['hardware']['python']}"
+        for record in found
+    }
+    run = plan.runs[0]
+    return [
+        f"- hybrid_dip {run.config['version']}, device {run.device}, {run.threads} CPU thread(s) a run.",
+        *(f"- {machine}" for machine in sorted(machines)),
+        f"- The study file is `{plan.study.path.name}`; every run's settings are in `runs/*/run.json`.",
+    ]
+
+
+def _save_pictures(plan: Plan, store: Store, table: pd.DataFrame) -> dict[str, str]:
+    """One picture a task: a row an image, columns degraded, arms, clean; of the first seed."""
+    (store.path / PICTURES).mkdir(parents=True, exist_ok=True)
+    there = store.finished()
+    saved = {}
+    for task in plan.tasks:
+        rows = []
+        for name in plan.images[:MOST_PICTURES]:
+            runs = [
+                run
+                for run in plan.runs
+                if (run.task, run.image, run.seed) == (task, name, plan.study.seeds[0])
+                and run.key in there
+                and (store.run(run.key) / OUTPUT).exists()
+            ]
+            if runs:
+                rows.append(_panels(runs, store))
+        if rows:
+            file = f"{PICTURES}/{re.sub(r'[^A-Za-z0-9.=-]+', '-', task)}.png"
+            figures.save_grid(store.path / file, rows)
+            saved[task] = file
+    return saved
+
+
+def _panels(runs: list[Run], store: Store) -> dict[str, tuple[str, Tensor]]:
+    """Column -> caption and image of one row."""
+    case = runs[0].degrading.build(runs[0].source)
+    panels = {}
+    observation = _shown_observation(case)
+    if observation is not None:
+        panels["degraded"] = (_db(observation, case.reference), observation)
+    for run in runs:
+        raw = store.output(run.key)
+        image = case.task.finish(raw)
+        panels[run.arm] = (_db(image, case.reference), image)
+    panels["clean"] = (runs[0].image, case.reference)
+    return panels
+
+
+def _shown_observation(case: Case) -> Tensor | None:
+    y = case.task.observation
+    if y.ndim != 4 or y.shape[1] not in (1, case.reference.shape[1]):
+        return None
+    return y if case.task.weight is None else y * case.task.weight
+
+
+def _db(x: Tensor, reference: Tensor) -> str:
+    return f"{metrics.psnr(x.clamp(0, 1), reference):.2f} dB" if x.shape == reference.shape else ""

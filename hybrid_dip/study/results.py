@@ -1,0 +1,98 @@
+"""The table of a study: one row a run, and means with intervals over images."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hybrid_dip.study.plan import Plan, Run, metric
+from hybrid_dip.study.store import Store
+from hybrid_dip.study.work import measure
+
+LABELS = ["image", "task", "arm", "seed"]
+FACTS = ["seconds", "steps", "kept_at", "reason", "error"]
+RESAMPLES = 9999
+CONFIDENCE = 0.95
+
+
+def columns(plan: Plan) -> list[str]:
+    """The metrics' columns, in the study's order."""
+    return [metric(text)[0] for text in plan.runs[0].metrics]
+
+
+def load(plan: Plan, store: Store) -> pd.DataFrame:
+    """The finished runs of a study.
+
+    A metric that was added to the study after a run was done is measured on what the run has saved.
+
+    Args:
+        plan: The study.
+        store: Its folder.
+
+    Returns:
+        Columns image, task, arm, seed, each metric, seconds, steps, kept_at, reason, error; one row a finished run, in the
+        plan's order.
+    """
+    names = columns(plan)
+    records = store.records(run.key for run in plan.runs)
+    rows = []
+    for run in plan.runs:
+        record = records.get(run.key)
+        if record is None:
+            continue
+        metrics = record.get("metrics", {})
+        if not record["error"] and any(name not in metrics for name in names):
+            metrics = _measured_again(run, store)
+        labels = [run.image, run.task, run.arm, run.seed]
+        values = [metrics.get(name) for name in names]
+        facts = [record.get("seconds"), record.get("steps"), record.get("kept_at"), record.get("reason", ""), record["error"]]
+        rows.append([*labels, *values, *facts])
+    table = pd.DataFrame(rows, columns=[*LABELS, *names, *FACTS])
+    return table.astype({**dict.fromkeys([*names, "seconds"], "float64"), "steps": "Int64", "kept_at": "Int64"})
+
+
+def _measured_again(run: Run, store: Store) -> dict[str, float]:
+    case = run.degrading.build(run.source)
+    raw = store.output(run.key)
+    return measure(run.metrics, case, case.task.finish(raw), raw)
+
+
+def interval(values: Any) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of a mean.
+
+    Args:
+        values: One an image.
+
+    Returns:
+        Low and high; NaN for fewer than two values, which say nothing about other images.
+    """
+    from scipy.stats import bootstrap
+
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    found = bootstrap(
+        (values,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile", rng=0, batch=1000
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def summarise(table: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    """Means over images, after a mean over the seeds of each image: images are the unit, seeds only repeat it.
+
+    Args:
+        table: From :func:`load`.
+        metrics: Columns.
+
+    Returns:
+        Columns task, arm, metric, mean, low, high, images, runs, in the table's order.
+    """
+    rows = []
+    good = table[table["error"] == ""]
+    for (task, arm), cell in good.groupby(["task", "arm"], sort=False):
+        for name in metrics:
+            per_image = cell.groupby("image", sort=False)[name].mean().dropna()
+            low, high = interval(per_image)
+            mean = float(per_image.mean()) if len(per_image) else float("nan")
+            rows.append([task, arm, name, mean, low, high, len(per_image), len(cell)])
+    return pd.DataFrame(rows, columns=["task", "arm", "metric", "mean", "low", "high", "images", "runs"])

@@ -1,0 +1,201 @@
+"""All runs of a plan through an executor: started, watched, repeated where a worker died, recorded where one fails."""
+
+import contextlib
+import secrets
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from dataclasses import dataclass
+from typing import Protocol
+
+from hybrid_dip.errors import HybridDIPError, StorageError
+from hybrid_dip.study.plan import Plan, Run
+from hybrid_dip.study.store import Store
+from hybrid_dip.study.work import LEAST_AGE, Outcome, perform
+
+MOST_DEATHS = 3
+"""So many workers may die at a run before it counts as failed."""
+
+PATIENCE = 2.0
+"""Seconds between two tries for a run that somebody else works on."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Where a study stands.
+
+    Attributes:
+        total: Runs of the plan.
+        done: Finished well.
+        failed: Recorded with an error.
+        reason: Why the runner ended: "complete", "interrupted" or "budget".
+    """
+
+    total: int
+    done: int
+    failed: int
+    reason: str = "complete"
+
+    @property
+    def left(self) -> int:
+        """Runs still to do."""
+        return self.total - self.done - self.failed
+
+
+class Watcher(Protocol):
+    """Whoever shows how a study goes on."""
+
+    def finished(self, run: Run, outcome: Outcome) -> None:
+        """Called for each run that is done or has failed."""
+        ...
+
+    def tick(self, left: list[Run]) -> None:
+        """Called about once a second with what is still to do."""
+        ...
+
+
+class Unwatched:
+    """Shows nothing."""
+
+    def finished(self, run: Run, outcome: Outcome) -> None:
+        """Do nothing."""
+
+    def tick(self, left: list[Run]) -> None:
+        """Do nothing."""
+
+
+def tally(plan: Plan, store: Store, reason: str = "complete") -> Tally:
+    """Count what is finished.
+
+    Args:
+        plan: Of the study.
+        store: Its folder.
+        reason: Why the runner ended.
+
+    Returns:
+        The counts.
+    """
+    records = store.records(run.key for run in plan.runs)
+    failed = sum(1 for record in records.values() if record["error"])
+    return Tally(len(plan.runs), len(records) - failed, failed, reason)
+
+
+def run_study(
+    plan: Plan,
+    store: Store,
+    executor: Executor,
+    *,
+    at_once: int | None = None,
+    retry_failed: bool = False,
+    halt: Callable[[], bool] = lambda: False,
+    watcher: Watcher | None = None,
+    checkpoint_age: float = LEAST_AGE,
+) -> Tally:
+    """Do all runs of a plan that are not finished.
+
+    May be interrupted, killed, repeated, and called on several machines at once.
+
+    Args:
+        plan: What to do.
+        store: The folder; all workers must see it under the same path.
+        executor: Any; its workers must be able to import this package.
+        at_once: Runs handed to the executor at a time; None hands over all.
+        retry_failed: Do those again that are recorded with an error.
+        halt: Asked about once a second whether to save all states and end.
+        watcher: Is told how it goes.
+        checkpoint_age: Seconds between two saved states of a run.
+
+    Returns:
+        Where the study stands now.
+
+    Raises:
+        StorageError: The folder cannot be written; what is finished is safe.
+        HybridDIPError: The executor is broken.
+    """
+    watcher = watcher or Unwatched()
+    folder = str(store.path.absolute())
+    # Workers stop when this file is gone: a file can be removed even where the disk is full.
+    present = store.path / "work" / f".runner.{secrets.token_hex(4)}"
+    with store.writing():
+        present.parent.mkdir(parents=True, exist_ok=True)
+        present.touch()
+    if retry_failed:
+        for key, record in store.records(run.key for run in plan.runs).items():
+            if record["error"]:
+                store.discard(key)
+    there = store.finished()
+    for key in there & {run.key for run in plan.runs}:
+        store.sweep(key)
+    left = {run.key: run for run in plan.runs if run.key not in there}
+    queue = deque(left.values())
+    active: dict[Future[Outcome], Run] = {}
+    elsewhere: dict[str, float] = {}
+    deaths: Counter[str] = Counter()
+    hours = plan.study.budget.hours
+    deadline = None if hours is None else time.monotonic() + 3600 * hours
+    reason, unwritable = "complete", ""
+
+    try:
+        while queue or active or elsewhere:
+            if reason == "complete" and (halt() or (deadline is not None and time.monotonic() > deadline)):
+                reason = "interrupted" if halt() else "budget"
+                queue.clear()
+                elsewhere.clear()
+                active = {future: run for future, run in active.items() if not future.cancel()}
+                present.unlink(missing_ok=True)
+            for key in [key for key, since in elsewhere.items() if time.monotonic() - since > PATIENCE]:
+                del elsewhere[key]
+                queue.append(left[key])
+            while queue and (at_once is None or len(active) < at_once):
+                run = queue.popleft()
+                active[executor.submit(perform, run, folder, str(present.absolute()), checkpoint_age)] = run
+            watcher.tick(list(left.values()))
+            if not active:
+                time.sleep(0.2)
+                continue
+            for future in wait(active, timeout=1.0, return_when=FIRST_COMPLETED).done:
+                run = active.pop(future)
+                outcome = _outcome(future, run, store, deaths)
+                if outcome is None:
+                    if reason == "complete":
+                        queue.append(run)
+                elif outcome.status in ("done", "failed"):
+                    left.pop(run.key, None)
+                    watcher.finished(run, outcome)
+                elif outcome.status == "unwritable":
+                    unwritable = unwritable or outcome.message
+                    reason = "unwritable"
+                    queue.clear()
+                    elsewhere.clear()
+                    present.unlink(missing_ok=True)
+                elif reason == "complete":  # busy, or stopped because the lease was lost
+                    elsewhere[run.key] = time.monotonic()
+    finally:
+        with contextlib.suppress(OSError):  # where the folder has become read-only, that has been said already
+            present.unlink(missing_ok=True)
+    if unwritable:
+        raise StorageError(unwritable)
+    if reason == "complete":
+        store.clear()
+    return tally(plan, store, reason)
+
+
+def _outcome(future: "Future[Outcome]", run: Run, store: Store, deaths: Counter[str]) -> Outcome | None:
+    """What became of a run; None where its worker died and it is to be tried again."""
+    if future.cancelled():
+        return Outcome(run.key, "stopped")
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, BrokenExecutor):
+        raise HybridDIPError(
+            f"The executor is broken ({error}): what is finished is safe; run the study again with a new one."
+        ) from None
+    deaths[run.key] += 1
+    if deaths[run.key] < MOST_DEATHS:
+        return None
+    message = f"{type(error).__name__}: {' '.join(str(error).split())} ({MOST_DEATHS} times)"
+    labels = {"key": run.key, "image": run.image, "task": run.task, "arm": run.arm, "seed": run.seed}
+    store.publish(run.key, {**labels, "config": dict(run.config), "error": message})
+    return Outcome(run.key, "failed", message)

@@ -1,0 +1,264 @@
+"""The study file: TOML -> checked settings. What the names in it stand for is looked up by :mod:`hybrid_dip.study.plan`.
+
+name = "tv-or-not"
+images = ["skimage:astronaut", "photos/*.png"]
+crop = 128
+seeds = [0, 1]
+metrics = ["psnr", "ssim"]
+
+[[tasks]]
+kind = "denoise"
+sigma = 25
+
+[[arms]]
+name = "dip"
+preset = "quick"
+
+[[arms]]
+name = "dip+tv"
+preset = "quick"
+regularisers = ["tv@0.05"]
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+
+from hybrid_dip.errors import SettingsError, nearest
+
+Name = Annotated[str, Field(min_length=1, pattern=r"^[^/\\\x00-\x1f]+$")]
+"""A label of the results table, and part of a picture's file name."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ImageEntry(_Section):
+    """Where images come from: a path, or a table with a path and more.
+
+    Attributes:
+        path: A file, a folder (all images in it), a glob, or ``skimage:NAME``; relative to the study file.
+        name: In the results; by default the file's name without its suffix. For a single image only.
+        crop: Side of the centre crop, or [top, left, height, width].
+    """
+
+    path: str
+    name: Name | None = None
+    crop: Annotated[int, Field(ge=1)] | Annotated[list[int], Field(min_length=4, max_length=4)] | None = None
+
+
+class TaskEntry(_Section):
+    """A degradation with its strength and protocol.
+
+    Attributes:
+        kind: Of ``hybrid-dip list degradations``.
+        name: In the results; by default the kind, with its options where two tasks are of one kind.
+        crop: Side of the centre crop for this task, instead of the study's.
+
+    All further keys are options of the degradation, as ``hybrid-dip degrade`` takes them: sigma, clip, factor, seed, ...
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    kind: str
+    name: Name | None = None
+    crop: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The degradation's options, as written."""
+        return dict(self.model_extra or {})
+
+
+class ArmEntry(_Section):
+    """A preset and what is different from it, under the names of the command line's options.
+
+    Attributes:
+        name: In the results.
+        preset: Of ``hybrid-dip list presets``.
+        network: SPEC.
+        latent: SPEC.
+        optimise: What is fitted.
+        optimizer: "adam" or "lbfgs".
+        lr: Learning rate.
+        lr_schedule: Such as "cosine=1..0.1".
+        jitter: Deviation of the noise added to the latent.
+        parameter_noise: Relative deviation of noise added to the weights.
+        average: Decay of the output average; 0 for none.
+        steps: Instead of the preset's number.
+        regularisers: SPECs with weights.
+        stop: SPEC of a stopping rule; "stopping" is read, too.
+        runs: Fits with consecutive seeds whose images are averaged.
+    """
+
+    name: Name
+    preset: str = "original"
+    network: str | None = None
+    latent: str | None = None
+    optimise: Literal["network", "latent", "both"] | None = None
+    optimizer: Literal["adam", "lbfgs"] | None = None
+    lr: float | None = None
+    lr_schedule: str | None = None
+    jitter: float | None = None
+    parameter_noise: float | None = None
+    average: Annotated[float, Field(ge=0, lt=1)] | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    regularisers: list[str] = []
+    stop: Annotated[str, Field(validation_alias=AliasChoices("stop", "stopping"))] = "max_steps"
+    runs: Annotated[int, Field(ge=1)] = 1
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """What :func:`hybrid_dip.arguments.overridden` takes."""
+        return {name: value for name, value in self if name not in ("name", "preset", "regularisers", "stop", "runs")}
+
+
+class Budget(_Section):
+    """How long it may take.
+
+    Attributes:
+        seconds_per_run: After which a fit ends with what it has; results then depend on the machine's speed.
+        hours: After which no more is started and the rest waits for the next call.
+    """
+
+    seconds_per_run: Annotated[float, Field(gt=0)] | None = None
+    hours: Annotated[float, Field(gt=0)] | None = None
+
+
+def _as_table(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class Study(_Section):
+    """A study file's content.
+
+    Attributes:
+        name: Of the study.
+        images: Where they come from.
+        crop: Side of the centre crop that all images are cut to.
+        seeds: Of network, latent and jitter; the degradation has its own.
+        metrics: Names of ``hybrid-dip list metrics`` or SPECs; with "_raw" measured before known pixels are pasted back.
+        threads: CPU threads of each run; part of what a result depends on.
+        tasks: Degradations.
+        arms: What is compared.
+        budget: How long it may take.
+    """
+
+    name: Name
+    images: Annotated[list[Annotated[ImageEntry, BeforeValidator(_as_table)]], Field(min_length=1)]
+    crop: Annotated[int, Field(ge=1)] | None = None
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**62)]], Field(min_length=1)] = [0]
+    metrics: Annotated[list[str], Field(min_length=1)] = ["psnr", "ssim"]
+    threads: Annotated[int, Field(ge=1)] = 1
+    tasks: Annotated[list[TaskEntry], Field(min_length=1)]
+    arms: Annotated[list[ArmEntry], Field(min_length=1)]
+    budget: Budget = Budget()
+
+    _path: Path = PrivateAttr(default=Path("study.toml"))
+
+    @property
+    def path(self) -> Path:
+        """The file that it was read from."""
+        return self._path
+
+    @property
+    def folder(self) -> Path:
+        """What paths in the file are relative to."""
+        return self._path.parent
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {"images": ImageEntry, "tasks": TaskEntry, "arms": ArmEntry, "budget": Budget}
+
+
+def read_study(path: str | Path) -> Study:
+    """Read a study file.
+
+    Args:
+        path: TOML.
+
+    Returns:
+        The study.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        SettingsError: It is not TOML, or a key or a value is wrong; the sentence gives the place and the nearest name.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise SettingsError(f"{path} is a folder; a study file such as {path / 'study.toml'} was expected.")
+    if not path.exists():
+        raise FileNotFoundError(f"There is no study file {path}.")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {str(error).rstrip('.')}.") from None
+    return as_study(content, path)
+
+
+def as_study(content: dict[str, Any], path: Path = Path("study.toml")) -> Study:
+    """Check settings that were made in Python rather than read from a file.
+
+    Args:
+        content: As TOML would give it.
+        path: For messages, and to resolve relative paths.
+
+    Returns:
+        The study.
+
+    Raises:
+        SettingsError: A key or a value is wrong.
+    """
+    try:
+        study = Study.model_validate(content)
+    except ValidationError as error:
+        raise SettingsError(f"{path}, {_sentence(error.errors()[0], content)}") from None
+    object.__setattr__(study, "_path", path)
+    lists: dict[str, list[Any]] = {"arms": [arm.name for arm in study.arms], "seeds": study.seeds, "metrics": study.metrics}
+    for what, names in lists.items():
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise SettingsError(f"{path}: '{twice[0]}' occurs twice among the {what}.")
+    return study
+
+
+def place(section: str, index: int, entry: Any) -> str:
+    """Where in the file: "arm 2 ('dip+tv')".
+
+    Args:
+        section: "images", "tasks" or "arms".
+        index: From 0.
+        entry: The section's table, for its name.
+
+    Returns:
+        Words.
+    """
+    table = entry if isinstance(entry, dict) else {}
+    name = table.get("name") or table.get("kind") or table.get("path") or (entry if isinstance(entry, str) else "")
+    return f"{section.rstrip('s')} {index + 1}" + (f" ('{name}')" if name else "")
+
+
+def _sentence(error: Any, content: dict[str, Any]) -> str:
+    """One of pydantic's errors in words."""
+    where = [part for part in error["loc"] if not (isinstance(part, str) and part.startswith(("constrained", "list[", "int")))]
+    parts, key = [], str(where[-1]) if where else ""
+    if len(where) > 1 and isinstance(where[1], int):
+        entries = content.get(str(where[0]))
+        entry = entries[where[1]] if isinstance(entries, list) else None
+        parts.append(place(str(where[0]), where[1], entry))
+        where = where[2:]
+    elif len(where) > 1:
+        parts.append(f"[{where[0]}]")
+        where = where[1:]
+    section = _SECTIONS.get(str(error["loc"][0])) if len(error["loc"]) > 1 else Study
+    known = list((section or Study).model_fields)
+    prefix = "".join(f"{part}: " for part in parts)
+    if error["type"] == "extra_forbidden":
+        return f"{prefix}unknown key '{key}': {nearest(key, known)}."
+    if error["type"] == "missing":
+        return f"{prefix}'{key}' is missing."
+    dotted = ".".join(str(part) for part in where)
+    what = f"'{dotted}' " if dotted else ""
+    shown = repr(error["input"]) if len(repr(error["input"])) < 80 else type(error["input"]).__name__
+    return f"{prefix}{what}is wrong: {error['msg'][0].lower()}{error['msg'][1:]}, got {shown}."

@@ -1,0 +1,97 @@
+"""Where a study stands, from its folder alone."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.files import write_text
+from hybrid_dip.study.plan import Plan
+from hybrid_dip.study.store import Store
+
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a study stands.
+
+    Attributes:
+        name: Of the study.
+        total: Runs of the plan that was last run in this folder.
+        done: Finished well.
+        failed: Run -> error.
+        running: Worker -> what it is at, with step and steps.
+    """
+
+    name: str
+    total: int
+    done: int
+    failed: Mapping[str, str]
+    running: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def left(self) -> int:
+        """Neither finished nor going on."""
+        return self.total - self.done - len(self.failed) - len(self.running)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**asdict(self), "left": self.left}
+
+    def sentences(self) -> str:
+        """For a person."""
+        lines = [
+            f"{self.name}: {self.done} of {self.total} runs done, {len(self.failed)} failed, {len(self.running)} going on, "
+            f"{self.left} left."
+        ]
+        lines += [
+            f"  {worker}: {about.get('run', '')}, step {about.get('step', 0)} of {about.get('steps', 0)}"
+            for worker, about in self.running.items()
+        ]
+        lines += [f"  failed: {label}: {error}" for label, error in self.failed.items()]
+        return "\n".join(lines)
+
+
+def save_plan(plan: Plan, store: Store) -> None:
+    """Write down which runs a study has, for :func:`status`.
+
+    Args:
+        plan: The study.
+        store: Its folder.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    content = {"name": plan.study.name, "file": plan.study.path.name, "runs": {run.key: run.label for run in plan.runs}}
+    with store.writing():
+        store.path.mkdir(parents=True, exist_ok=True)
+        write_text(store.path / PLAN, json.dumps(content, indent=1) + "\n")
+
+
+def status(store: Store) -> Status:
+    """Where the study in a folder stands.
+
+    Args:
+        store: The folder.
+
+    Returns:
+        The status.
+
+    Raises:
+        SettingsError: No study was run there.
+    """
+    path = store.path / PLAN
+    if not path.is_file():
+        raise SettingsError(f"{store.path} is not a study's folder: it has no {PLAN}, which `hybrid-dip study run` writes.")
+    content = json.loads(path.read_text())
+    runs: dict[str, str] = content["runs"]
+    records = store.records(runs)
+    failed = {runs[key]: record["error"] for key, record in records.items() if record["error"]}
+    running = {
+        f"{held.host.split()[0]}:{held.pid}": held.about
+        for key, held in store.holders().items()
+        if key in runs and key not in records
+    }
+    return Status(content["name"], len(runs), len(records) - len(failed), failed, running)

@@ -1,0 +1,182 @@
+"""The study's folder: one folder a finished run, named by the hash of all that it depends on.
+
+    runs/KEY/run.json      what was fitted, the metrics, or the error
+    runs/KEY/output.npy    the network's kept output before finishing, float32 (H, W, C)
+    runs/KEY/restored.png  what it looks like
+    runs/KEY/history.csv   one row a logged step
+    work/KEY/              of runs that are going on: the lease, the state to resume from
+
+A run's folder is written under a temporary name and renamed, so it is either whole or absent.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hybrid_dip.errors import StorageError
+from hybrid_dip.folder import MANIFEST, write_manifest
+from hybrid_dip.study import lease
+from hybrid_dip.study.lease import Holder
+
+OUTPUT = "output.npy"
+RESTORED = "restored.png"
+HISTORY = "history.csv"
+
+
+class Store:
+    """A study's folder.
+
+    Args:
+        path: Made at the first write.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def run(self, key: str) -> Path:
+        """Where a finished run is."""
+        return self.path / "runs" / key
+
+    def work(self, key: str) -> Path:
+        """Where an unfinished run is."""
+        return self.path / "work" / key
+
+    def has(self, key: str) -> bool:
+        """True where a run is finished, well or with an error."""
+        return (self.run(key) / MANIFEST).exists()
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """What a finished run has to say.
+
+        Args:
+            key: Of the run.
+
+        Returns:
+            The content of its run.json, or None where there is none.
+
+        Raises:
+            StorageError: The file is damaged.
+        """
+        path = self.run(key) / MANIFEST
+        try:
+            found: dict[str, Any] = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise StorageError(f"{path} is damaged; remove the folder {path.parent} and run the study again.") from None
+        return found
+
+    def records(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """What those of the runs that are finished have to say."""
+        there = self.finished()
+        found = {key: self.record(key) for key in keys if key in there}
+        return {key: record for key, record in found.items() if record is not None}
+
+    def output(self, key: str) -> Tensor:
+        """What the network put out at the step that was kept, before finishing.
+
+        Args:
+            key: Of a run that finished well.
+
+        Returns:
+            (1, C, H, W).
+        """
+        array = np.load(self.run(key) / OUTPUT)
+        return torch.from_numpy(array[..., None] if array.ndim == 2 else array).permute(2, 0, 1)[None].contiguous()
+
+    def finished(self) -> set[str]:
+        """Keys of all finished runs in the folder, also of other versions of the study."""
+        folder = self.path / "runs"
+        return {entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")} if folder.is_dir() else set()
+
+    def publish(self, key: str, manifest: Mapping[str, Any], write: Callable[[Path], None] = lambda folder: None) -> None:
+        """Make a run's folder appear, whole.
+
+        Where another worker was faster, its folder stays and this one is dropped.
+
+        Args:
+            key: Of the run.
+            manifest: The content of run.json.
+            write: Writes the other files into a folder.
+
+        Raises:
+            StorageError: It cannot be written; nothing is left behind.
+        """
+        place = self.run(key)
+        temporary = place.with_name(f".{key}.{secrets.token_hex(4)}.partial")
+        with self.writing():
+            try:
+                temporary.mkdir(parents=True)
+                write(temporary)
+                write_manifest(temporary / MANIFEST, manifest)
+                try:
+                    temporary.rename(place)
+                except OSError:
+                    if not self.has(key):
+                        raise
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+    def sweep(self, key: str) -> None:
+        """Remove what a run's killed workers have left; for the holder of its lease, and for nobody where it is finished.
+
+        Args:
+            key: Of the run.
+        """
+        for leftover in self.path.glob(f"runs/.{key}.*.partial"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        if self.has(key):
+            shutil.rmtree(self.work(key), ignore_errors=True)
+
+    def clear(self) -> None:
+        """Remove what unfinished runs have left, once there are none."""
+        if not self.holders():
+            shutil.rmtree(self.path / "work", ignore_errors=True)
+
+    def discard(self, key: str) -> None:
+        """Forget a finished run, so that it is done again.
+
+        Args:
+            key: Of the run.
+
+        Raises:
+            StorageError: It cannot be removed.
+        """
+        with self.writing():
+            hidden = self.run(key).with_name(f".{key}.{secrets.token_hex(4)}.partial")
+            with contextlib.suppress(FileNotFoundError):
+                self.run(key).rename(hidden)  # in one move: a half-removed run must not look finished
+                shutil.rmtree(hidden)
+
+    def holders(self) -> dict[str, Holder]:
+        """Who works on what at this moment."""
+        folder = self.path / "work"
+        keys = [entry.name for entry in os.scandir(folder) if entry.is_dir()] if folder.is_dir() else []
+        found = {key: lease.holder(folder / key) for key in keys}
+        return {key: holder for key, holder in found.items() if holder is not None and holder.alive}
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Say in one sentence what hinders writing.
+
+        Raises:
+            StorageError: The file system refused.
+        """
+        try:
+            yield
+        except OSError as error:
+            reason = str(error.strerror or error).rstrip(".")
+            raise StorageError(
+                f"The study's folder {self.path} cannot be written ({reason}): what is finished is safe; make room or name "
+                f"another folder, and run the same command again."
+            ) from None

@@ -1,0 +1,239 @@
+"""One run, from its description to its folder: what a worker does, wherever it is."""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from hybrid_dip import devices
+from hybrid_dip.checkpoint import Checkpoint
+from hybrid_dip.contracts import Case, Step
+from hybrid_dip.errors import StorageError
+from hybrid_dip.figures import displayable
+from hybrid_dip.folder import write_history
+from hybrid_dip.images import save_image
+from hybrid_dip.restore import Result, RunHooks, restore
+from hybrid_dip.study.lease import acquire
+from hybrid_dip.study.plan import Run, metric
+from hybrid_dip.study.store import HISTORY, OUTPUT, RESTORED, Store
+from hybrid_dip.watching import ReferenceWatch
+
+LEAST_AGE = 20.0
+"""Seconds: a state younger than this is cheaper to fit again than to write."""
+
+LOOK = 0.5
+"""Seconds between two looks whether to stop."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        key: Of the run.
+        status: "done"; "failed" (and recorded as such); "busy": somebody else works on it; "stopped": on request, or because
+            the lease was lost; "unwritable": the folder cannot be written.
+        message: The error, where there is one.
+    """
+
+    key: str
+    status: Literal["done", "failed", "busy", "stopped", "unwritable"]
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class AgedCheckpoint(Checkpoint):
+    """A checkpoint that is written at most every so many seconds.
+
+    Attributes:
+        age: Seconds since the last state, or since the start, below which none is written.
+    """
+
+    age: float = LEAST_AGE
+    _written: list[float] = field(default_factory=lambda: [time.monotonic()])
+
+    def save(self, state: Any) -> None:
+        """Write a state where the last one is old enough."""
+        if time.monotonic() - self._written[-1] >= self.age:
+            super().save(state)
+            self._written[:] = [time.monotonic()]
+
+
+_TURN = threading.Lock()
+"""Torch's random state and its number of threads belong to the process: threads that share one take turns."""
+
+
+def perform(run: Run, folder: str, runner: str = "", checkpoint_age: float = LEAST_AGE) -> Outcome:
+    """Do a run and publish what came out, unless it is done or somebody is at it.
+
+    Args:
+        run: Plain data.
+        folder: The study's folder, on a file system that all workers share.
+        runner: A file of the one who asked; when it is gone, the state is saved and the run ends.
+        checkpoint_age: Seconds between two saved states.
+
+    Returns:
+        What became of it; an error of the fit is recorded in the run's folder and does not raise.
+    """
+    store = Store(folder)
+    with _TURN:
+        try:
+            return _perform(run, store, Path(runner) if runner else None, checkpoint_age)
+        except StorageError as error:
+            return Outcome(run.key, "unwritable", str(error))
+
+
+def _perform(run: Run, store: Store, runner: Path | None, checkpoint_age: float) -> Outcome:
+    if store.has(run.key):
+        return Outcome(run.key, "done")
+    if runner is not None and not runner.exists():
+        return Outcome(run.key, "stopped")
+    progress = {"run": run.label, "step": 0, "steps": run.steps, "since": time.time()}
+    with store.writing():
+        lease = acquire(store.work(run.key), progress)
+    if lease is None:
+        return Outcome(run.key, "busy")
+    outcome = None
+    try:
+        with lease.beating(lambda: progress) as lost:
+            store.sweep(run.key)
+            if store.has(run.key):
+                outcome = Outcome(run.key, "done")
+            else:
+                outcome = _fit_and_publish(run, store, progress, _stopper(runner, lost), checkpoint_age)
+    finally:
+        lease.release()
+        if outcome is not None and outcome.status in ("done", "failed"):
+            store.sweep(run.key)
+    return outcome
+
+
+def _stopper(runner: Path | None, lost: Callable[[], bool]) -> Callable[[], bool]:
+    """Asked at each step, looks now and then."""
+    looked = time.monotonic()
+
+    def asked() -> bool:
+        nonlocal looked
+        if time.monotonic() - looked < LOOK:
+            return False
+        looked = time.monotonic()
+        return lost() or (runner is not None and not runner.exists())
+
+    return asked
+
+
+def _fit_and_publish(
+    run: Run, store: Store, progress: dict[str, Any], asked: Callable[[], bool], checkpoint_age: float
+) -> Outcome:
+    try:
+        with _threads(run.threads):
+            case = run.degrading.build(run.source)
+            result, watches = _fit(run, case, store, progress, asked, checkpoint_age)
+            if result.fits[-1].reason == "interrupted":
+                return Outcome(run.key, "stopped")
+            measured = measure(run.metrics, case, result.image, result.raw)
+    except StorageError:
+        raise
+    except Exception as error:  # a prior may fail in any way; the study goes on
+        message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        store.publish(run.key, {**_identity(run), "error": message, "traceback": traceback.format_exc()})
+        return Outcome(run.key, "failed", message)
+    first = result.fits[0]
+    manifest = {
+        **_identity(run),
+        "error": "",
+        "metrics": measured,
+        "seconds": result.seconds,
+        "steps": sum(found.steps for found in result.fits),
+        "kept_at": first.kept_at,
+        "reason": first.reason,
+        "notes": [note for found in result.fits for note in found.notes],
+        "parameters": result.parameters,
+        "hardware": result.hardware,
+    }
+
+    def write(folder: Path) -> None:
+        save_image(result.raw, folder / OUTPUT)
+        save_image(displayable(result.image), folder / RESTORED)
+        rows = [
+            {"seed": float(seed), **row, "psnr": watches[seed].psnr.get(int(row["step"]), float("nan"))}
+            for seed, found in zip(result.seeds, result.fits, strict=True)
+            for row in found.history
+        ]
+        write_history(folder / HISTORY, rows)
+
+    store.publish(run.key, manifest, write)
+    return Outcome(run.key, "done")
+
+
+def _fit(
+    run: Run, case: Case, store: Store, progress: dict[str, Any], asked: Callable[[], bool], checkpoint_age: float
+) -> tuple[Result, dict[int, ReferenceWatch]]:
+    recipe, terms, rule = run.fitting.build(case)
+    watches: dict[int, ReferenceWatch] = {}
+
+    def hooks(seed: int) -> RunHooks:
+        # PSNR along the way is for the curves; a fit does not see its observers.
+        watches[seed] = ReferenceWatch(case.task, case.reference)
+        number = seed - run.seed
+
+        def count(step: Step) -> None:
+            progress["step"] = number * recipe.steps + step.index + 1
+
+        progress["steps"] = run.fitting.arm.runs * recipe.steps
+        checkpoint = AgedCheckpoint(store.work(run.key) / f"seed-{seed}.pt", 1, checkpoint_age)
+        return RunHooks([watches[seed], count], checkpoint, asked)
+
+    result = restore(
+        case.task,
+        preset=recipe,
+        regularisers=terms,
+        rule=rule,
+        seed=run.seed,
+        runs=run.fitting.arm.runs,
+        device=devices.pick(run.device),
+        time_budget=run.seconds,
+        hooks=hooks,
+    )
+    return result, watches
+
+
+def measure(metrics: tuple[str, ...], case: Case, image: Tensor, raw: Tensor) -> dict[str, float]:
+    """The metrics of a result.
+
+    Args:
+        metrics: As in the study file.
+        case: For the reference.
+        image: Finished, (1, C, H, W).
+        raw: The network's output.
+
+    Returns:
+        Column -> value.
+    """
+    found = {}
+    for text in metrics:
+        column, of_raw, function = metric(text)
+        found[column] = float(function(raw if of_raw else image, case.reference))
+    return found
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    labels = {"key": run.key, "image": run.image, "task": run.task, "arm": run.arm, "seed": run.seed}
+    return {**labels, "config": dict(run.config)}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
