@@ -56,7 +56,7 @@ MOST_GREY_LEVELS = 2550
 
 def _sigma(grey_levels: float) -> float:
     if not isinstance(grey_levels, int | float) or not 0 <= grey_levels <= MOST_GREY_LEVELS:
-        raise SettingsError(f"sigma is in grey levels of 255, at least 0 and at most {MOST_GREY_LEVELS}, got {grey_levels}.")
+        raise SettingsError(f"sigma is in grey levels of 255, at least 0 and at most {MOST_GREY_LEVELS}, got {grey_levels!r}.")
     return grey_levels / 255
 
 
@@ -131,7 +131,7 @@ def call(
             raise SettingsError(f"{spelled(name)} does not go with '{what}', which takes {takes}.")
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in present:
-            raise SettingsError(f"'{what}' needs {spelled(name)}; see --help.")
+            raise SettingsError(f"'{what}' needs {spelled(name)}.")
     values = {name: readers.get(name, lambda value: value)(value) for name, value in present.items()}
     return factory(image, **values)
 

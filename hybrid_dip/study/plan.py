@@ -192,8 +192,8 @@ def plan_study(study: Study, *, images: str | None = None, device: str = "cpu", 
         HybridDIPError: Something in the file cannot work; the sentence names the place.
     """
     entries = study.images if images is None else [ImageEntry(path=images)]
-    sources = expand(entries, study.folder if images is None else Path(), study.crop)
-    labels = _task_labels(study.tasks)
+    sources = _at(str(study.path), expand, entries, study.folder if images is None else Path(), study.crop)
+    labels = _at(str(study.path), _task_labels, study.tasks)
     metrics = tuple(spec.located(text, study.folder) for text in study.metrics)
     cells: dict[tuple[str, str], list[Run]] = {}
     for number, entry in enumerate(study.tasks):

@@ -171,6 +171,10 @@ def run_study(
                     present.unlink(missing_ok=True)
                 elif reason == "complete":  # busy, or stopped because the lease was lost
                     elsewhere[run.key] = time.monotonic()
+    except BrokenExecutor as error:
+        raise HybridDIPError(
+            f"The executor is broken ({error}): what is finished is safe; run the study again with a new one."
+        ) from None
     finally:
         with contextlib.suppress(OSError):  # where the folder has become read-only, that has been said already
             present.unlink(missing_ok=True)
@@ -189,9 +193,7 @@ def _outcome(future: "Future[Outcome]", run: Run, store: Store, deaths: Counter[
     if error is None:
         return future.result()
     if isinstance(error, BrokenExecutor):
-        raise HybridDIPError(
-            f"The executor is broken ({error}): what is finished is safe; run the study again with a new one."
-        ) from None
+        raise error
     deaths[run.key] += 1
     if deaths[run.key] < MOST_DEATHS:
         return None

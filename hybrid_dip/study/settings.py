@@ -1,23 +1,25 @@
 """The study file: TOML -> checked settings. What the names in it stand for is looked up by :mod:`hybrid_dip.study.plan`.
 
-name = "tv-or-not"
-images = ["skimage:astronaut", "photos/*.png"]
-crop = 128
-seeds = [0, 1]
-metrics = ["psnr", "ssim"]
+    name = "tv-or-not"
+    images = ["skimage:astronaut", "photos/*.png"]
+    crop = 128
+    seeds = [0, 1]
+    metrics = ["psnr", "ssim"]
 
-[[tasks]]
-kind = "denoise"
-sigma = 25
+    [[tasks]]
+    kind = "denoise"
+    sigma = 25
 
-[[arms]]
-name = "dip"
-preset = "quick"
+    [[arms]]
+    name = "dip"
+    preset = "quick"
 
-[[arms]]
-name = "dip+tv"
-preset = "quick"
-regularisers = ["tv@0.05"]
+    [[arms]]
+    name = "dip+tv"
+    preset = "quick"
+    regularisers = ["tv@0.05"]
+
+The sections below say what else there is.
 """
 
 import tomllib
@@ -259,6 +261,6 @@ def _sentence(error: Any, content: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{prefix}'{key}' is missing."
     dotted = ".".join(str(part) for part in where)
-    what = f"'{dotted}' " if dotted else ""
+    what = f"{prefix}'{dotted}'" if dotted else prefix.removesuffix(": ")
     shown = repr(error["input"]) if len(repr(error["input"])) < 80 else type(error["input"]).__name__
-    return f"{prefix}{what}is wrong: {error['msg'][0].lower()}{error['msg'][1:]}, got {shown}."
+    return f"{what} is wrong: {error['msg'][0].lower()}{error['msg'][1:]}, got {shown}."

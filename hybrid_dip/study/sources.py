@@ -105,6 +105,11 @@ def expand(entries: Iterable[ImageEntry], folder: Path, crop: int | None) -> lis
 
 def _paths(text: str, folder: Path, where: str) -> list[str]:
     if text.startswith(SKIMAGE):
+        import skimage.data
+
+        name, known = text.removeprefix(SKIMAGE), list(skimage.data.__all__)
+        if name not in known:
+            raise SettingsError(f"{where}: scikit-image has no image '{name}': {nearest(name, known)}.")
         return [text]
     path = folder / text
     if path.is_dir():
@@ -141,8 +146,6 @@ def _distinct(sources: list[Source]) -> list[Source]:
 def _sample(name: str) -> Tensor:
     import skimage.data
 
-    if name not in skimage.data.__all__:
-        raise SettingsError(f"scikit-image has no image '{name}': {nearest(name, list(skimage.data.__all__))}.")
     try:
         array = getattr(skimage.data, name)()
     except (OSError, ImportError) as error:  # most come with the package; the rest would be downloaded

@@ -1,0 +1,95 @@
+import os
+import signal
+import time
+from concurrent.futures import wait
+from pathlib import Path
+
+import pytest
+
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.study.executors import Ray, WorkerDiedError, Workers, worker_count
+from hybrid_dip.study.run import run_study
+from hybrid_dip.study.settings import as_study
+from hybrid_dip.study.store import Store
+
+from .conftest import MakePlan
+from .test_run import contents
+
+
+def test_a_worker_that_dies_takes_nothing_with_it_but_its_own_call() -> None:
+    with Workers(2) as workers:
+        slow = workers.submit(time.sleep, 2)
+        dead = workers.submit(os.kill, workers.submit(os.getpid).result(), signal.SIGKILL)
+        # The other worker is asleep, so the kill went to the one that was asked for its number, from itself.
+        with pytest.raises(WorkerDiedError, match="killed"):
+            dead.result(timeout=60)
+        assert slow.result(timeout=60) is None
+        found = [workers.submit(os.getpid) for _ in range(4)]
+        wait(found)
+        assert os.getpid() not in {future.result() for future in found}
+
+
+def test_workers_keep_all_cores_busy(content: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hybrid_dip.study.executors.core_count", lambda: 8)
+    study = as_study({**content, "threads": 2})
+    assert worker_count(study, "cpu") == 4
+    assert worker_count(study, "cpu", threads=3) == 2
+    assert worker_count(study, "cpu", threads=100) == 1
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence() -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(SettingsError, match=r"There is no Ray cluster at '127\.0\.0\.1:1'"):
+        Ray("127.0.0.1:1")
+
+
+def test_a_ray_cluster_that_loses_a_node_finishes_the_study_as_one_machine_would(make_plan: MakePlan, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    plan = make_plan(
+        seeds=[0, 1, 2, 3], arms=[{"name": "a", "preset": "quick", "steps": 60}, {"name": "b", "preset": "quick", "steps": 61}]
+    )
+    local, spread = Store(tmp_path / "local"), Store(tmp_path / "spread")
+    memory = 100 * 2**20
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory})
+    try:
+        lost = cluster.add_node(num_cpus=1, object_store_memory=memory)
+        ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
+        nodes = {node["NodeID"]: node["Alive"] for node in ray.nodes()}
+        assert len(nodes) == 2
+        killed = False
+
+        class Killer:
+            """Loses a node once two runs are going on, one on each node."""
+
+            def finished(self, run: object, outcome: object) -> None:
+                pass
+
+            def tick(self, left: object) -> None:
+                nonlocal killed
+                if not killed and len(spread.holders()) == 2:
+                    cluster.remove_node(lost, allow_graceful=False)
+                    killed = True
+
+        with Ray(cpus=1) as executor:
+            found = run_study(plan, spread, executor, watcher=Killer())
+        assert killed
+        assert (found.done, found.failed) == (8, 0)
+        assert sum(node["Alive"] for node in ray.nodes()) == 1
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    with Workers(2) as workers:
+        run_study(plan, local, workers, at_once=2)
+    assert contents(spread) == contents(local)
+
+
+def test_more_than_the_cluster_has_is_refused() -> None:
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
+    try:
+        with pytest.raises(SettingsError, match="A run asks for 4 CPU, and the whole cluster has 1"):
+            Ray(cpus=4)
+    finally:
+        ray.shutdown()

@@ -1,0 +1,82 @@
+import textwrap
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.study import settings
+from hybrid_dip.study.settings import as_study, read_study
+
+
+def test_the_example_of_the_module_is_a_study_file(tmp_path: Path) -> None:
+    assert settings.__doc__ is not None
+    example = textwrap.dedent(settings.__doc__.partition("\n\n")[2].rpartition("\n\n")[0])
+    (tmp_path / "study.toml").write_text(example)
+    study = read_study(tmp_path / "study.toml")
+    assert study.name == tomllib.loads(example)["name"]
+    assert [image.path for image in study.images] == ["skimage:astronaut", "photos/*.png"]
+    assert [arm.regularisers for arm in study.arms] == [[], ["tv@0.05"]]
+    assert study.tasks[0].options == {"sigma": 25}
+    assert (study.seeds, study.threads, study.folder) == ([0, 1], 1, tmp_path)
+
+
+def test_the_rule_of_an_arm_goes_by_the_option_s_name_or_in_full(content: dict[str, Any]) -> None:
+    for key in ("stop", "stopping"):
+        content["arms"] = [{"name": "a", key: "wmv"}]
+        assert as_study(content).arms[0].stop == "wmv"
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "key of an arm": (
+        {"arms": [{"name": "a"}, {"name": "b", "stepz": 3}]},
+        "arm 2 ('b'): unknown key 'stepz': did you mean 'steps'",
+    ),
+    "key of the study": ({"imges": ["a.png"]}, "unknown key 'imges': did you mean 'images'"),
+    "key of an image": (
+        {"images": [{"path": "a.png", "cropp": 3}]},
+        "image 1 ('a.png'): unknown key 'cropp': did you mean 'crop'",
+    ),
+    "key of the budget": ({"budget": {"hour": 3}}, "[budget]: unknown key 'hour': did you mean 'hours'"),
+    "no path": ({"images": [{"name": "x"}]}, "image 1 ('x'): 'path' is missing"),
+    "no kind": ({"tasks": [{"sigma": 25}]}, "task 1: 'kind' is missing"),
+    "no arms": ({"arms": []}, "'arms' is wrong: list should have at least 1 item"),
+    "steps in words": (
+        {"arms": [{"name": "a", "steps": "many"}]},
+        "arm 1 ('a'): 'steps' is wrong: input should be a valid integer, got 'many'",
+    ),
+    "no steps": (
+        {"arms": [{"name": "a", "steps": 0}]},
+        "arm 1 ('a'): 'steps' is wrong: input should be greater than or equal to 1, got 0",
+    ),
+    "what is optimised": (
+        {"arms": [{"name": "a", "optimise": "all"}]},
+        "'optimise' is wrong: input should be 'network', 'latent' or 'both'",
+    ),
+    "a number of seeds": ({"seeds": 3}, "'seeds' is wrong: input should be a valid list, got 3"),
+    "a negative seed": ({"seeds": [0, -1]}, "seed 2 is wrong: input should be greater than or equal to 0, got -1"),
+    "arms of one name": ({"arms": [{"name": "a"}, {"name": "a"}]}, "'a' occurs twice among the arms"),
+    "a slash in a name": ({"arms": [{"name": "a/b"}]}, "'name' is wrong"),
+    "a box of three": ({"images": [{"path": "a.png", "crop": [0, 0, 16]}]}, "image 1 ('a.png'): 'crop' is wrong"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_said_with_its_place_and_the_nearest_name(content: dict[str, Any], case: str) -> None:
+    changed, sentence = WRONG[case]
+    with pytest.raises(SettingsError) as error:
+        as_study({**content, **changed}, Path("mine.toml"))
+    assert str(error.value).startswith("mine.toml")
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"There is no study file .*nothing\.toml"):
+        read_study(tmp_path / "nothing.toml")
+    with pytest.raises(SettingsError, match="is a folder"):
+        read_study(tmp_path)
+    (tmp_path / "bad.toml").write_text("name = \n")
+    with pytest.raises(SettingsError, match=r"bad\.toml is not valid TOML: .*line 1"):
+        read_study(tmp_path / "bad.toml")

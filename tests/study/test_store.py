@@ -1,0 +1,87 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hybrid_dip.errors import StorageError
+from hybrid_dip.study.lease import acquire
+from hybrid_dip.study.store import Store
+
+
+def test_a_run_appears_whole_or_not_at_all(store: Store) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half.txt").write_text("half")
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        store.publish("a", {"error": ""}, fail)
+    assert not store.has("a")
+    assert list((store.path / "runs").iterdir()) == []
+    store.publish("a", {"error": "", "value": 1}, lambda folder: None)
+    assert store.record("a") == {"error": "", "value": 1}
+    assert store.finished() == {"a"}
+
+
+def test_the_first_to_publish_stays(store: Store) -> None:
+    store.publish("a", {"error": "", "who": "first"})
+    store.publish("a", {"error": "", "who": "second"})
+    assert store.records(["a", "b"]) == {"a": {"error": "", "who": "first"}}
+    assert [path.name for path in (store.path / "runs").iterdir()] == ["a"]
+
+
+def test_what_killed_workers_left_is_swept(store: Store) -> None:
+    store.publish("b", {"error": ""})
+    for leftover in (".a.12345678.partial", ".b.12345678.partial"):
+        (store.path / "runs" / leftover).mkdir()
+    acquire(store.work("b"), {})
+    store.sweep("b")
+    assert sorted(path.name for path in (store.path / "runs").iterdir()) == [".a.12345678.partial", "b"]
+    assert not store.work("b").exists()
+    assert store.finished() == {"b"}
+
+
+def test_a_discarded_run_is_gone_in_one_move(store: Store) -> None:
+    store.publish("a", {"error": "x"})
+    store.discard("a")
+    store.discard("a")
+    assert not store.has("a")
+    assert list((store.path / "runs").iterdir()) == []
+
+
+def test_a_damaged_manifest_is_named(store: Store) -> None:
+    store.publish("a", {"error": ""})
+    (store.run("a") / "run.json").write_text("{")
+    with pytest.raises(StorageError, match=r"run\.json is damaged; remove the folder"):
+        store.record("a")
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StorageError, match=r"cannot be written .*: what is finished is safe"):
+        Store(tmp_path / "file" / "out").publish("a", {})
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("a file system of one's own needs user namespaces, which this machine does not give")
+    code = """
+import sys
+from pathlib import Path
+from hybrid_dip.errors import StorageError
+from hybrid_dip.study.store import Store
+store = Store(Path(sys.argv[1]) / "out")
+store.publish("a", {"error": ""}, lambda folder: (folder / "x").write_bytes(b"x" * 100_000))
+try:
+    store.publish("b", {"error": ""}, lambda folder: (folder / "x").write_bytes(b"x" * 300_000))
+except StorageError as error:
+    print(error)
+print(sorted(path.name for path in (store.path / "runs").iterdir()), (store.run("a") / "x").stat().st_size)
+"""
+    script = 'mount -t tmpfs -o size=256k tmpfs "$1" && exec "$2" -c "$3" "$1"'
+    command = ["unshare", "-rm", "sh", "-c", script, "sh", str(tmp_path), sys.executable, code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    sentence, rest = done.stdout.splitlines()
+    assert "cannot be written (No space left on device): what is finished is safe" in sentence
+    assert rest == "['a'] 100000"

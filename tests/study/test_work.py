@@ -1,0 +1,159 @@
+import csv
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hybrid_dip.contracts import Step
+from hybrid_dip.images import load_image
+from hybrid_dip.metrics import psnr
+from hybrid_dip.restore import restore
+from hybrid_dip.study import work
+from hybrid_dip.study.lease import acquire
+from hybrid_dip.study.store import Store
+from hybrid_dip.study.work import perform
+
+from .conftest import MakePlan
+
+FAILING = """
+def late(x):
+    late.calls = getattr(late, "calls", 0) + 1
+    if late.calls > 3:
+        raise RuntimeError("my prior gave up,\\nin two lines")
+    return x.square().mean()
+"""
+
+
+def test_a_run_is_what_restore_gives_and_what_it_wrote(make_plan: MakePlan, store: Store) -> None:
+    run = make_plan(metrics=["psnr", "psnr_raw", "ssim"], tasks=[{"kind": "missing-pixels"}]).runs[1]
+    assert perform(run, str(store.path)).status == "done"
+    case = run.degrading.build(run.source)
+    recipe, terms, rule = run.fitting.build(case)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    result = restore(case.task, preset=recipe, regularisers=terms, rule=rule, seed=0, device="cpu")
+    torch.set_num_threads(threads)
+    assert torch.equal(store.output(run.key), result.raw)
+    record = store.record(run.key)
+    assert record is not None
+    assert record["metrics"]["psnr"] == pytest.approx(psnr(result.image, case.reference), abs=1e-9)
+    assert record["metrics"]["psnr_raw"] == pytest.approx(psnr(result.raw, case.reference), abs=1e-9)
+    assert record["metrics"]["psnr"] > record["metrics"]["psnr_raw"], "known pixels are pasted back only in the finished image"
+    assert (record["steps"], record["kept_at"], record["reason"], record["error"]) == (5, 4, "max_steps", "")
+    assert record["config"] == json.loads(json.dumps(run.config))
+    assert load_image(store.run(run.key) / "restored.png").shape == (1, 3, 16, 16)
+    with (store.run(run.key) / "history.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert [int(row["step"]) for row in rows] == [0, 1, 2, 3, 4]
+    assert float(rows[-1]["psnr"]) == pytest.approx(record["metrics"]["psnr"], abs=1e-6)
+    assert not store.work(run.key).exists()
+
+
+def test_a_run_is_done_once(make_plan: MakePlan, store: Store) -> None:
+    run = make_plan().runs[0]
+    perform(run, str(store.path))
+    before = (store.run(run.key) / "run.json").stat().st_mtime_ns
+    assert perform(run, str(store.path)).status == "done"
+    assert (store.run(run.key) / "run.json").stat().st_mtime_ns == before
+
+
+def test_a_run_that_somebody_is_at_is_left_to_them(make_plan: MakePlan, store: Store) -> None:
+    run = make_plan().runs[0]
+    theirs = acquire(store.work(run.key), {"run": "theirs"})
+    assert theirs is not None
+    assert perform(run, str(store.path)).status == "busy"
+    assert theirs.beat({})
+    theirs.release()
+    assert perform(run, str(store.path)).status == "done"
+
+
+def test_an_error_is_recorded_with_its_place_and_does_not_raise(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(FAILING)
+    run = make_plan(arms=[{"name": "a", "preset": "quick", "steps": 5, "regularisers": ["mine.py:late@0.1"]}]).runs[0]
+    outcome = perform(run, str(store.path))
+    assert outcome.status == "failed"
+    record = store.record(run.key)
+    assert record is not None
+    assert record["error"] == outcome.message
+    assert "my prior gave up, in two lines" in outcome.message
+    assert "mine.py" in record["traceback"]
+    assert "metrics" not in record
+
+
+def test_a_stopped_run_goes_on_to_the_same_floats(make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "LOOK", 0.0)
+    run = make_plan(arms=[{"name": "a", "preset": "quick", "steps": 20, "average": 0.9}]).runs[0]
+    whole, parts = Store(tmp_path / "whole"), Store(tmp_path / "parts")
+    perform(run, str(whole.path))
+    runner = tmp_path / "runner"
+    steps: list[int] = []
+    fitting = work.restore
+
+    def restore_for_three_steps(*given: Any, hooks: Any, **named: Any) -> Any:
+        """The runner goes away while the third step from here is going on."""
+        first = len(steps)
+
+        def around(seed: int) -> Any:
+            made = hooks(seed)
+
+            def count(step: Step) -> None:
+                steps.append(step.index)
+                if len(steps) == first + 3:
+                    runner.unlink()
+
+            return replace(made, observers=[*made.observers, count])
+
+        return fitting(*given, hooks=around, **named)
+
+    monkeypatch.setattr(work, "restore", restore_for_three_steps)
+    outcomes = []
+    while outcomes[-1:] != ["done"]:
+        assert not parts.has(run.key)
+        runner.touch()
+        outcomes.append(perform(run, str(parts.path), str(runner), 0.0).status)
+    assert outcomes == ["stopped"] * 6 + ["done"]
+    assert steps == list(range(20)), "no step is taken twice"
+    assert torch.equal(parts.output(run.key), whole.output(run.key))
+
+
+def test_a_run_whose_runner_is_gone_does_not_begin(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
+    assert perform(make_plan().runs[0], str(store.path), str(tmp_path / "nobody")).status == "stopped"
+    assert not store.path.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_no_failure_of_the_run(make_plan: MakePlan, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    outcome = perform(make_plan().runs[0], str(tmp_path / "file"))
+    assert outcome.status == "unwritable"
+    assert "what is finished is safe" in outcome.message
+
+
+def test_threads_of_one_process_take_turns(make_plan: MakePlan, tmp_path: Path) -> None:
+    """Torch's random state belongs to the process: two fits at once would draw from one stream."""
+    plan = make_plan(seeds=[0, 1])
+    alone, together = Store(tmp_path / "alone"), Store(tmp_path / "together")
+    for run in plan.runs:
+        perform(run, str(alone.path))
+    threads = [threading.Thread(target=perform, args=(run, str(together.path))) for run in plan.runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for run in plan.runs:
+        assert torch.equal(alone.output(run.key), together.output(run.key))
+
+
+def test_several_runs_of_an_arm_are_averaged(make_plan: MakePlan, store: Store) -> None:
+    arms = [{"name": "one", "preset": "quick", "steps": 5}, {"name": "two", "preset": "quick", "steps": 5, "runs": 2}]
+    first, second, both = make_plan(arms=arms[:1], seeds=[0, 1]).runs + make_plan(arms=arms[1:]).runs
+    for run in (first, second, both):
+        perform(run, str(store.path))
+    mean = (store.output(first.key) + store.output(second.key)) / 2
+    assert torch.allclose(store.output(both.key), mean, atol=1e-6)
+    record = store.record(both.key)
+    assert record is not None
+    assert record["steps"] == 10
