@@ -6,6 +6,7 @@ import multiprocessing.connection
 import os
 import queue
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -16,6 +17,9 @@ import torch
 
 from hybrid_dip.errors import HybridDIPError, SettingsError
 from hybrid_dip.study.settings import Study
+
+KNOCK = 10.0
+"""Seconds within which a cluster's address has to answer."""
 
 
 class WorkerDiedError(HybridDIPError, RuntimeError):
@@ -132,10 +136,11 @@ class Ray(Executor):
         self._owned = not ray.is_initialized()
         if self._owned:
             try:
-                ray.init(address=address or None, log_to_driver=False, configure_logging=False, include_dashboard=False)
-            except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+                _knock(address)
+                ray.init(address=address or None, log_to_driver=False, configure_logging=False)
+            except (OSError, ValueError, RuntimeError) as error:
                 reason = " ".join(str(error).split())[:200].rstrip(".")
-                raise SettingsError(f"There is no Ray cluster at '{address or 'auto'}' ({reason}).") from None
+                raise SettingsError(f"There is no Ray cluster at '{address}' ({reason}).") from None
         have = ray.cluster_resources()
         for what, wanted in {"CPU": cpus, "GPU": gpus}.items():
             if wanted > have.get(what, 0):
@@ -187,6 +192,13 @@ class Ray(Executor):
                     future.result()
         if self._owned:
             self._ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ray tries for minutes to reach an address where nobody is."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=KNOCK).close()
 
 
 def gpu_count(device: str) -> int:
