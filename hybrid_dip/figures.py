@@ -1,6 +1,7 @@
 """Pictures of a fit: the curves, and the images side by side. Matplotlib is imported when one is drawn."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,47 @@ def save_grid(path: Path, rows: Sequence[Mapping[str, tuple[str, Tensor]]]) -> N
                 continue
             caption, image = row[name]
             _draw(axis, image, f"{name}\n{caption}" if caption else name)
+    _save(figure, path)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """PSNR along one fit.
+
+    Attributes:
+        steps: Where it was taken.
+        psnr: In dB.
+        kept_at: Step of the kept image.
+    """
+
+    steps: Sequence[float]
+    psnr: Sequence[float]
+    kept_at: int
+
+
+def save_psnr_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[Curve]]]) -> None:
+    """Draw PSNR against the step: a panel a task, a colour an arm, a line an image, a dot where the image was kept.
+
+    Args:
+        path: PNG file to write.
+        panels: Task -> arm -> one curve an image.
+    """
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = _subplots(rows, columns, (5.4 * columns, 3.6 * rows))
+    arms = list(dict.fromkeys(arm for panel in panels.values() for arm in panel))
+    for axis, (task, panel) in zip(axes.flat, panels.items(), strict=False):
+        for arm, curves in panel.items():
+            colour = f"C{arms.index(arm) % 10}"
+            for number, curve in enumerate(curves):
+                axis.plot(curve.steps, curve.psnr, color=colour, linewidth=1, label=arm if number == 0 else None)
+                nearest = min(range(len(curve.steps)), key=lambda i: abs(curve.steps[i] - curve.kept_at))
+                axis.plot(curve.steps[nearest], curve.psnr[nearest], "o", color=colour, markersize=4)
+        axis.set(title=task, xlabel="step", ylabel="PSNR (dB)")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize="small")
+    for axis in list(axes.flat)[len(panels) :]:
+        axis.axis("off")
     _save(figure, path)
 
 

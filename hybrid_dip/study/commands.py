@@ -13,7 +13,7 @@ from hybrid_dip import arguments, devices
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.session import interruptible
 from hybrid_dip.study.board import Board
-from hybrid_dip.study.executors import Ray, Workers, core_count, gpu_count, worker_count
+from hybrid_dip.study.executors import Ray, Workers, core_count, gpu_count
 from hybrid_dip.study.forecast import forecast
 from hybrid_dip.study.plan import Plan, plan_study
 from hybrid_dip.study.report import report_study, write_results
@@ -45,8 +45,7 @@ def plan(
 ) -> None:
     """Check FILE, and say how many runs it makes and what they will cost; nothing is started and nothing is written."""
     made = _planned(file, images, device, threads)
-    count = workers or worker_count(made.study, made.runs[0].device, threads)
-    arguments.at_least_one(workers=count)
+    count = _workers(workers, made)
     with _local(count, made) as executor:
         found = forecast(made, Store(out or file.parent), executor, count)
     print(json.dumps(found.as_json(), indent=2) if as_json else found.sentences())
@@ -76,14 +75,12 @@ def run(
     save_plan(made, store)
     where = made.runs[0].device
     if kind == "local":
-        count = workers or worker_count(made.study, where, threads)
-        arguments.at_least_one(workers=count)
-        count = min(count, len(made.runs))
+        count = min(_workers(workers, made), len(made.runs))
         pool = _local(count, made)
     else:
         share = (1.0 if where == "cuda" else 0.0) if gpus is None else gpus
         pool = _ray(address, made.runs[0].threads, share)
-        count = workers or 0
+        count = 0
     with pool as using, interruptible() as pressed:
         board = None if quiet else Board(made, store, count or core_count())
         try:
@@ -132,6 +129,15 @@ def _planned(file: Path, images: str | None, device: str, threads: int | None, *
         arguments.at_least_one(threads=threads)
     kind = devices.pick(device).type if here or device == "auto" else device
     return plan_study(read_study(file), images=images, device=kind, threads=threads)
+
+
+def _workers(asked: int | None, plan: Plan) -> int:
+    """As many as were asked for, else one a GPU, or as many as keep all cores busy with the threads that each has."""
+    if asked is not None:
+        arguments.at_least_one(workers=asked)
+        return asked
+    run = plan.runs[0]
+    return max(1, gpu_count(run.device) if run.device != "cpu" else core_count() // run.threads)
 
 
 @contextmanager

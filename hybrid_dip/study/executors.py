@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 from hybrid_dip.errors import HybridDIPError, SettingsError
-from hybrid_dip.study.settings import Study
 
 KNOCK = 10.0
 """Seconds within which a cluster's address has to answer."""
@@ -209,19 +208,3 @@ def gpu_count(device: str) -> int:
 def core_count() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def worker_count(study: Study, device: str, threads: int | None = None) -> int:
-    """Local workers: one a GPU, or as many as keep all cores busy with the threads that each has.
-
-    Args:
-        study: For its threads.
-        device: "cpu", "cuda" or "mps".
-        threads: Instead of the study's.
-
-    Returns:
-        At least 1.
-    """
-    if device != "cpu":
-        return max(1, gpu_count(device))
-    return max(1, core_count() // (threads or study.threads))

@@ -14,12 +14,13 @@ from hybrid_dip.estimate import duration
 from hybrid_dip.files import write_text
 from hybrid_dip.study import results
 from hybrid_dip.study.plan import Plan, Run
-from hybrid_dip.study.store import OUTPUT, Store
+from hybrid_dip.study.store import HISTORY, OUTPUT, Store
 
 MOST_PICTURES = 6
 """Images shown of each task."""
 
 PICTURES = "pictures"
+CURVES = f"{PICTURES}/curves.png"
 
 
 def write_results(plan: Plan, store: Store) -> pd.DataFrame:
@@ -58,18 +59,19 @@ def report_study(plan: Plan, store: Store) -> dict[str, Any]:
         StorageError: It cannot be written.
     """
     table = write_results(plan, store)
-    names = results.columns(plan)
-    summary = results.summarise(table, names)
+    summary = results.summarise(table, results.columns(plan))
     with store.writing():
-        pictures = _save_pictures(plan, store, table)
-        write_text(store.path / "report.md", _markdown(plan, store, table, summary, pictures))
+        (store.path / PICTURES).mkdir(parents=True, exist_ok=True)
+        pictures = _save_pictures(plan, store)
+        curves = _save_curves(plan, store, table)
+        write_text(store.path / "report.md", _markdown(plan, store, table, summary, pictures, curves))
     return {
         "name": plan.study.name,
         "runs": len(plan.runs),
         "finished": len(table),
         "failed": int((table["error"] != "").sum()),
         "summary": [_plain(row) for row in summary.to_dict("records")],
-        "files": [str(store.path / name) for name in ("results.csv", "report.md", *pictures.values())],
+        "files": [str(store.path / name) for name in ("results.csv", "report.md", *pictures.values(), *filter(None, [curves]))],
     }
 
 
@@ -77,7 +79,9 @@ def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(name): None if isinstance(value, float) and value != value else value for name, value in row.items()}
 
 
-def _markdown(plan: Plan, store: Store, table: pd.DataFrame, summary: pd.DataFrame, pictures: Mapping[str, str]) -> str:
+def _markdown(
+    plan: Plan, store: Store, table: pd.DataFrame, summary: pd.DataFrame, pictures: Mapping[str, str], curves: str | None
+) -> str:
     failed = table[table["error"] != ""]
     lines = [f"# {plan.study.name}", ""]
     if len(table) < len(plan.runs):
@@ -99,6 +103,15 @@ def _markdown(plan: Plan, store: Store, table: pd.DataFrame, summary: pd.DataFra
         lines += [f"## {task}", "", _protocol(case), "", *_rows(plan, task, table, summary), ""]
         if task in pictures:
             lines += [f"![{task}: degraded, restored by each arm, clean]({pictures[task]})", ""]
+    if curves is not None:
+        lines += [
+            "## Along the fits",
+            "",
+            "PSNR of the finished image at each logged step (no fit sees it): a line an image, a dot where the image was kept.",
+            "",
+            f"![PSNR against the step]({curves})",
+            "",
+        ]
     if len(failed):
         lines += ["## Failed", "", "| image | task | arm | seed | error |", "|---|---|---|---|---|"]
         for row in failed.itertuples():
@@ -167,9 +180,8 @@ def _provenance(plan: Plan, store: Store) -> list[str]:
     ]
 
 
-def _save_pictures(plan: Plan, store: Store, table: pd.DataFrame) -> dict[str, str]:
+def _save_pictures(plan: Plan, store: Store) -> dict[str, str]:
     """One picture a task: a row an image, columns degraded, arms, clean; of the first seed."""
-    (store.path / PICTURES).mkdir(parents=True, exist_ok=True)
     there = store.finished()
     saved = {}
     for task in plan.tasks:
@@ -189,6 +201,25 @@ def _save_pictures(plan: Plan, store: Store, table: pd.DataFrame) -> dict[str, s
             figures.save_grid(store.path / file, rows)
             saved[task] = file
     return saved
+
+
+def _save_curves(plan: Plan, store: Store, table: pd.DataFrame) -> str | None:
+    """PSNR along the fits of the images shown, of the first seed."""
+    shown = set(plan.images[:MOST_PICTURES])
+    panels: dict[str, dict[str, list[figures.Curve]]] = {}
+    kept = {(row.image, row.task, row.arm, row.seed): row.kept_at for row in table.itertuples() if not row.error}
+    for run in plan.runs:
+        cell = (run.image, run.task, run.arm, run.seed)
+        if run.seed != plan.study.seeds[0] or run.image not in shown or cell not in kept:
+            continue
+        history = pd.read_csv(store.run(run.key) / HISTORY)
+        history = history[history["seed"] == run.seed]
+        curve = figures.Curve(history["step"].tolist(), history["psnr"].tolist(), int(kept[cell]))
+        panels.setdefault(run.task, {}).setdefault(run.arm, []).append(curve)
+    if not panels:
+        return None
+    figures.save_psnr_curves(store.path / CURVES, panels)
+    return CURVES
 
 
 def _panels(runs: list[Run], store: Store) -> dict[str, tuple[str, Tensor]]:

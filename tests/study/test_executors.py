@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.study.executors import Ray, WorkerDiedError, Workers, worker_count
+from hybrid_dip.study.executors import Ray, WorkerDiedError, Workers
 from hybrid_dip.study.run import run_study
-from hybrid_dip.study.settings import as_study
 from hybrid_dip.study.store import Store
 
 from .conftest import MakePlan
@@ -27,14 +26,6 @@ def test_a_worker_that_dies_takes_nothing_with_it_but_its_own_call() -> None:
         found = [workers.submit(os.getpid) for _ in range(4)]
         wait(found)
         assert os.getpid() not in {future.result() for future in found}
-
-
-def test_workers_keep_all_cores_busy(content: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hybrid_dip.study.executors.core_count", lambda: 8)
-    study = as_study({**content, "threads": 2})
-    assert worker_count(study, "cpu") == 4
-    assert worker_count(study, "cpu", threads=3) == 2
-    assert worker_count(study, "cpu", threads=100) == 1
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence() -> None:

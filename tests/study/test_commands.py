@@ -1,0 +1,154 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hybrid_dip.study import commands
+from hybrid_dip.study.store import Store
+
+from .conftest import MakePlan
+from .test_run import as_toml, contents
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def study(content: dict[str, Any], tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(as_toml(content))
+    return path
+
+
+def test_plan_run_status_report(study: Path, hybrid_dip_command: Command) -> None:
+    """The way through, as a new user would go it; without -o all is in the study's own folder."""
+    status, out, _ = hybrid_dip_command("study", "plan", study, "--device", "cpu", "--json")
+    assert status == 0
+    plan = json.loads(out)
+    assert (plan["runs"], plan["finished"], plan["threads"], plan["device"]) == (2, 0, 1, "cpu")
+    assert {arm["arm"] for arm in plan["arms"]} == {"dip", "dip+tv"}
+    assert sorted(path.name for path in study.parent.iterdir()) == ["study.toml"], "a plan writes nothing"
+    status, out, err = hybrid_dip_command("study", "run", study, "--device", "cpu")
+    assert status == 0
+    assert "2 of 2 runs done" in out
+    assert "runs, " in err
+    with (study.parent / "results.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert [(row["image"], row["task"], row["arm"], row["seed"], row["error"]) for row in rows] == [
+        ("astronaut", "denoise", "dip", "0", ""),
+        ("astronaut", "denoise", "dip+tv", "0", ""),
+    ]
+    status, out, _ = hybrid_dip_command("study", "status", study.parent, "--json")
+    assert (json.loads(out)["done"], json.loads(out)["left"]) == (2, 0)
+    status, out, _ = hybrid_dip_command("study", "report", study, "--device", "cpu", "--json")
+    assert status == 0
+    assert [row["arm"] for row in json.loads(out)["summary"] if row["metric"] == "psnr"] == ["dip", "dip+tv"]
+    assert (study.parent / "report.md").is_file()
+    status, out, _ = hybrid_dip_command("study", "plan", study, "--device", "cpu")
+    assert "2 runs, 2 of them finished" in out
+
+
+def test_workers_keep_all_cores_busy(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "core_count", lambda: 8)
+    found = {threads: commands._workers(None, make_plan(threads=threads)) for threads in (1, 2, 3, 100)}
+    assert found == {1: 8, 2: 4, 3: 2, 100: 1}
+    assert commands._workers(3, make_plan()) == 3
+
+
+WRONG: dict[str, tuple[list[str], str]] = {
+    "no such file": (["study", "plan", "none.toml"], "There is no study file"),
+    "no such executor": (
+        ["study", "run", "study.toml", "--executor", "slurm"],
+        "--executor is local, ray or ray:ADDRESS, got 'slurm'",
+    ),
+    "nobody at the address": (
+        ["study", "run", "study.toml", "--executor", "ray:127.0.0.1:1"],
+        "There is no Ray cluster at '127.0.0.1:1'",
+    ),
+    "no workers": (["study", "run", "study.toml", "--workers", "0"], "--workers must be a whole number of at least 1"),
+    "nothing to report": (
+        ["study", "report", "study.toml", "-o", "empty"],
+        "holds no finished runs; start with: hybrid-dip study run",
+    ),
+    "no study there": (["study", "status", "."], "is not a study's folder"),
+    "a folder that cannot be made": (["study", "run", "study.toml", "-o", "study.toml/out"], "cannot be written"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_one_sentence(
+    study: Path, hybrid_dip_command: Command, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    monkeypatch.chdir(study.parent)
+    arguments, sentence = WRONG[case]
+    status, _, err = hybrid_dip_command(*arguments)
+    assert status == 2
+    assert sentence in err
+    assert err.strip().count("\n") == 0
+
+
+def test_ctrl_c_saves_what_is_going_on_and_the_same_command_goes_on(content: dict[str, Any], tmp_path: Path) -> None:
+    study = tmp_path / "study.toml"
+    arms = [{"name": "long", "preset": "quick", "steps": 400}]
+    study.write_text(as_toml({**content, "arms": arms, "seeds": [0, 1]}))
+    command = [sys.executable, "-m", "hybrid_dip.cli", "study", "run", str(study), "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    store = Store(tmp_path)
+    deadline = time.monotonic() + 60
+    while not any(held.about["step"] > 5 for held in store.holders().values()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "Interrupted with 2 of 2 runs left; repeat the command to go on."
+    assert store.holders() == {}
+    assert subprocess.run(command, capture_output=True, env=environment).returncode == 0
+    assert len(contents(store)) == 2
+
+
+def full_disk(script: str, tmp_path: Path, *given: str) -> str:
+    """Run a script where ``disk`` is a file system of its own that is small."""
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("a file system of one's own needs user namespaces, which this machine does not give")
+    command = ["unshare", "-rm", "sh", "-c", script, "sh", *given]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    return f"{done.returncode}\n{done.stdout}{done.stderr}"
+
+
+def test_a_full_disk_and_a_read_only_folder_give_one_sentence_and_lose_nothing(content: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(as_toml({**content, "seeds": list(range(10))}))
+    (tmp_path / "disk").mkdir()
+    run = f"{sys.executable} -m hybrid_dip.cli study run study.toml -o disk --device cpu --quiet"
+    script = f"""
+mount -t tmpfs -o size=160k tmpfs disk
+{run} || echo "ended with $?"
+ls disk/runs | wc -l
+find disk -name '*.partial*' | wc -l
+mount -o remount,size=10m,ro tmpfs disk
+{run} || echo "ended with $?"
+mount -o remount,rw tmpfs disk
+{run} && ls disk/runs | wc -l
+"""
+    lines = full_disk(script, tmp_path).splitlines()
+    assert lines[0] == "0", lines
+    said = [line for line in lines if line.startswith("hybrid-dip:")]
+    assert len(said) == 2
+    assert "No space left on device" in said[0]
+    assert "Read-only file system" in said[1]
+    assert all("what is finished is safe" in line for line in said)
+    counted = [line for line in lines[1:] if line not in said]
+    assert counted[0] == counted[3] == "ended with 2"
+    assert 0 < int(counted[1]) < 20
+    assert counted[2] == "0", "nothing half-written is left"
+    assert counted[4] == "20"

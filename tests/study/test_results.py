@@ -1,0 +1,69 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hybrid_dip.study import results
+from hybrid_dip.study.run import run_study
+from hybrid_dip.study.store import Store
+
+from .conftest import MakePlan
+from .test_run import Inline
+
+
+def test_the_table_has_a_row_a_run_and_the_columns_that_scripts_read(make_plan: MakePlan, store: Store) -> None:
+    plan = make_plan(seeds=[0, 1], metrics=["psnr", "ssim", "psnr_raw"])
+    run_study(plan, store, Inline())
+    table = results.load(plan, store)
+    assert list(table.columns) == [
+        *["image", "task", "arm", "seed", "psnr", "ssim", "psnr_raw", "seconds", "steps", "kept_at", "reason", "error"]
+    ]
+    assert list(zip(table["arm"], table["seed"], strict=True)) == [("dip", 0), ("dip+tv", 0), ("dip", 1), ("dip+tv", 1)]
+    assert (table["steps"] == 5).all()
+    assert table["psnr"].between(1, 40).all()
+
+
+def test_a_metric_that_is_added_later_is_measured_on_what_was_saved(make_plan: MakePlan, store: Store) -> None:
+    tasks = [{"kind": "missing-pixels"}]
+    run_study(make_plan(metrics=["psnr"], tasks=tasks), store, Inline())
+    later = results.load(make_plan(metrics=["ssim", "psnr_raw", "psnr"], tasks=tasks), store)
+    fresh = Store(store.path / "fresh")
+    plan = make_plan(metrics=["ssim", "psnr_raw", "psnr"], tasks=tasks)
+    run_study(plan, fresh, Inline())
+    again = results.load(plan, fresh)
+    pd.testing.assert_frame_equal(later.drop(columns="seconds"), again.drop(columns="seconds"))
+
+
+def test_seeds_are_averaged_before_images_are() -> None:
+    rows = [
+        ["a", "t", "x", 0, 10.0, ""],
+        ["a", "t", "x", 1, 20.0, ""],
+        ["a", "t", "x", 2, 30.0, ""],
+        ["b", "t", "x", 0, 40.0, ""],
+        ["b", "t", "x", 1, math.nan, "failed"],
+    ]
+    table = pd.DataFrame(rows, columns=["image", "task", "arm", "seed", "psnr", "error"])
+    row = results.summarise(table, ["psnr"]).iloc[0]
+    assert row["mean"] == 30.0, "20 of image a and 40 of image b, not 25 of four runs"
+    assert (row["images"], row["runs"]) == (2, 4)
+    assert 20 <= row["low"] < 30 < row["high"] <= 40
+
+
+def test_an_interval_is_the_bootstrap_s_and_one_image_has_none() -> None:
+    assert all(math.isnan(end) for end in results.interval([30.0]))
+    values = np.random.default_rng(0).normal(30, 2, 200)
+    low, high = results.interval(values)
+    half = 1.96 * values.std(ddof=1) / math.sqrt(200)  # what it must come to for many images
+    assert low == pytest.approx(values.mean() - half, abs=0.1 * half)
+    assert high == pytest.approx(values.mean() + half, abs=0.1 * half)
+    assert results.interval(values) == (low, high), "drawn with a seed"
+
+
+def test_intervals_cover_the_mean_about_as_often_as_they_say() -> None:
+    draw = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        low, high = results.interval(draw.normal(0, 1, 20))
+        covered += low <= 0 <= high
+    assert 0.87 <= covered / 200 <= 0.99  # a percentile interval of 20 values covers about 93 %
