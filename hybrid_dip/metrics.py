@@ -7,9 +7,6 @@ from torch import Tensor
 
 from hybrid_dip.errors import SettingsError
 
-RAW = "_raw"
-"""A metric's name with this ending is taken of the network's output, before known pixels are pasted back and values clamped."""
-
 
 def _same_shape(x: Tensor, reference: Tensor) -> None:
     if x.shape != reference.shape:

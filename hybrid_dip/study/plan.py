@@ -13,10 +13,10 @@ from hybrid_dip import arguments, spec
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.contracts import Case, Rule, Terms, as_terms
 from hybrid_dip.errors import HybridDIPError, SettingsError, nearest
-from hybrid_dip.metrics import RAW
 from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import resolve
 from hybrid_dip.session import fingerprint
+from hybrid_dip.study.measures import Outputs, measure
 from hybrid_dip.study.settings import ArmEntry, ImageEntry, Study, TaskEntry, place
 from hybrid_dip.study.sources import Source, expand
 from hybrid_dip.version import __version__
@@ -297,27 +297,10 @@ def _place(section: str, index: int, entry: TaskEntry | ArmEntry) -> str:
     return place(section, index, entry.model_dump())
 
 
-def metric(text: str) -> tuple[str, bool, Callable[..., float]]:
-    """A metric of a study: its column, whether it is taken before finishing, and the function.
-
-    Args:
-        text: A name of the catalogue or a SPEC, with "_raw" where it is taken of the network's output.
-
-    Returns:
-        The three.
-
-    Raises:
-        SettingsError: An unknown name.
-    """
-    plain = text.removesuffix(RAW)
-    found: Callable[..., float] = spec.build(plain, "metrics", catalogue())
-    return spec.parse(plain).label + text[len(plain) :], plain != text, found
-
-
 def _try_metrics(texts: tuple[str, ...], case: Case) -> None:
+    outputs = Outputs(case.reference, case.reference, case.reference, along=[0.0])
     for text in texts:
-        _, _, measure = metric(text)
-        measure(case.reference, case.reference)
+        measure(text).of(outputs)
 
 
 def _task_labels(tasks: list[TaskEntry]) -> list[str]:

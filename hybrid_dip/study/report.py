@@ -13,8 +13,9 @@ from hybrid_dip.contracts import Case
 from hybrid_dip.estimate import duration
 from hybrid_dip.files import write_text
 from hybrid_dip.study import results
+from hybrid_dip.study.measures import BEST
 from hybrid_dip.study.plan import Plan, Run
-from hybrid_dip.study.store import HISTORY, OUTPUT, Store
+from hybrid_dip.study.store import OUTPUT, Store
 
 MOST_PICTURES = 6
 """Images shown of each task."""
@@ -124,6 +125,8 @@ def _markdown(
 
 def _rows(plan: Plan, task: str, table: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     own = summary[summary["task"] == task]
+    if own.empty:
+        return ["No run is finished yet."]
     names = list(dict.fromkeys(own["metric"]))
     lines = [
         "| arm | " + " | ".join(_title(name) for name in names) + " | images | runs | steps | time a run |",
@@ -142,6 +145,8 @@ def _rows(plan: Plan, task: str, table: pd.DataFrame, summary: pd.DataFrame) -> 
 
 
 def _title(name: str) -> str:
+    if name == BEST:
+        return f"{name} (oracle, dB)"
     return f"{name} (dB)" if name.startswith("psnr") else name
 
 
@@ -212,9 +217,8 @@ def _save_curves(plan: Plan, store: Store, table: pd.DataFrame) -> str | None:
         cell = (run.image, run.task, run.arm, run.seed)
         if run.seed != plan.study.seeds[0] or run.image not in shown or cell not in kept:
             continue
-        history = pd.read_csv(store.run(run.key) / HISTORY)
-        history = history[history["seed"] == run.seed]
-        curve = figures.Curve(history["step"].tolist(), history["psnr"].tolist(), int(kept[cell]))
+        rows = [row for row in store.history(run.key) if row["seed"] == run.seed]
+        curve = figures.Curve([row["step"] for row in rows], [row["psnr"] for row in rows], int(kept[cell]))
         panels.setdefault(run.task, {}).setdefault(run.arm, []).append(curve)
     if not panels:
         return None

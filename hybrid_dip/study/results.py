@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hybrid_dip.study.plan import Plan, Run, metric
+from hybrid_dip.study.measures import Outputs, measure
+from hybrid_dip.study.plan import Plan, Run
 from hybrid_dip.study.store import Store
-from hybrid_dip.study.work import measure
 
 LABELS = ["image", "task", "arm", "seed"]
 FACTS = ["seconds", "steps", "kept_at", "reason", "error"]
@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 
 def columns(plan: Plan) -> list[str]:
     """The metrics' columns, in the study's order."""
-    return [metric(text)[0] for text in plan.runs[0].metrics]
+    return [measure(text).column for text in plan.runs[0].metrics]
 
 
 def load(plan: Plan, store: Store) -> pd.DataFrame:
@@ -54,7 +54,9 @@ def load(plan: Plan, store: Store) -> pd.DataFrame:
 def _measured_again(run: Run, store: Store) -> dict[str, float]:
     case = run.degrading.build(run.source)
     raw = store.output(run.key)
-    return measure(run.metrics, case, case.task.finish(raw), raw)
+    along = [row["psnr"] for row in store.history(run.key)]
+    outputs = Outputs(case.task.finish(raw), raw, case.reference, along)
+    return {found.column: found.of(outputs) for found in map(measure, run.metrics)}
 
 
 def interval(values: Any) -> tuple[float, float]:

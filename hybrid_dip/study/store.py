@@ -10,6 +10,7 @@ A run's folder is written under a temporary name and renamed, so it is either wh
 """
 
 import contextlib
+import csv
 import json
 import os
 import secrets
@@ -93,6 +94,18 @@ class Store:
         """
         array = np.load(self.run(key) / OUTPUT)
         return torch.from_numpy(array[..., None] if array.ndim == 2 else array).permute(2, 0, 1)[None].contiguous()
+
+    def history(self, key: str) -> list[dict[str, float]]:
+        """The log of a run's fits.
+
+        Args:
+            key: Of a run that finished well.
+
+        Returns:
+            One row a logged step, with the seed and the PSNR of the finished image.
+        """
+        with (self.run(key) / HISTORY).open(newline="") as handle:
+            return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(handle)]
 
     def finished(self) -> set[str]:
         """Keys of all finished runs in the folder, also of other versions of the study."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from hybrid_dip import devices
 from hybrid_dip.checkpoint import Checkpoint
@@ -21,7 +20,8 @@ from hybrid_dip.folder import write_history
 from hybrid_dip.images import save_image
 from hybrid_dip.restore import Result, RunHooks, restore
 from hybrid_dip.study.lease import acquire
-from hybrid_dip.study.plan import Run, metric
+from hybrid_dip.study.measures import Outputs, measure
+from hybrid_dip.study.plan import Run
 from hybrid_dip.study.store import HISTORY, OUTPUT, RESTORED, Store
 from hybrid_dip.watching import ReferenceWatch
 
@@ -138,7 +138,9 @@ def _fit_and_publish(
             result, watches = _fit(run, case, store, progress, asked, checkpoint_age)
             if result.fits[-1].reason == "interrupted":
                 return Outcome(run.key, "stopped")
-            measured = measure(run.metrics, case, result.image, result.raw)
+            along = [psnr for watch in watches.values() for psnr in watch.psnr.values()]
+            outputs = Outputs(result.image, result.raw, case.reference, along)
+            measured = {found.column: found.of(outputs) for found in map(measure, run.metrics)}
     except StorageError:
         raise
     except Exception as error:  # a prior may fail in any way; the study goes on
@@ -203,25 +205,6 @@ def _fit(
         hooks=hooks,
     )
     return result, watches
-
-
-def measure(metrics: tuple[str, ...], case: Case, image: Tensor, raw: Tensor) -> dict[str, float]:
-    """The metrics of a result.
-
-    Args:
-        metrics: As in the study file.
-        case: For the reference.
-        image: Finished, (1, C, H, W).
-        raw: The network's output.
-
-    Returns:
-        Column -> value.
-    """
-    found = {}
-    for text in metrics:
-        column, of_raw, function = metric(text)
-        found[column] = float(function(raw if of_raw else image, case.reference))
-    return found
 
 
 def _identity(run: Run) -> dict[str, Any]:
