@@ -16,7 +16,6 @@ from hybrid_dip.study.board import Board
 from hybrid_dip.study.executors import Ray, Workers, core_count, gpu_count
 from hybrid_dip.study.forecast import forecast
 from hybrid_dip.study.plan import Plan, plan_study
-from hybrid_dip.study.report import report_study, write_results
 from hybrid_dip.study.run import Tally, run_study
 from hybrid_dip.study.settings import read_study
 from hybrid_dip.study.status import save_plan, status
@@ -88,6 +87,8 @@ def run(
         finally:
             if board is not None:
                 board.close()
+    from hybrid_dip.study.report import write_results  # with pandas, which the other commands do not wait for
+
     write_results(made, store)
     _say_how_it_ended(found, made, store, quiet)
 
@@ -112,6 +113,8 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write results.csv and report.md of what is finished: means with 95 % intervals over images, and pictures."""
+    from hybrid_dip.study.report import report_study
+
     made = _planned(file, images, device, threads, here=False)
     store = Store(out or file.parent)
     if not store.finished():

@@ -139,7 +139,10 @@ class Ray(Executor):
                 ray.init(address=address or None, log_to_driver=False, configure_logging=False)
             except (OSError, ValueError, RuntimeError) as error:
                 reason = " ".join(str(error).split())[:200].rstrip(".")
-                raise SettingsError(f"There is no Ray cluster at '{address}' ({reason}).") from None
+                raise SettingsError(
+                    f"There is no Ray cluster at '{address or 'auto'}' that lets us in ({reason}); one that asks for a token "
+                    f"wants RAY_AUTH_MODE=token and the same ~/.ray/auth_token on every machine."
+                ) from None
         have = ray.cluster_resources()
         for what, wanted in {"CPU": cpus, "GPU": gpus}.items():
             if wanted > have.get(what, 0):

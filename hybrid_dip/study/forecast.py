@@ -20,8 +20,8 @@ from hybrid_dip.study.plan import Plan, Run
 from hybrid_dip.study.store import Store
 
 TIMED_STEPS = 3
-PROCESS = 500 * 2**20
-"""Bytes of a worker process with torch loaded, beside its fit (benchmarks/studies.py measures it)."""
+PROCESS = 350 * 2**20
+"""Bytes that a worker process has for itself beside its fit (benchmarks/studies.py memory measures them)."""
 
 HISTORY_ROW, MANIFEST = 150, 4096
 """Bytes of a row of history.csv, and of run.json."""

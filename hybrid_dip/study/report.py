@@ -63,8 +63,9 @@ def report_study(plan: Plan, store: Store) -> dict[str, Any]:
     summary = results.summarise(table, results.columns(plan))
     with store.writing():
         (store.path / PICTURES).mkdir(parents=True, exist_ok=True)
-        pictures = _save_pictures(plan, store)
-        curves = _save_curves(plan, store, table)
+    pictures = _save_pictures(plan, store)
+    curves = _save_curves(plan, store, table)
+    with store.writing():
         write_text(store.path / "report.md", _markdown(plan, store, table, summary, pictures, curves))
     return {
         "name": plan.study.name,
@@ -203,7 +204,8 @@ def _save_pictures(plan: Plan, store: Store) -> dict[str, str]:
                 rows.append(_panels(runs, store))
         if rows:
             file = f"{PICTURES}/{re.sub(r'[^A-Za-z0-9.=-]+', '-', task)}.png"
-            figures.save_grid(store.path / file, rows)
+            with store.writing():
+                figures.save_grid(store.path / file, rows)
             saved[task] = file
     return saved
 
@@ -222,7 +224,8 @@ def _save_curves(plan: Plan, store: Store, table: pd.DataFrame) -> str | None:
         panels.setdefault(run.task, {}).setdefault(run.arm, []).append(curve)
     if not panels:
         return None
-    figures.save_psnr_curves(store.path / CURVES, panels)
+    with store.writing():
+        figures.save_psnr_curves(store.path / CURVES, panels)
     return CURVES
 
 

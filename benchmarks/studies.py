@@ -1,0 +1,128 @@
+"""What the study runner costs beside the fits themselves, and how long a large study takes to load.
+
+    python benchmarks/studies.py overhead    a study against the same fits in a plain pool of processes, on a quiet machine
+    python benchmarks/studies.py load        10,000 finished runs into results.csv and report.md
+    python benchmarks/studies.py memory      of a worker process, beside its fit
+
+Both sides of ``overhead`` are timed in turns, whole, with the start of their processes; the ratio is the figure.
+"""
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+import hybrid_dip as hd
+from hybrid_dip import devices
+from hybrid_dip.study.executors import Workers, core_count
+from hybrid_dip.study.plan import Plan, Run, plan_study
+from hybrid_dip.study.report import report_study
+from hybrid_dip.study.run import run_study
+from hybrid_dip.study.settings import as_study
+from hybrid_dip.study.store import Store
+
+WORKERS = core_count()
+
+
+def study(**changed: Any) -> Plan:
+    """A plan of quick fits."""
+    content: dict[str, Any] = {
+        "name": "benchmark",
+        "images": ["skimage:astronaut"],
+        "crop": 64,
+        "tasks": [{"kind": "denoise", "sigma": 25}],
+        "arms": [{"name": "quick", "preset": "quick", "steps": 300}],
+    }
+    return plan_study(as_study({**content, **changed}))
+
+
+def plain(run: Run) -> float:
+    """The fit of a run and nothing else; returns its PSNR."""
+    torch.set_num_threads(run.threads)
+    case = run.degrading.build(run.source)
+    recipe, terms, rule = run.fitting.build(case)
+    result = hd.restore(case.task, preset=recipe, regularisers=terms, rule=rule, seed=run.seed, device="cpu")
+    return hd.metrics.psnr(result.image, case.reference)
+
+
+def overhead(repeats: int) -> dict[str, Any]:
+    """Seconds of a study over seconds of a plain pool that does the same fits."""
+    plan = study(seeds=list(range(4 * WORKERS)))
+    seconds: dict[str, list[float]] = {"plain": [], "study": []}
+    for _ in range(repeats):
+        began = time.perf_counter()
+        with ProcessPoolExecutor(WORKERS, mp_context=multiprocessing.get_context("spawn")) as pool:
+            scores = list(pool.map(plain, plan.runs))
+        seconds["plain"].append(time.perf_counter() - began)
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            with Workers(WORKERS) as workers:
+                run_study(plan, Store(folder), workers, at_once=WORKERS)
+            seconds["study"].append(time.perf_counter() - began)
+            found = [(Store(folder).record(run.key) or {})["metrics"]["psnr"] for run in plan.runs]
+        assert found == scores, "both sides do the same work"
+        print({name: round(values[-1], 2) for name, values in seconds.items()}, flush=True)
+    ratios = [ours / theirs for ours, theirs in zip(seconds["study"], seconds["plain"], strict=True)]
+    return {"runs": len(plan.runs), "workers": WORKERS, **seconds, "ratio": statistics.median(ratios), "ratios": ratios}
+
+
+def load(count: int) -> dict[str, Any]:
+    """Seconds until a study of so many finished runs is a table and a report."""
+    images = [{"path": "skimage:astronaut", "name": f"image-{i}", "crop": [i, i, 16, 16]} for i in range(count // 100)]
+    arms = [{"name": f"arm-{i}", "preset": "quick", "steps": 5 + i} for i in range(10)]
+    began = time.perf_counter()
+    plan = study(images=images, crop=None, arms=arms, seeds=list(range(10)))
+    planned = time.perf_counter() - began
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        for number, run in enumerate(plan.runs):
+            facts = {"seconds": 1.0, "steps": 5, "kept_at": 4, "reason": "max_steps"}
+            manifest = {"config": dict(run.config), "error": "", "metrics": {"psnr": 20 + number % 7, "ssim": 0.5}, **facts}
+            # As publish() writes it, without waiting for the disk each time.
+            store.run(run.key).mkdir(parents=True)
+            (store.run(run.key) / "run.json").write_text(json.dumps(manifest, indent=2))
+            (store.run(run.key) / "history.csv").write_text("seed,step,psnr,seconds\n0.0,0.0,10.0,0.1\n0.0,4.0,20.0,1.0\n")
+            np.save(store.run(run.key) / "output.npy", np.zeros((16, 16, 3), np.float32))
+        began = time.perf_counter()
+        found = report_study(plan, store)
+        loaded = time.perf_counter() - began
+    assert found["finished"] == len(plan.runs)
+    return {"runs": len(plan.runs), "seconds_to_plan": planned, "seconds_to_report": loaded}
+
+
+def memory() -> dict[str, Any]:
+    """Bytes that a worker process with everything loaded has for itself; the code of libraries is shared."""
+    with Workers(1) as workers:
+        found = workers.submit(_own, study(crop=16).runs[0]).result()
+    return {"own_mib": found / 2**20}
+
+
+def _own(run: Run) -> int:
+    run.fitting.build(run.degrading.build(run.source))
+    return int(psutil.Process().memory_full_info().uss)
+
+
+def main() -> None:
+    """Run what the arguments ask for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["overhead", "load", "memory"])
+    parser.add_argument("--repeats", type=int, default=3, help="of overhead")
+    parser.add_argument("--runs", type=int, default=10_000, help="of load")
+    arguments = parser.parse_args()
+    if arguments.what == "overhead":
+        found = overhead(arguments.repeats)
+    else:
+        found = load(arguments.runs) if arguments.what == "load" else memory()
+    print(json.dumps({**found, "machine": devices.describe(torch.device("cpu"))}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
