@@ -90,7 +90,7 @@ class Board:
             position=0,
             file=self.stream,
             disable=not self._live,
-            bar_format="{desc}: {n_fmt}/{total_fmt} runs |{bar}| {postfix}",
+            bar_format="{desc}: {n_fmt}/{total_fmt} runs |{bar}|{postfix}",
         )
         self._count = done
         self._lines: list[Any] = []
@@ -121,12 +121,12 @@ class Board:
             )
             return
         self._total.set_postfix_str(f"{rest}{failed}")
-        shown = sorted(holders.items())[:MOST_LINES]
+        shown = sorted(holders.values(), key=lambda held: (held.host, held.pid))[:MOST_LINES]
         while len(self._lines) < len(shown):
             position = len(self._lines) + 1
             form = "  {desc} |{bar}| {n_fmt}/{total_fmt} steps"
             self._lines.append(tqdm(total=1, position=position, leave=False, file=self.stream, bar_format=form))
-        for line, (_, held) in zip(self._lines, shown, strict=False):
+        for line, held in zip(self._lines, shown, strict=False):
             line.total = max(1, int(held.about.get("steps", 1)))
             line.n = min(line.total, int(held.about.get("step", 0)))
             line.set_description_str(f"{held.host.split()[0]}:{held.pid} {held.about.get('run', '')}"[:72])

@@ -1,3 +1,4 @@
+import re
 import textwrap
 import tomllib
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.study import settings
-from hybrid_dip.study.settings import as_study, read_study
+from hybrid_dip.study.settings import ArmEntry, Budget, ImageEntry, Study, TaskEntry, as_study, read_study
 
 
 def test_the_example_of_the_module_is_a_study_file(tmp_path: Path) -> None:
@@ -80,3 +81,19 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("name = \n")
     with pytest.raises(SettingsError, match=r"bad\.toml is not valid TOML: .*line 1"):
         read_study(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/studies.md"])
+def test_the_study_files_of_the_documentation_are_study_files(page: str) -> None:
+    text = (Path(__file__).parents[2] / page).read_text()
+    files = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert files
+    for file in files:
+        assert as_study(tomllib.loads(file)).name == "tv-or-not"
+
+
+def test_the_documentation_names_every_key() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
+    for section in (Study, ImageEntry, TaskEntry, ArmEntry, Budget):
+        for key in section.model_fields:
+            assert f"`{key}`" in text or f"`[[{key}]]`" in text or f"`[{key}]`" in text, f"{section.__name__}.{key}"
