@@ -149,6 +149,7 @@ class Ray(Executor):
                 raise SettingsError(f"A run asks for {wanted:g} {what}, and the whole cluster has {have.get(what, 0):g}.")
         # A node that is lost takes its runs with it; Ray starts them again elsewhere.
         self._options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 3, "retry_exceptions": False}
+        self._remote: dict[Callable[..., Any], Any] = {}
         self._references: dict[Future[Any], Any] = {}
 
     def submit(self, function: Callable[..., Any], /, *given: Any, **named: Any) -> "Future[Any]":
@@ -162,7 +163,9 @@ class Ray(Executor):
         Returns:
             The future.
         """
-        reference = self._ray.remote(function).options(**self._options).remote(*given, **named)
+        if function not in self._remote:
+            self._remote[function] = self._ray.remote(function).options(**self._options)
+        reference = self._remote[function].remote(*given, **named)
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()  # the cluster does not tell when it begins
         self._references[future] = reference

@@ -27,6 +27,9 @@ BEAT = 2.0
 SILENCE = 60.0
 """Seconds without one after which a holder on another machine counts as dead; one on this machine is looked up."""
 
+CLOCK_STEP = 30.0
+"""Seconds that the start of a process may seem to move when a machine's clock is set."""
+
 _SIZE = 1024
 """Bytes of a lease; it is overwritten in place, so that a sign of life needs no new space on a full disk."""
 
@@ -40,7 +43,7 @@ class Holder:
         pid: Process.
         started: When the process began, because numbers of processes are used again.
         about: What it works on and how far it is.
-        age: Seconds since its last sign of life, by the file system's own clock.
+        age: Seconds since its last sign of life, by the file system's own clock; 0 for a process of this machine.
     """
 
     host: str
@@ -55,7 +58,7 @@ class Holder:
         if self.host != _host():
             return self.age < SILENCE
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.started) < 1 and self.age < SILENCE
+            return abs(psutil.Process(self.pid).create_time() - self.started) < CLOCK_STEP
         except psutil.NoSuchProcess:
             return False
 
@@ -186,7 +189,7 @@ def holder(folder: Path) -> Holder | None:
         return None
     except ValueError:  # just being made
         said = {}
-    age = _clock(folder) - touched
+    age = 0.0 if said.get("host") == _host() else _clock(folder) - touched
     return Holder(said.get("host", ""), said.get("pid", 0), said.get("started", 0.0), said.get("about", {}), age)
 
 

@@ -30,10 +30,29 @@ class Fitting:
     """One arm, ready to be made for a case. Plain data: it travels to worker processes.
 
     Attributes:
-        arm: As written, with own files' paths made absolute.
+        arm: As written.
+        folder: What paths of one's own Python files in it are relative to.
     """
 
     arm: ArmEntry
+    folder: Path
+
+    @property
+    def located(self) -> ArmEntry:
+        """The arm with absolute paths."""
+        own = {name: spec.located(text, self.folder) for name, text in self._texts().items()}
+        regularisers = [spec.located(text, self.folder) for text in self.arm.regularisers]
+        return self.arm.model_copy(update={**own, "regularisers": regularisers})
+
+    def files(self) -> dict[str, str]:
+        """SHA-256 of one's own Python files, by the text that names them."""
+        texts = [*self._texts().values(), *self.arm.regularisers]
+        found = {text: spec.fingerprint(spec.located(text, self.folder)) for text in texts}
+        return {text: sha256 for text, sha256 in found.items() if sha256}
+
+    def _texts(self) -> dict[str, str]:
+        named = {name: getattr(self.arm, name) for name in ("network", "latent", "stop")}
+        return {name: text for name, text in named.items() if text is not None}
 
     def build(self, case: Case) -> tuple[Recipe, Terms, Rule]:
         """Make what a fit needs.
@@ -47,10 +66,10 @@ class Fitting:
         Raises:
             SettingsError: A name, an option or a value is wrong, or the rule does not apply to the task.
         """
-        names = catalogue()
-        recipe = arguments.overridden(resolve(self.arm.preset, case.task), **self.arm.overrides)
-        terms = as_terms([spec.term(text, names) for text in self.arm.regularisers])
-        rule: Rule = spec.build(self.arm.stop, "stopping", names)
+        names, arm = catalogue(), self.located
+        recipe = arguments.overridden(resolve(arm.preset, case.task), **arm.overrides)
+        terms = as_terms([spec.term(text, names) for text in arm.regularisers])
+        rule: Rule = spec.build(arm.stop, "stopping", names)
         rule.start(case.task)
         return recipe, terms, rule
 
@@ -145,6 +164,61 @@ class Run:
         """For people."""
         return f"{self.image}, {self.task}, {self.arm}, seed {self.seed}"
 
+    def case(self) -> Case:
+        """The degraded image with the clean one.
+
+        Returns:
+            The case.
+
+        Raises:
+            SettingsError: A file, or the package, is not what it was when the run was planned.
+        """
+        case = self.degrading.build(self.source)
+        now = self.configuration(case)
+        changed = [name for name in now if now[name] != self.config.get(name)]
+        if changed:
+            raise SettingsError(f"What the run was planned with has changed since ({', '.join(changed)}): run the study again.")
+        return case
+
+    def configuration(self, case: Case) -> dict[str, Any]:
+        """Everything that the result depends on.
+
+        Args:
+            case: Of this run.
+
+        Returns:
+            Plain data.
+        """
+        arm = self.fitting.arm
+        return {
+            "version": __version__,
+            "image_sha256": fingerprint(case.reference),
+            "task": {"kind": self.degrading.task.kind, **self.degrading.task.options},
+            "task_files_sha256": self.degrading.files(),
+            "device": self.device,
+            "threads": self.threads,
+            "seconds": self.seconds,
+            "recipe": self.fitting.build(case)[0].describe(),
+            "regularisers": arm.regularisers,
+            "stop": arm.stop,
+            "runs": arm.runs,
+            "files_sha256": self.fitting.files(),
+        }
+
+    def named(self, config: Mapping[str, Any], seed: int) -> "Run":
+        """With a seed, and so with a key.
+
+        Args:
+            config: From :meth:`configuration`.
+            seed: Of network, latent and jitter.
+
+        Returns:
+            The run.
+        """
+        text = json.dumps({**config, "seed": seed}, sort_keys=True, default=str)
+        key = hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+        return replace(self, seed=seed, config={**config, "seed": seed}, key=key)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -195,92 +269,43 @@ def plan_study(study: Study, *, images: str | None = None, device: str = "cpu", 
     sources = _at(str(study.path), expand, entries, study.folder if images is None else Path(), study.crop)
     labels = _at(str(study.path), _task_labels, study.tasks)
     metrics = tuple(spec.located(text, study.folder) for text in study.metrics)
-    cells: dict[tuple[str, str], list[Run]] = {}
+    cells: dict[tuple[str, str], list[tuple[Run, dict[str, Any]]]] = {}
     for number, entry in enumerate(study.tasks):
         degrading = Degrading(entry, study.folder.absolute())
         for source in sources:
             case = _at(f"{study.path}, {_place('tasks', number, entry)}, {source.name}", degrading.build, source)
             _at(f"{study.path}, metrics, {source.name}", _try_metrics, metrics, case)
-            common = {
-                "version": __version__,
-                "image_sha256": fingerprint(case.reference),
-                "task": {"kind": entry.kind, **entry.options},
-                "task_files_sha256": degrading.files(),
-                "device": device,
-                "threads": threads or study.threads,
-                "seconds": study.budget.seconds_per_run,
-            }
-            cells[labels[number], source.name] = [
-                _run(study, common, index, labels[number], source, degrading, case, metrics) for index in range(len(study.arms))
-            ]
+            cell = cells[labels[number], source.name] = []
+            for index, arm in enumerate(study.arms):
+                run = Run(
+                    key="",
+                    image=source.name,
+                    task=labels[number],
+                    arm=arm.name,
+                    seed=0,
+                    steps=0,
+                    source=source,
+                    degrading=degrading,
+                    fitting=Fitting(arm, study.folder.absolute()),
+                    metrics=metrics,
+                    seconds=study.budget.seconds_per_run,
+                    device=device,
+                    threads=threads or study.threads,
+                )
+                config = _at(f"{study.path}, {_place('arms', index, arm)}", run.configuration, case)
+                cell.append((replace(run, steps=config["recipe"]["steps"]), config))
     runs = [
-        _seeded(run, seed) for seed in study.seeds for task in labels for source in sources for run in cells[task, source.name]
+        run.named(config, seed)
+        for seed in study.seeds
+        for task in labels
+        for source in sources
+        for run, config in cells[task, source.name]
     ]
     twice = [key for key, count in Counter(run.key for run in runs).items() if count > 1]
     if twice:
         first, second = [run for run in runs if run.key == twice[0]][:2]
         raise SettingsError(f"{study.path}: the runs '{first.label}' and '{second.label}' are the same; leave one of them out.")
     return Plan(study, tuple(runs))
-
-
-def _run(
-    study: Study,
-    common: Mapping[str, Any],
-    index: int,
-    task: str,
-    source: Source,
-    degrading: Degrading,
-    case: Case,
-    metrics: tuple[str, ...],
-) -> Run:
-    """An arm on a case, without a seed and a key yet."""
-    arm = study.arms[index]
-    fitting = Fitting(_located(arm, study.folder))
-    recipe, _, _ = _at(f"{study.path}, {_place('arms', index, arm)}", fitting.build, case)
-    texts = [arm.network, arm.latent, arm.stop, *arm.regularisers]
-    located = [fitting.arm.network, fitting.arm.latent, fitting.arm.stop, *fitting.arm.regularisers]
-    config = {
-        **common,
-        "recipe": recipe.describe(),
-        "regularisers": arm.regularisers,
-        "stop": arm.stop,
-        "runs": arm.runs,
-        "files_sha256": {
-            text: spec.fingerprint(there)
-            for text, there in zip(texts, located, strict=True)
-            if text is not None and there is not None and spec.fingerprint(there)
-        },
-    }
-    return Run(
-        key="",
-        image=source.name,
-        task=task,
-        arm=arm.name,
-        seed=0,
-        steps=recipe.steps,
-        source=source,
-        degrading=degrading,
-        fitting=fitting,
-        metrics=metrics,
-        seconds=study.budget.seconds_per_run,
-        device=str(common["device"]),
-        threads=int(common["threads"]),
-        config=config,
-    )
-
-
-def _seeded(run: Run, seed: int) -> Run:
-    config = {**run.config, "seed": seed}
-    text = json.dumps(config, sort_keys=True, default=str)
-    return replace(run, seed=seed, config=config, key=hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH])
-
-
-def _located(arm: ArmEntry, folder: Path) -> ArmEntry:
-    """With absolute paths of one's own Python files, so that a worker elsewhere finds them."""
-    changed: dict[str, Any] = {
-        name: spec.located(text, folder) for name in ("network", "latent", "stop") if (text := getattr(arm, name)) is not None
-    }
-    return arm.model_copy(update={**changed, "regularisers": [spec.located(text, folder) for text in arm.regularisers]})
 
 
 def _at(where: str, function: Callable[..., Any], *given: Any) -> Any:

@@ -34,6 +34,10 @@ RESTORED = "restored.png"
 HISTORY = "history.csv"
 
 
+class UnwritableError(StorageError):
+    """A study's folder cannot be written."""
+
+
 class Store:
     """A study's folder.
 
@@ -123,7 +127,7 @@ class Store:
             write: Writes the other files into a folder.
 
         Raises:
-            StorageError: It cannot be written; nothing is left behind.
+            UnwritableError: It cannot be written; nothing is left behind.
         """
         place = self.run(key)
         temporary = place.with_name(f".{key}.{secrets.token_hex(4)}.partial")
@@ -163,7 +167,7 @@ class Store:
             key: Of the run.
 
         Raises:
-            StorageError: It cannot be removed.
+            UnwritableError: It cannot be removed.
         """
         with self.writing():
             hidden = self.run(key).with_name(f".{key}.{secrets.token_hex(4)}.partial")
@@ -183,13 +187,15 @@ class Store:
         """Say in one sentence what hinders writing.
 
         Raises:
-            StorageError: The file system refused.
+            UnwritableError: The file system refused.
         """
         try:
             yield
+        except UnwritableError:
+            raise
         except OSError as error:
             reason = str(error.strerror or error).rstrip(".")
-            raise StorageError(
+            raise UnwritableError(
                 f"The study's folder {self.path} cannot be written ({reason}): what is finished is safe; make room or name "
                 f"another folder, and run the same command again."
             ) from None

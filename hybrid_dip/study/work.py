@@ -85,7 +85,8 @@ def perform(run: Run, folder: str, runner: str = "", checkpoint_age: float = LEA
     store = Store(folder)
     with _TURN:
         try:
-            return _perform(run, store, Path(runner) if runner else None, checkpoint_age)
+            with store.writing():
+                return _perform(run, store, Path(runner) if runner else None, checkpoint_age)
         except StorageError as error:
             return Outcome(run.key, "unwritable", str(error))
 
@@ -96,8 +97,7 @@ def _perform(run: Run, store: Store, runner: Path | None, checkpoint_age: float)
     if runner is not None and not runner.exists():
         return Outcome(run.key, "stopped")
     progress = {"run": run.label, "step": 0, "steps": run.steps, "since": time.time()}
-    with store.writing():
-        lease = acquire(store.work(run.key), progress)
+    lease = acquire(store.work(run.key), progress)
     if lease is None:
         return Outcome(run.key, "busy")
     outcome = None
@@ -134,7 +134,7 @@ def _fit_and_publish(
 ) -> Outcome:
     try:
         with _threads(run.threads):
-            case = run.degrading.build(run.source)
+            case = run.case()
             result, watches = _fit(run, case, store, progress, asked, checkpoint_age)
             if result.fits[-1].reason == "interrupted":
                 return Outcome(run.key, "stopped")

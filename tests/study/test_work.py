@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hybrid_dip.contracts import Step
-from hybrid_dip.images import load_image
+from hybrid_dip.images import load_image, save_image
 from hybrid_dip.metrics import psnr
 from hybrid_dip.restore import restore
 from hybrid_dip.study import work
@@ -157,3 +157,16 @@ def test_several_runs_of_an_arm_are_averaged(make_plan: MakePlan, store: Store) 
     record = store.record(both.key)
     assert record is not None
     assert record["steps"] == 10
+
+
+def test_what_has_changed_since_the_plan_is_not_passed_off_as_it(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
+    save_image(torch.rand(1, 3, 16, 16), tmp_path / "mine.png")
+    (tmp_path / "mine.py").write_text("def flat(x):\n    return x.square().mean()\n")
+    arms = [{"name": "a", "preset": "quick", "steps": 5, "regularisers": ["mine.py:flat@0.1"]}]
+    first, second = make_plan(images=["mine.png"], arms=arms, seeds=[0, 1]).runs
+    save_image(torch.rand(1, 3, 16, 16), tmp_path / "mine.png")
+    outcome = perform(first, str(store.path))
+    assert outcome.status == "failed"
+    assert "has changed since (image_sha256): run the study again" in outcome.message
+    (tmp_path / "mine.py").write_text("def flat(x):\n    return x.abs().mean()\n")
+    assert "(image_sha256, files_sha256)" in perform(second, str(store.path)).message
