@@ -1,21 +1,26 @@
 """All runs of a plan through an executor: started, watched, repeated where a worker died, recorded where one fails."""
 
 import contextlib
+import math
 import secrets
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass
 from typing import Protocol
 
 from hybrid_dip.errors import HybridDIPError, StorageError
+from hybrid_dip.study.lease import acquire
 from hybrid_dip.study.plan import Plan, Run
 from hybrid_dip.study.store import Store
 from hybrid_dip.study.work import LEAST_AGE, Outcome, perform
 
 MOST_DEATHS = 3
 """So many workers may die at a run before it counts as failed."""
+
+RUNNER = ".runner."
+"""A runner's own lease is in a folder of this name, beside those of the runs."""
 
 PATIENCE = 2.0
 """Seconds between two tries for a run that somebody else works on."""
@@ -114,12 +119,10 @@ def run_study(
         HybridDIPError: The executor is broken.
     """
     watcher = watcher or Unwatched()
-    folder = str(store.path.absolute())
-    # Workers stop when this file is gone: a file can be removed even where the disk is full.
-    present = store.path / "work" / f".runner.{secrets.token_hex(4)}"
     with store.writing():
-        present.parent.mkdir(parents=True, exist_ok=True)
-        present.touch()
+        # Workers stop when this lease is gone: a file can be removed even where the disk is full.
+        runner = acquire(store.work(f"{RUNNER}{secrets.token_hex(4)}"), {})
+    assert runner is not None  # nobody else has drawn this name
     if retry_failed:
         for key, record in store.records(run.key for run in plan.runs).items():
             if record["error"]:
@@ -128,56 +131,55 @@ def run_study(
     for key in there & {run.key for run in plan.runs}:
         store.sweep(key)
     left = {run.key: run for run in plan.runs if run.key not in there}
-    queue = deque(left.values())
+    waiting = dict.fromkeys(left, 0.0)  # key -> time before which it is not tried
     active: dict[Future[Outcome], Run] = {}
-    elsewhere: dict[str, float] = {}
     deaths: Counter[str] = Counter()
-    hours = plan.study.budget.hours
-    deadline = None if hours is None else time.monotonic() + 3600 * hours
+    deadline = time.monotonic() + 3600 * (plan.study.budget.hours or math.inf)
+    given = (str(store.path.absolute()), str(runner.path.absolute()), checkpoint_age)
     reason, unwritable = "complete", ""
 
+    def end(why: str) -> None:
+        """Start nothing more, and have what is going on saved."""
+        nonlocal reason, active
+        reason = why
+        waiting.clear()
+        active = {future: run for future, run in active.items() if not future.cancel()}
+        runner.release()
+
     try:
-        while queue or active or elsewhere:
-            if reason == "complete" and (halt() or (deadline is not None and time.monotonic() > deadline)):
-                reason = "interrupted" if halt() else "budget"
-                queue.clear()
-                elsewhere.clear()
-                active = {future: run for future, run in active.items() if not future.cancel()}
-                present.unlink(missing_ok=True)
-            for key in [key for key, since in elsewhere.items() if time.monotonic() - since > PATIENCE]:
-                del elsewhere[key]
-                queue.append(left[key])
-            while queue and (at_once is None or len(active) < at_once):
-                run = queue.popleft()
-                active[executor.submit(perform, run, folder, str(present.absolute()), checkpoint_age)] = run
-            watcher.tick(list(left.values()))
-            if not active:
-                time.sleep(0.2)
-                continue
-            for future in wait(active, timeout=1.0, return_when=FIRST_COMPLETED).done:
-                run = active.pop(future)
-                outcome = _outcome(future, run, store, deaths)
-                if outcome is None:
-                    if reason == "complete":
-                        queue.append(run)
-                elif outcome.status in ("done", "failed"):
-                    left.pop(run.key, None)
-                    watcher.finished(run, outcome)
-                elif outcome.status == "unwritable":
-                    unwritable = unwritable or outcome.message
-                    reason = "unwritable"
-                    queue.clear()
-                    elsewhere.clear()
-                    present.unlink(missing_ok=True)
-                elif reason == "complete":  # busy, or stopped because the lease was lost
-                    elsewhere[run.key] = time.monotonic()
+        with runner.beating(dict):
+            while waiting or active:
+                if reason == "complete" and halt():
+                    end("interrupted")
+                elif reason == "complete" and time.monotonic() > deadline:
+                    end("budget")
+                room = len(waiting) if at_once is None else at_once - len(active)
+                for key in [key for key, when in waiting.items() if when <= time.monotonic()][:room]:
+                    del waiting[key]
+                    active[executor.submit(perform, left[key], *given)] = left[key]
+                watcher.tick(list(left.values()))
+                if not active:
+                    time.sleep(0.2)
+                    continue
+                for future in wait(active, timeout=1.0, return_when=FIRST_COMPLETED).done:
+                    run = active.pop(future)
+                    outcome = _outcome(future, run, store, deaths)
+                    if outcome.status in ("done", "failed"):
+                        del left[run.key]
+                        watcher.finished(run, outcome)
+                    elif outcome.status == "unwritable":
+                        unwritable = outcome.message
+                        end("unwritable")
+                    elif reason == "complete":
+                        waiting[run.key] = 0.0 if outcome.status == "died" else time.monotonic() + PATIENCE
     except BrokenExecutor as error:
         raise HybridDIPError(
             f"The executor is broken ({error}): what is finished is safe; run the study again with a new one."
         ) from None
     finally:
         with contextlib.suppress(OSError):  # where the folder has become read-only, that has been said already
-            present.unlink(missing_ok=True)
+            runner.release()
+            runner.path.parent.rmdir()
     if unwritable:
         raise StorageError(unwritable)
     if reason == "complete":
@@ -185,10 +187,8 @@ def run_study(
     return tally(plan, store, reason)
 
 
-def _outcome(future: "Future[Outcome]", run: Run, store: Store, deaths: Counter[str]) -> Outcome | None:
-    """What became of a run; None where its worker died and it is to be tried again."""
-    if future.cancelled():
-        return Outcome(run.key, "stopped")
+def _outcome(future: "Future[Outcome]", run: Run, store: Store, deaths: Counter[str]) -> Outcome:
+    """What became of a run; too many dead workers are recorded as a failure."""
     error = future.exception()
     if error is None:
         return future.result()
@@ -196,7 +196,7 @@ def _outcome(future: "Future[Outcome]", run: Run, store: Store, deaths: Counter[
         raise error
     deaths[run.key] += 1
     if deaths[run.key] < MOST_DEATHS:
-        return None
+        return Outcome(run.key, "died")
     message = f"{type(error).__name__}: {' '.join(str(error).split())} ({MOST_DEATHS} times)"
     labels = {"key": run.key, "image": run.image, "task": run.task, "arm": run.arm, "seed": run.seed}
     store.publish(run.key, {**labels, "config": dict(run.config), "error": message})

@@ -39,12 +39,12 @@ class Outcome:
     Attributes:
         key: Of the run.
         status: "done"; "failed" (and recorded as such); "busy": somebody else works on it; "stopped": on request, or because
-            the lease was lost; "unwritable": the folder cannot be written.
+            the lease was lost; "died": the worker did; "unwritable": the folder cannot be written.
         message: The error, where there is one.
     """
 
     key: str
-    status: Literal["done", "failed", "busy", "stopped", "unwritable"]
+    status: Literal["done", "failed", "busy", "stopped", "died", "unwritable"]
     message: str = ""
 
 
