@@ -159,7 +159,7 @@ def register(catalogue: Catalogue) -> None:
         "metrics": {
             "psnr": ("metrics:psnr", "peak signal-to-noise ratio in dB"),
             "ssim": ("metrics:ssim", "structural similarity"),
-            "ms_ssim": ("metrics:ms_ssim", "multi-scale structural similarity, from 161 pixels a side"),
+            "ms_ssim": ("metrics:ms_ssim", "multi-scale structural similarity, from 176 pixels a side"),
             "psnr_y": ("metrics:psnr_y", "PSNR of the Y channel without a border of 4 pixels"),
         },
     }

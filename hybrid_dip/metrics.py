@@ -58,15 +58,15 @@ def ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
     return float(found)
 
 
-MS_SSIM_SIDE = 161
-"""Five scales, each half as large as the one before, leave the smallest one just larger than the window of 11 pixels."""
+MS_SSIM_SIDE = 176
+"""Five scales, each half as large as the one before, leave the smallest one as large as the window of 11 pixels."""
 
 
 def ms_ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
     """Multi-scale structural similarity (Wang, Simoncelli & Bovik 2003), five scales with their weights.
 
     Args:
-        x: (1, C, H, W), at least 161 pixels a side.
+        x: (1, C, H, W), at least 176 pixels a side.
         reference: Of the same shape.
         data_range: Largest minus smallest possible value.
 

@@ -28,6 +28,16 @@ def test_ssim_agrees_with_scikit_image(photograph: torch.Tensor) -> None:
     assert metrics.ssim(photograph, photograph) == pytest.approx(1.0)
 
 
+def test_ms_ssim_by_hand() -> None:
+    """Of two constant images only the luminance differs, which counts at the coarsest scale, to the power 0.1333."""
+    x, reference = torch.full((1, 3, 176, 176), 0.5), torch.full((1, 3, 176, 176), 0.6)
+    luminance = (2 * 0.5 * 0.6 + 0.01**2) / (0.5**2 + 0.6**2 + 0.01**2)
+    assert metrics.ms_ssim(x, reference) == pytest.approx(luminance**0.1333, abs=1e-5)
+    assert metrics.ms_ssim(reference, reference) == pytest.approx(1.0)
+    with pytest.raises(SettingsError, match="at least 176x176"):
+        metrics.ms_ssim(x[..., :175], reference[..., :175])
+
+
 def test_luma_of_white_black_and_red() -> None:
     colours = torch.tensor([[1.0, 1, 1], [0, 0, 0], [1, 0, 0]]).T.view(1, 3, 1, 3)
     assert (metrics.luma(colours) * 255).flatten().tolist() == pytest.approx([235, 16, 81.481], abs=1e-3)
@@ -41,7 +51,7 @@ def test_psnr_y_leaves_out_the_border() -> None:
     assert metrics.psnr_y(x, reference, border=3) < 30
 
 
-@pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim, metrics.psnr_y])
+@pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim, metrics.ms_ssim, metrics.psnr_y])
 def test_shapes_must_agree(metric: object) -> None:
     with pytest.raises(SettingsError, match="one shape"):
         metric(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 17))  # type: ignore[operator]

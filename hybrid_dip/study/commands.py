@@ -95,11 +95,12 @@ def run(
 
 @app.command("status")
 def status_(
-    folder: Annotated[Path, typer.Argument(help="The study's folder.")],
+    place: Annotated[Path, typer.Argument(help="The study's folder, or its file.")],
+    out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say how many runs of the study in FOLDER are done, failed, going on (and where), and left."""
-    found = status(Store(folder))
+    """Say how many runs of the study in PLACE are done, failed, going on (and where), and left."""
+    found = status(Store(out or (place.parent if place.is_file() else place)))
     print(json.dumps(found.as_json(), indent=2) if as_json else found.sentences())
 
 

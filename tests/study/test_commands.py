@@ -47,6 +47,7 @@ def test_plan_run_status_report(study: Path, hybrid_dip_command: Command) -> Non
     ]
     status, out, _ = hybrid_dip_command("study", "status", study.parent, "--json")
     assert (json.loads(out)["done"], json.loads(out)["left"]) == (2, 0)
+    assert hybrid_dip_command("study", "status", study, "--json")[1] == out, "the file stands for its folder"
     status, out, _ = hybrid_dip_command("study", "report", study, "--device", "cpu", "--json")
     assert status == 0
     assert [row["arm"] for row in json.loads(out)["summary"] if row["metric"] == "psnr"] == ["dip", "dip+tv"]

@@ -163,7 +163,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "arm 1 ('a'): The discrepancy rule needs",
     ),
     "a metric": ({"metrics": ["psnrr"]}, "metrics, astronaut: There is no 'psnrr' among the metrics: did you mean 'psnr'"),
-    "a metric that does not apply": ({"metrics": ["ms_ssim"]}, "metrics, astronaut: MS-SSIM needs at least 161x161 pixels"),
+    "a metric that does not apply": ({"metrics": ["ms_ssim"]}, "metrics, astronaut: MS-SSIM needs at least 176x176 pixels"),
     "arms of one kind": (
         {"arms": [{"name": "a"}, {"name": "b"}]},
         "'astronaut, denoise, a, seed 0' and 'astronaut, denoise, b, seed 0' are the same",

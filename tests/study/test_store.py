@@ -42,6 +42,17 @@ def test_what_killed_workers_left_is_swept(store: Store) -> None:
     assert store.finished() == {"b"}
 
 
+def test_what_others_are_at_is_not_cleared(store: Store) -> None:
+    theirs = acquire(store.work("a"), {})
+    assert theirs is not None
+    (store.work("b")).mkdir()
+    store.clear()
+    assert theirs.beat({})
+    theirs.release()
+    store.clear()
+    assert not (store.path / "work").exists()
+
+
 def test_a_discarded_run_is_gone_in_one_move(store: Store) -> None:
     store.publish("a", {"error": "x"})
     store.discard("a")
