@@ -53,7 +53,8 @@ def ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
     _same_shape(x, reference)
     if min(x.shape[-2:]) < 11:
         raise SettingsError(f"SSIM needs at least 11x11 pixels, got {x.shape[-1]}x{x.shape[-2]}.")
-    found = structural_similarity_index_measure(x, reference, data_range=data_range)
+    # In single precision the variances of flat regions would be off by more than the formula's constants allow.
+    found = structural_similarity_index_measure(x.cpu().double(), reference.cpu().double(), data_range=data_range)
     assert isinstance(found, Tensor)  # a tuple only where the full map is asked for
     return float(found)
 
@@ -84,7 +85,8 @@ def ms_ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
             f"MS-SSIM needs at least {MS_SSIM_SIDE}x{MS_SSIM_SIDE} pixels for its five scales, got "
             f"{x.shape[-1]}x{x.shape[-2]}; take ssim."
         )
-    return float(multiscale_structural_similarity_index_measure(x, reference, data_range=data_range))
+    found = multiscale_structural_similarity_index_measure(x.cpu().double(), reference.cpu().double(), data_range=data_range)
+    return float(found)
 
 
 def luma(x: Tensor) -> Tensor:
