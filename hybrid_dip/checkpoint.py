@@ -1,6 +1,7 @@
 """Where a fit's state is written to, so that it can be killed at any moment and resumed to the same floats."""
 
 import pickle
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -53,8 +54,8 @@ class Checkpoint:
         try:
             # Random states must stay on the CPU, so everything is loaded there and the rest is moved.
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
+        except (RuntimeError, OSError, EOFError, ValueError, struct.error, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise FitError(f"The checkpoint {self.path} cannot be read ({reason}); remove it to start anew.") from None
         return {name: part if name == "random" else _moved(part, device) for name, part in state.items()}
 

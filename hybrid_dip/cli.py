@@ -393,7 +393,10 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(130)
     except (KeyboardInterrupt, typer.Abort):
-        print("Interrupted; repeat the command with --resume to go on from the last saved state.", file=sys.stderr)
+        print(
+            "Interrupted; repeat the command to go on from the last saved state (a restoration: with --resume).",
+            file=sys.stderr,
+        )
         sys.exit(130)
     except _USAGE_ERRORS as error:
         print(f"hybrid-dip: {error.format_message()}", file=sys.stderr)  # type: ignore[attr-defined]

@@ -80,17 +80,32 @@ def parse(text: str) -> Spec:
     raise SettingsError(f"'{text}' is not of the form NAME[:option=value,...][@weight].")
 
 
-def fingerprint(text: str) -> str:
-    """SHA-256 of a user's own file, so that a change of it is noticed; "" for names that come with a package.
+def fingerprint(text: str, kind: str = "", names: Catalogue | None = None) -> str:
+    """SHA-256 of the file that a user's own object or a plug-in's comes from, so that a change of it is noticed.
 
     Args:
         text: ``NAME[:option=value,...][@weight]``.
+        kind: Of the catalogue.
+        names: The catalogue; without it, names that come with a package are not looked up.
 
     Returns:
-        In hexadecimal.
+        In hexadecimal; "" for this package's own names, and where there is no file.
+
+    Raises:
+        SettingsError: It is not of that form.
     """
-    place = Path(parse(text).place)
-    return hashlib.sha256(place.read_bytes()).hexdigest() if place.suffix == ".py" and place.is_file() else ""
+    spec = parse(text)
+    path = Path(spec.place)
+    if path.suffix != ".py":
+        entry = names.entries(kind).get(spec.name) if names is not None and spec.name else None
+        foreign = entry is not None and entry.source != __package__
+        module = entry.target.partition(":")[0] if entry is not None and foreign else spec.place
+        try:
+            found = importlib.util.find_spec(module) if module else None
+        except (ImportError, ValueError):
+            found = None
+        path = Path(found.origin if found is not None and found.origin is not None else "")
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def located(text: str, folder: Path) -> str:
@@ -222,7 +237,7 @@ def _object(spec: Spec, kind: str, catalogue: Catalogue) -> Any:
         if spec.options:
             raise SettingsError(f"'{spec.label}' is an object, not a class or function: it takes no options.")
         return found
-    _check_options(found, spec)
+    check_options(found, spec.label, spec.options)
     if inspect.isclass(found):
         try:
             return found(**spec.options)
@@ -233,19 +248,27 @@ def _object(spec: Spec, kind: str, catalogue: Catalogue) -> Any:
     return partial(found, **spec.options) if spec.options else found
 
 
-def _check_options(found: Callable[..., Any], spec: Spec) -> None:
-    if not spec.options:
-        return
+def check_options(found: Callable[..., Any], label: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that a class or function does not take, and numbers of the wrong type.
+
+    Args:
+        found: What takes them.
+        label: Its name, for messages.
+        options: Name -> value.
+
+    Raises:
+        SettingsError: An unknown option, with the nearest one, or a wrong type.
+    """
     parameters = inspect.signature(found).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
-    for name, value in spec.options.items():
+    for name, value in options.items():
         if name not in parameters:
-            raise SettingsError(f"'{spec.label}' has no option '{name}': {nearest(name, list(parameters))}.")
+            raise SettingsError(f"'{label}' has no option '{name}': {nearest(name, list(parameters))}.")
         wanted = parameters[name].annotation
         accepted = _ACCEPTED.get(wanted)
         if accepted is not None and (not isinstance(value, accepted) or (wanted is not bool and isinstance(value, bool))):
-            raise SettingsError(f"The option '{name}' of '{spec.label}' must be of type {wanted.__name__}, got {value!r}.")
+            raise SettingsError(f"The option '{name}' of '{label}' must be of type {wanted.__name__}, got {value!r}.")
 
 
 def _own(spec: Spec) -> Any:

@@ -81,10 +81,8 @@ class Board:
         self._failed = 0
         self._said = 0.0
         self._live = self.stream.isatty()
-        done = len(self._known & store.finished())
         self._total = tqdm(
-            total=len(plan.runs),
-            initial=done,
+            total=len(self._known),
             desc=plan.study.name,
             unit="run",
             position=0,
@@ -92,13 +90,10 @@ class Board:
             disable=not self._live,
             bar_format="{desc}: {n_fmt}/{total_fmt} runs |{bar}|{postfix}",
         )
-        self._count = done
         self._lines: list[Any] = []
 
     def finished(self, run: Run, outcome: Outcome) -> None:
         """Count a run."""
-        self._count += 1
-        self._total.update(1)
         record = self._store.record(run.key) or {}
         self._clock.saw(run.key, record.get("seconds", 0.0), record.get("steps", 0))
         if outcome.status == "failed":
@@ -115,11 +110,11 @@ class Board:
         seconds = self._clock.left([run.key for run in left], steps)
         rest = "time left not known yet" if seconds is None else f"{duration(seconds)} left"
         failed = f", {self._failed} failed" if self._failed else ""
+        done = len(self._known) - len(left)
         if not self._live:
-            print(
-                f"{self._count}/{len(self._known)} runs{failed}, {len(holders)} going on, {rest}", file=self.stream, flush=True
-            )
+            print(f"{done}/{len(self._known)} runs{failed}, {len(holders)} going on, {rest}", file=self.stream, flush=True)
             return
+        self._total.n = done
         self._total.set_postfix_str(f"{rest}{failed}")
         shown = sorted(holders.values(), key=lambda held: (held.host, held.pid))[:MOST_LINES]
         while len(self._lines) < len(shown):

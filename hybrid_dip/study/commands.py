@@ -10,15 +10,15 @@ from typing import Annotated
 import typer
 
 from hybrid_dip import arguments, devices
-from hybrid_dip.errors import Interrupted, SettingsError
+from hybrid_dip.errors import Interrupted, SettingsError, nearest
 from hybrid_dip.session import interruptible
 from hybrid_dip.study.board import Board
-from hybrid_dip.study.executors import Ray, Workers, core_count, gpu_count
+from hybrid_dip.study.executors import Ray, Workers, core_count, gpus
 from hybrid_dip.study.forecast import forecast
 from hybrid_dip.study.plan import Plan, plan_study
 from hybrid_dip.study.run import Tally, run_study
 from hybrid_dip.study.settings import read_study
-from hybrid_dip.study.status import save_plan, status
+from hybrid_dip.study.status import options, save_plan, status
 from hybrid_dip.study.store import Store
 
 app = typer.Typer(help="Compare arms on images, tasks and seeds; stop and start at will.", no_args_is_help=True)
@@ -29,6 +29,8 @@ Images = Annotated[str | None, typer.Option(help="A file, folder, glob or skimag
 Count = Annotated[int | None, typer.Option(help="Processes at a time; by default all cores, or one for each GPU.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads of each, instead of the study's (1).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+KINDS = ("cpu", "cuda", "mps")
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
@@ -59,7 +61,9 @@ def run(
     threads: Threads = None,
     device: Device = "auto",
     executor: Annotated[str, typer.Option(help="local, ray, or ray:ADDRESS, such as ray:auto or ray:head:6379.")] = "local",
-    gpus: Annotated[float | None, typer.Option(help="Ray: GPUs of each run, may be a fraction; default 1 on CUDA.")] = None,
+    share: Annotated[
+        float | None, typer.Option("--gpus", help="Ray: GPUs of each run, may be a fraction; default 1 on CUDA.")
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do those runs again that ended with an error.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no messages.")] = False,
 ) -> None:
@@ -68,17 +72,16 @@ def run(
     if kind not in ("local", "ray"):
         raise SettingsError(f"--executor is local, ray or ray:ADDRESS, got '{executor}'.")
     if kind == "ray" and device == "auto":
-        device = "cuda" if gpus else "cpu"  # what this machine has says nothing about the cluster
+        device = "cuda" if share else "cpu"  # what this machine has says nothing about the cluster
     made = _planned(file, images, device, threads, here=kind == "local")
     store = Store(out or file.parent)
-    save_plan(made, store)
-    where = made.runs[0].device
+    save_plan(made, store, images)
     if kind == "local":
-        count = min(_workers(workers, made), len(made.runs))
+        count = min(_workers(workers, made), len(made.unique))
         pool = _local(count, made)
     else:
-        share = (1.0 if where == "cuda" else 0.0) if gpus is None else gpus
-        pool = _ray(address, made.runs[0].threads, share)
+        default = 1.0 if made.runs[0].device == "cuda" else 0.0
+        pool = _ray(address, made.runs[0].threads, default if share is None else share)
         count = 0
     with pool as using, interruptible() as pressed:
         board = None if quiet else Board(made, store, count or core_count())
@@ -110,16 +113,26 @@ def report(
     out: Out = None,
     images: Images = None,
     threads: Threads = None,
-    device: Device = "auto",
+    device: Annotated[
+        str | None, typer.Option(help="Which runs: those on cpu, cuda or mps; by default those of the last run.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write results.csv and report.md of what is finished: means with 95 % intervals over images, and pictures."""
     from hybrid_dip.study.report import report_study
 
-    made = _planned(file, images, device, threads, here=False)
     store = Store(out or file.parent)
-    if not store.finished():
+    given = {"images": images, "threads": threads, "device": None if device is None else _device(device, here=False)}
+    asked = {**options(store), **{name: value for name, value in given.items() if value is not None}}
+    made = plan_study(read_study(file), **asked)
+    there = store.finished()
+    if not there:
         raise SettingsError(f"{store.path} holds no finished runs; start with: hybrid-dip study run {file} -o {store.path}")
+    if not there & set(made.unique):
+        other = (store.record(min(there)) or {}).get("config", {})
+        mine = made.runs[0].config
+        differing = ", ".join(sorted(name for name in {**mine, **other} if mine.get(name) != other.get(name)))
+        raise SettingsError(f"None of the runs in {store.path} is of this study; they differ in, for instance: {differing}.")
     found = report_study(made, store)
     if as_json:
         print(json.dumps(found, indent=2))
@@ -131,8 +144,18 @@ def report(
 def _planned(file: Path, images: str | None, device: str, threads: int | None, *, here: bool = True) -> Plan:
     if threads is not None:
         arguments.at_least_one(threads=threads)
-    kind = devices.pick(device).type if here or device == "auto" else device
-    return plan_study(read_study(file), images=images, device=kind, threads=threads)
+    return plan_study(read_study(file), images=images, device=_device(device, here=here), threads=threads)
+
+
+def _device(name: str, *, here: bool) -> str:
+    """A kind of device; which one of them a run is on is not part of it."""
+    if ":" in name:
+        raise SettingsError(f"A study uses all GPUs that CUDA_VISIBLE_DEVICES names: take --device cuda, not {name}.")
+    if here or name == "auto":
+        return devices.pick(name).type
+    if name not in KINDS:
+        raise SettingsError(f"Unknown device '{name}': {nearest(name, list(KINDS))}.")
+    return name
 
 
 def _workers(asked: int | None, plan: Plan) -> int:
@@ -141,12 +164,12 @@ def _workers(asked: int | None, plan: Plan) -> int:
         arguments.at_least_one(workers=asked)
         return asked
     run = plan.runs[0]
-    return max(1, gpu_count(run.device) if run.device != "cpu" else core_count() // run.threads)
+    return max(1, len(gpus(run.device)) if run.device != "cpu" else core_count() // run.threads)
 
 
 @contextmanager
 def _local(count: int, plan: Plan) -> Iterator[Executor]:
-    pool = Workers(count, gpu_count(plan.runs[0].device))
+    pool = Workers(count, gpus(plan.runs[0].device))
     try:
         yield pool
     finally:

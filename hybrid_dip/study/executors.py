@@ -8,7 +8,7 @@ import queue
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -32,17 +32,17 @@ class Workers(Executor):
 
     Args:
         count: How many.
-        gpus: How many GPUs they share, one after the other.
+        gpus: Names of the GPUs that they share, one after the other, as CUDA_VISIBLE_DEVICES has them; none on the CPU.
     """
 
-    def __init__(self, count: int, gpus: int = 0):
+    def __init__(self, count: int, gpus: Sequence[str] = ()):
         self.count = count
         self._gpus = gpus
         self._idle: queue.SimpleQueue[tuple[int, ProcessPoolExecutor]] = queue.SimpleQueue()
         for number in range(count):
             self._idle.put((number, self._start(number)))
         # Each thread of these waits for one process.
-        self._waiting = ThreadPoolExecutor(count, thread_name_prefix="worker")
+        self._waiting = ThreadPoolExecutor(count, thread_name_prefix="worker", initializer=_hold_back_interrupts)
         try:
             self.submit(os.getpid).result()
         except WorkerDiedError:
@@ -54,7 +54,7 @@ class Workers(Executor):
     def _start(self, number: int) -> ProcessPoolExecutor:
         # Not forked: a copy of a process that has used CUDA or OpenMP cannot use them.
         context = multiprocessing.get_context("spawn")
-        gpu = number % self._gpus if self._gpus else None
+        gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
         return ProcessPoolExecutor(1, mp_context=context, initializer=_enter_worker, initargs=(gpu,))
 
     def submit(self, function: Callable[..., Any], /, *given: Any, **named: Any) -> "Future[Any]":
@@ -97,11 +97,17 @@ class Workers(Executor):
             process.shutdown(wait=wait)
 
 
-def _enter_worker(gpu: int | None) -> None:
+def _hold_back_interrupts() -> None:
+    """Ctrl-C reaches the whole terminal; a process that this thread starts must not meet it before it can ignore it."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def _enter_worker(gpu: str | None) -> None:
     """The first thing that a worker process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the runner tells us to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner tells us to stop
     if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -206,9 +212,12 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=KNOCK).close()
 
 
-def gpu_count(device: str) -> int:
-    """How many GPUs local workers share: none where runs are on the CPU."""
-    return torch.cuda.device_count() if device == "cuda" else 0
+def gpus(device: str) -> list[str]:
+    """The GPUs that local workers share, as CUDA_VISIBLE_DEVICES names them: none where runs are on the CPU."""
+    if device != "cuda":
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
 
 
 def core_count() -> int:

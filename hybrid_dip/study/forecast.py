@@ -13,8 +13,9 @@ import psutil
 import torch
 
 from hybrid_dip import devices
-from hybrid_dip.contracts import Step
+from hybrid_dip.contracts import Step, Task
 from hybrid_dip.estimate import duration, memory_of_a_step
+from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import RunHooks, log_interval, restore
 from hybrid_dip.study.plan import Plan, Run
 from hybrid_dip.study.store import Store
@@ -33,7 +34,7 @@ class Sample:
 
     Attributes:
         seconds_per_step: Median of three, after one to warm up.
-        memory: Bytes of a step.
+        memory: Bytes of a step; 0 where they cannot be told beforehand.
         pixels: Of the image that was timed.
         state: Bytes of a saved state.
         error: Why it could not be timed, or "".
@@ -147,7 +148,7 @@ def forecast(plan: Plan, store: Store, executor: Executor, workers: int) -> Fore
         The forecast.
     """
     there = store.finished()
-    left = [run for run in plan.runs if run.key not in there]
+    left = [run for key, run in plan.unique.items() if key not in there]
     largest: dict[tuple[str, str], Run] = {}
     sizes = _pixels(left)
     for run in left:
@@ -179,8 +180,8 @@ def forecast(plan: Plan, store: Store, executor: Executor, workers: int) -> Fore
     threads = plan.runs[0].threads
     return Forecast(
         name=plan.study.name,
-        runs=len(plan.runs),
-        finished=len(plan.runs) - len(left),
+        runs=len(plan.unique),
+        finished=len(plan.unique) - len(left),
         workers=workers,
         threads=threads,
         device=plan.runs[0].device,
@@ -217,7 +218,7 @@ def time_steps(run: Run) -> Sample:
         case = run.degrading.build(run.source)
         pixels = case.task.shape[-1] * case.task.shape[-2]
         recipe, terms, _ = run.fitting.build(case)
-        memory = memory_of_a_step(case.task, recipe)
+        memory = _memory(case.task, recipe)
         hooks = RunHooks(observers=[watch])
         result = restore(
             case.task, preset=recipe, regularisers=terms, steps=TIMED_STEPS + 1, device=device, hooks=lambda seed: hooks
@@ -227,6 +228,13 @@ def time_steps(run: Run) -> Sample:
     seconds = statistics.median(after - before for before, after in pairwise(stamps))
     # Parameters and two moments, each three times: as they are, at the last logged step, and at the last good one.
     return Sample(seconds, memory, pixels, 9 * 4 * result.parameters)
+
+
+def _memory(task: Task, recipe: Recipe) -> int:
+    try:
+        return memory_of_a_step(task, recipe)
+    except (RuntimeError, NotImplementedError):  # a network that looks at its values has none on torch's meta device
+        return 0
 
 
 def _pixels(runs: list[Run]) -> dict[tuple[str, str], int]:

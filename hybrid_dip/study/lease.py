@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,16 @@ BEAT = 2.0
 SILENCE = 60.0
 """Seconds without one after which a holder on another machine counts as dead; one on this machine is looked up."""
 
+STILLNESS = 600.0
+"""Seconds without one after which a process of this machine that is still there, but stands still, counts as dead, too."""
+
 CLOCK_STEP = 30.0
 """Seconds that the start of a process may seem to move when a machine's clock is set."""
+
+_GONE = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+
+_LONGEST = 120
+"""Characters of what a lease says in words."""
 
 _SIZE = 1024
 """Bytes of a lease; it is overwritten in place, so that a sign of life needs no new space on a full disk."""
@@ -43,7 +52,7 @@ class Holder:
         pid: Process.
         started: When the process began, because numbers of processes are used again.
         about: What it works on and how far it is.
-        age: Seconds since its last sign of life, by the file system's own clock; 0 for a process of this machine.
+        age: Seconds since its last sign of life, by the file system's own clock.
     """
 
     host: str
@@ -58,7 +67,9 @@ class Holder:
         if self.host != _host():
             return self.age < SILENCE
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.started) < CLOCK_STEP
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < CLOCK_STEP
+            return same and process.status() not in _GONE and self.age < STILLNESS
         except psutil.NoSuchProcess:
             return False
 
@@ -147,10 +158,8 @@ def acquire(folder: Path, about: Mapping[str, Any]) -> Lease | None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     number = _highest(folder)
-    if number:
-        current = holder(folder)
-        if current is not None and current.alive:
-            return None
+    if alive(folder):
+        return None
     path = folder / f"{PREFIX}{number + 1}"
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -189,8 +198,14 @@ def holder(folder: Path) -> Holder | None:
         return None
     except ValueError:  # just being made
         said = {}
-    age = 0.0 if said.get("host") == _host() else _clock(folder) - touched
-    return Holder(said.get("host", ""), said.get("pid", 0), said.get("started", 0.0), said.get("about", {}), age)
+    age = _clock(folder.parent) - touched
+    return Holder(said.get("host", "?"), said.get("pid", 0), said.get("started", 0.0), said.get("about", {}), age)
+
+
+def alive(folder: Path) -> bool:
+    """True where somebody alive works in a folder."""
+    found = holder(folder)
+    return found is not None and found.alive
 
 
 def _leases(folder: Path) -> list[Path]:
@@ -214,16 +229,18 @@ def _clock(folder: Path) -> float:
             probe.unlink(missing_ok=True)
 
 
+@cache
 def _host() -> str:
-    """Two containers may share a name and not see each other's processes."""
-    try:
-        namespace = str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        namespace = ""
-    return f"{socket.gethostname()} {namespace}".strip()
+    """Copies of one machine share its name, and so do containers, which do not see each other's processes."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # not Linux: the name has to do
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(parts)
 
 
 def _text(about: Mapping[str, Any]) -> bytes:
     process = psutil.Process()
-    said = {"host": _host(), "pid": process.pid, "started": process.create_time(), "about": dict(about)}
-    return json.dumps(said).encode()[:_SIZE].ljust(_SIZE)
+    brief = {name: value[:_LONGEST] if isinstance(value, str) else value for name, value in about.items()}
+    said = {"host": _host(), "pid": process.pid, "started": process.create_time(), "about": brief}
+    return json.dumps(said, ensure_ascii=False).encode().ljust(_SIZE)

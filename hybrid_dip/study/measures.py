@@ -38,10 +38,12 @@ class Measure:
 
     Attributes:
         column: Its name.
+        identity: What it is, so that a value that was measured otherwise is not taken for it.
         of: Outputs -> value.
     """
 
     column: str
+    identity: str
     of: Callable[[Outputs], float]
 
 
@@ -59,10 +61,51 @@ def measure(text: str) -> Measure:
         SettingsError: An unknown name.
     """
     if text == BEST:
-        return Measure(BEST, lambda outputs: max(outputs.along))
+        return Measure(BEST, BEST, lambda outputs: max(outputs.along))
     plain = text.removesuffix(RAW)
+    of_raw = plain != text
     function: Callable[[Tensor, Tensor], float] = spec.build(plain, "metrics", catalogue())
-    label = spec.parse(plain).label
-    if plain != text:
-        return Measure(label + RAW, lambda outputs: float(function(outputs.raw, outputs.reference)))
-    return Measure(label, lambda outputs: float(function(outputs.image, outputs.reference)))
+    parsed = spec.parse(plain)
+    options = ",".join(f"{name}={value}" for name, value in parsed.options.items())
+    column = parsed.label + (f":{options}" if options else "") + (RAW if of_raw else "")
+
+    def of(outputs: Outputs) -> float:
+        # A stranger's function gets copies.
+        return float(function((outputs.raw if of_raw else outputs.image).clone(), outputs.reference.clone()))
+
+    return Measure(column, f"{column} {spec.fingerprint(plain, 'metrics', catalogue())}".strip(), of)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one measure gave.
+
+    Attributes:
+        measure: Which.
+        value: NaN where it failed.
+        error: Why it failed, or "".
+    """
+
+    measure: Measure
+    value: float
+    error: str = ""
+
+
+def measure_all(texts: Sequence[str], outputs: Outputs) -> list[Measured]:
+    """Take all metrics; one that fails does not lose the fit.
+
+    Args:
+        texts: As in the study file.
+        outputs: Of a fit.
+
+    Returns:
+        One a text.
+    """
+    found = []
+    for one in map(measure, texts):
+        try:
+            found.append(Measured(one, one.of(outputs)))
+        except Exception as error:  # a metric may be anybody's
+            message = f"'{one.column}' cannot be measured: {type(error).__name__}: {' '.join(str(error).split())}"
+            found.append(Measured(one, float("nan"), message))
+    return found

@@ -1,20 +1,23 @@
 """A study's settings -> its runs. Here names become objects, so that whatever is wrong is said before anything starts."""
 
 import hashlib
-import inspect
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from hybrid_dip import arguments, spec
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.contracts import Case, Rule, Terms, as_terms
-from hybrid_dip.errors import HybridDIPError, SettingsError, nearest
+from hybrid_dip.errors import HybridDIPError, SettingsError
 from hybrid_dip.presets import Recipe
-from hybrid_dip.restore import resolve
+from hybrid_dip.restore import prepare, resolve
 from hybrid_dip.session import fingerprint
 from hybrid_dip.study.measures import Outputs, measure
 from hybrid_dip.study.settings import ArmEntry, ImageEntry, Study, TaskEntry, place
@@ -45,9 +48,11 @@ class Fitting:
         return self.arm.model_copy(update={**own, "regularisers": regularisers})
 
     def files(self) -> dict[str, str]:
-        """SHA-256 of one's own Python files, by the text that names them."""
-        texts = [*self._texts().values(), *self.arm.regularisers]
-        found = {text: spec.fingerprint(spec.located(text, self.folder)) for text in texts}
+        """SHA-256 of one's own Python files and of plug-ins, by the text that names them."""
+        kinds = {"network": "networks", "latent": "latents", "stop": "stopping"}
+        texts = [(text, kinds[name]) for name, text in self._texts().items()]
+        texts += [(self.arm.preset, "presets"), *((text, "regularisers") for text in self.arm.regularisers)]
+        found = {text: spec.fingerprint(spec.located(text, self.folder), kind, catalogue()) for text, kind in texts}
         return {text: sha256 for text, sha256 in found.items() if sha256}
 
     def _texts(self) -> dict[str, str]:
@@ -100,27 +105,28 @@ class Degrading:
         """
         factory = catalogue().get("degradations", self.task.kind)
         own = source.cropped(self.task.crop)
-        known = list(inspect.signature(factory).parameters)[1:]
-        for name in self.task.options:
-            if name not in known:
-                raise SettingsError(f"'{self.task.kind}' has no option '{name}': {nearest(name, known)}.")
+        spec.check_options(partial(factory, None), self.task.kind, self.task.options)
         readers = arguments.degradation_readers(own.cut, self.folder)
         try:
             case: Case = arguments.call(
                 factory, self.task.kind, own.load(), self.task.options, readers, spelled=lambda name: f"'{name}'"
             )
-        except (TypeError, AttributeError) as error:  # a value of a type that the degradation cannot work with
-            raise SettingsError(f"An option has a value of the wrong type: {error}.") from None
+        except (TypeError, AttributeError, ValueError, RuntimeError) as error:  # a value that the degradation cannot work with
+            if isinstance(error, HybridDIPError):
+                raise
+            raise SettingsError(f"An option of '{self.task.kind}' has a value that cannot be used: {error}.") from None
         return case
 
     def files(self) -> dict[str, str]:
         """SHA-256 of the files that options name, such as a mask; absolute paths would differ between machines."""
         named = {name: self.folder / str(value) for name, value in self.task.options.items()}
-        return {
+        found = {
             name: hashlib.sha256(path.read_bytes()).hexdigest()
             for name, path in named.items()
             if isinstance(self.task.options[name], str) and path.is_file()
         }
+        plugin = spec.fingerprint(self.task.kind, "degradations", catalogue())
+        return {**found, self.task.kind: plugin} if plugin else found
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,7 @@ class Run:
         seconds: After which each fit ends, or None.
         device: "cpu", "cuda" or "mps".
         threads: CPU threads.
+        version: Of the package.
         config: Everything that the result depends on.
     """
 
@@ -157,7 +164,14 @@ class Run:
     seconds: float | None
     device: str
     threads: int
+    version: str = __version__
     config: Mapping[str, Any] = field(repr=False, default_factory=dict)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What every run.json begins with."""
+        labels = {"key": self.key, "image": self.image, "task": self.task, "arm": self.arm, "seed": self.seed}
+        return {**labels, "config": dict(self.config)}
 
     @property
     def label(self) -> str:
@@ -174,7 +188,7 @@ class Run:
             SettingsError: A file, or the package, is not what it was when the run was planned.
         """
         case = self.degrading.build(self.source)
-        now = self.configuration(case)
+        now = {**self.configuration(case), "version": __version__}
         changed = [name for name in now if now[name] != self.config.get(name)]
         if changed:
             raise SettingsError(f"What the run was planned with has changed since ({', '.join(changed)}): run the study again.")
@@ -191,14 +205,17 @@ class Run:
         """
         arm = self.fitting.arm
         return {
-            "version": __version__,
+            "version": self.version,
             "image_sha256": fingerprint(case.reference),
+            "shape": list(case.task.shape),
             "task": {"kind": self.degrading.task.kind, **self.degrading.task.options},
             "task_files_sha256": self.degrading.files(),
             "device": self.device,
             "threads": self.threads,
             "seconds": self.seconds,
             "recipe": self.fitting.build(case)[0].describe(),
+            "network": arm.network,
+            "latent": arm.latent,
             "regularisers": arm.regularisers,
             "stop": arm.stop,
             "runs": arm.runs,
@@ -234,6 +251,11 @@ class Plan:
     runs: tuple[Run, ...]
 
     @property
+    def unique(self) -> dict[str, Run]:
+        """The runs by key; two arms may be one and the same on some of the tasks."""
+        return {run.key: run for run in self.runs}
+
+    @property
     def tasks(self) -> list[str]:
         """Labels, in order."""
         return list(dict.fromkeys(run.task for run in self.runs))
@@ -249,7 +271,14 @@ class Plan:
         return list(dict.fromkeys(run.image for run in self.runs))
 
 
-def plan_study(study: Study, *, images: str | None = None, device: str = "cpu", threads: int | None = None) -> Plan:
+def plan_study(
+    study: Study,
+    *,
+    images: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    version: str = __version__,
+) -> Plan:
     """Make every run of a study, and try whether its names, files and options work.
 
     Args:
@@ -257,6 +286,7 @@ def plan_study(study: Study, *, images: str | None = None, device: str = "cpu", 
         images: A file, folder, glob or ``skimage:NAME`` instead of the study's own images; relative to where one is.
         device: "cpu", "cuda" or "mps".
         threads: CPU threads of each run, instead of the study's.
+        version: Of the package that the runs were done with, to look at results of an earlier one.
 
     Returns:
         The plan.
@@ -291,8 +321,12 @@ def plan_study(study: Study, *, images: str | None = None, device: str = "cpu", 
                     seconds=study.budget.seconds_per_run,
                     device=device,
                     threads=threads or study.threads,
+                    version=version,
                 )
-                config = _at(f"{study.path}, {_place('arms', index, arm)}", run.configuration, case)
+                where = f"{study.path}, {_place('arms', index, arm)}"
+                config = _at(where, run.configuration, case)
+                if source is sources[0]:
+                    _at(where, _try_network, run, case)
                 cell.append((replace(run, steps=config["recipe"]["steps"]), config))
     runs = [
         run.named(config, seed)
@@ -301,10 +335,10 @@ def plan_study(study: Study, *, images: str | None = None, device: str = "cpu", 
         for source in sources
         for run, config in cells[task, source.name]
     ]
-    twice = [key for key, count in Counter(run.key for run in runs).items() if count > 1]
-    if twice:
-        first, second = [run for run in runs if run.key == twice[0]][:2]
-        raise SettingsError(f"{study.path}: the runs '{first.label}' and '{second.label}' are the same; leave one of them out.")
+    for first, second in combinations([arm.name for arm in study.arms], 2):
+        keys = [[run.key for run in runs if run.arm == name] for name in (first, second)]
+        if keys[0] == keys[1]:
+            raise SettingsError(f"{study.path}: the arms '{first}' and '{second}' are the same; leave one of them out.")
     return Plan(study, tuple(runs))
 
 
@@ -322,10 +356,35 @@ def _place(section: str, index: int, entry: TaskEntry | ArmEntry) -> str:
     return place(section, index, entry.model_dump())
 
 
+def _try_network(run: Run, case: Case) -> None:
+    """Make the network and the optimiser: on torch's meta device, which allocates nothing, where the network allows that."""
+    recipe, _, _ = run.fitting.build(case)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            prepare(case.task, recipe, seed=0)
+    except SettingsError:
+        with torch.random.fork_rng(devices=[]):
+            prepare(case.task, recipe, seed=0)
+    try:
+        recipe.optimizer(recipe.lr)([torch.zeros(1, requires_grad=True)])
+    except ValueError as error:
+        raise SettingsError(f"The optimiser cannot be made: {error}.") from None
+
+
 def _try_metrics(texts: tuple[str, ...], case: Case) -> None:
-    outputs = Outputs(case.reference, case.reference, case.reference, along=[0.0])
+    seen: set[str] = set()
     for text in texts:
-        measure(text).of(outputs)
+        found = measure(text)
+        if found.column in seen:
+            raise SettingsError(f"Two metrics are called '{found.column}'.")
+        seen.add(found.column)
+        for image in (case.reference, 0.9 * case.reference):
+            try:
+                found.of(Outputs(image, image, case.reference, along=[0.0]))
+            except HybridDIPError:
+                raise
+            except Exception as error:  # a metric may be anybody's
+                raise SettingsError(f"'{text}' cannot be measured: {type(error).__name__}: {error}.") from None
 
 
 def _task_labels(tasks: list[TaskEntry]) -> list[str]:

@@ -66,7 +66,7 @@ def report_study(plan: Plan, store: Store) -> dict[str, Any]:
     pictures = _save_pictures(plan, store)
     curves = _save_curves(plan, store, table)
     with store.writing():
-        write_text(store.path / "report.md", _markdown(plan, store, table, summary, pictures, curves))
+        write_text(store.path / "report.md", _markdown(plan, store, table, pictures, curves))
     return {
         "name": plan.study.name,
         "runs": len(plan.runs),
@@ -81,14 +81,12 @@ def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(name): None if isinstance(value, float) and value != value else value for name, value in row.items()}
 
 
-def _markdown(
-    plan: Plan, store: Store, table: pd.DataFrame, summary: pd.DataFrame, pictures: Mapping[str, str], curves: str | None
-) -> str:
+def _markdown(plan: Plan, store: Store, table: pd.DataFrame, pictures: Mapping[str, str], curves: str | None) -> str:
     failed = table[table["error"] != ""]
     lines = [f"# {plan.study.name}", ""]
     if len(table) < len(plan.runs):
         lines += [
-            f"**Incomplete: {len(table)} of {len(plan.runs)} runs are finished**; arms may be averaged over different images.",
+            f"**Incomplete: {len(table)} of {len(plan.runs)} runs are finished.**",
             "",
         ]
     seeds = ", ".join(str(seed) for seed in plan.study.seeds)
@@ -102,7 +100,7 @@ def _markdown(
     ]
     for task in plan.tasks:
         case = next(run for run in plan.runs if run.task == task)
-        lines += [f"## {task}", "", _protocol(case), "", *_rows(plan, task, table, summary), ""]
+        lines += [f"## {task}", "", _protocol(case), "", *task_table(plan, task, table), ""]
         if task in pictures:
             lines += [f"![{task}: degraded, restored by each arm, clean]({pictures[task]})", ""]
     if curves is not None:
@@ -117,38 +115,68 @@ def _markdown(
     if len(failed):
         lines += ["## Failed", "", "| image | task | arm | seed | error |", "|---|---|---|---|---|"]
         for row in failed.itertuples():
-            error = str(row.error).replace("|", "\\|")
-            lines.append(f"| {row.image} | {row.task} | {row.arm} | {row.seed} | {error} |")
+            cells = [str(cell) for cell in (row.image, row.task, row.arm, row.seed, row.error)]
+            lines.append("| " + " | ".join(map(_text, cells)) + " |")
         lines.append("")
     lines += ["## How it was made", "", *_provenance(plan, store), ""]
     return "\n".join(lines)
 
 
-def _rows(plan: Plan, task: str, table: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
-    own = summary[summary["task"] == task]
+def task_table(plan: Plan, task: str, table: pd.DataFrame) -> list[str]:
+    """What the arms reached on a task; where they have not finished the same images and seeds, on those that all have, too.
+
+    Args:
+        plan: The study.
+        task: Label.
+        table: From :func:`hybrid_dip.study.results.load`.
+
+    Returns:
+        Lines of Markdown.
+    """
+    own = table[(table["task"] == task) & (table["error"] == "")]
     if own.empty:
-        return ["No run is finished yet."]
-    names = list(dict.fromkeys(own["metric"]))
+        return ["No run is finished well."]
+    lines = _rows(plan, own)
+    cells = [set(zip(arm["image"], arm["seed"], strict=True)) for _, arm in own.groupby("arm")]
+    if len({frozenset(cell) for cell in cells}) > 1:
+        common = set.intersection(*cells)
+        lines += ["", "**These arms have not finished the same images and seeds**; do not compare them."]
+        if common:
+            shared = own[[cell in common for cell in zip(own["image"], own["seed"], strict=True)]]
+            lines[-1] = "**These arms have not finished the same images and seeds**; on those that all have:"
+            lines += ["", *_rows(plan, shared)]
+    return lines
+
+
+def _rows(plan: Plan, own: pd.DataFrame) -> list[str]:
+    names = results.columns(plan)
+    summary = results.summarise(own, names)
     lines = [
         "| arm | " + " | ".join(_title(name) for name in names) + " | images | runs | steps | time a run |",
         "|---" * (len(names) + 5) + "|",
     ]
     for arm in plan.arms:
-        rows = own[own["arm"] == arm]
+        rows = summary[summary["arm"] == arm]
         if rows.empty:
             continue
-        runs = table[(table["task"] == task) & (table["arm"] == arm) & (table["error"] == "")]
+        runs = own[own["arm"] == arm]
         cells = [_cell(rows[rows["metric"] == name].iloc[0]) for name in names]
         steps = f"{runs['steps'].min()}" + ("" if runs["steps"].nunique() == 1 else f" to {runs['steps'].max()}")
         seconds = duration(float(runs["seconds"].mean()))
-        lines.append(f"| {arm} | " + " | ".join(cells) + f" | {rows['images'].iloc[0]} | {len(runs)} | {steps} | {seconds} |")
+        facts = f"{runs['image'].nunique()} | {len(runs)} | {steps} | {seconds}"
+        lines.append(f"| {_text(arm)} | " + " | ".join(cells) + f" | {facts} |")
     return lines
+
+
+def _text(label: str) -> str:
+    """As a cell of a table."""
+    return label.replace("|", "\\|")
 
 
 def _title(name: str) -> str:
     if name == BEST:
         return f"{name} (oracle, dB)"
-    return f"{name} (dB)" if name.startswith("psnr") else name
+    return _text(f"{name} (dB)" if name.startswith("psnr") else name)
 
 
 def _cell(row: Any) -> str:
@@ -190,7 +218,7 @@ def _save_pictures(plan: Plan, store: Store) -> dict[str, str]:
     """One picture a task: a row an image, columns degraded, arms, clean; of the first seed."""
     there = store.finished()
     saved = {}
-    for task in plan.tasks:
+    for number, task in enumerate(plan.tasks, start=1):
         rows = []
         for name in plan.images[:MOST_PICTURES]:
             runs = [
@@ -203,7 +231,7 @@ def _save_pictures(plan: Plan, store: Store) -> dict[str, str]:
             if runs:
                 rows.append(_panels(runs, store))
         if rows:
-            file = f"{PICTURES}/{re.sub(r'[^A-Za-z0-9.=-]+', '-', task)}.png"
+            file = f"{PICTURES}/{number}-{re.sub(r'[^A-Za-z0-9.=-]+', '-', task)}.png"
             with store.writing():
                 figures.save_grid(store.path / file, rows)
             saved[task] = file

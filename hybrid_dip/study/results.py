@@ -1,11 +1,12 @@
 """The table of a study: one row a run, and means with intervals over images."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hybrid_dip.study.measures import Outputs, measure
+from hybrid_dip.study.measures import Measure, Outputs, measure, measure_all
 from hybrid_dip.study.plan import Plan, Run
 from hybrid_dip.study.store import Store
 
@@ -23,7 +24,8 @@ def columns(plan: Plan) -> list[str]:
 def load(plan: Plan, store: Store) -> pd.DataFrame:
     """The finished runs of a study.
 
-    A metric that was added to the study after a run was done is measured on what the run has saved.
+    A metric that was added to the study or changed after a run was done is measured on what the run has saved; one that cannot
+    be measured is an error of its row.
 
     Args:
         plan: The study.
@@ -33,30 +35,34 @@ def load(plan: Plan, store: Store) -> pd.DataFrame:
         Columns image, task, arm, seed, each metric, seconds, steps, kept_at, reason, error; one row a finished run, in the
         plan's order.
     """
-    names = columns(plan)
-    records = store.records(run.key for run in plan.runs)
+    measures = [measure(text) for text in plan.runs[0].metrics]
+    records = store.records(plan.unique)
     rows = []
     for run in plan.runs:
         record = records.get(run.key)
         if record is None:
             continue
-        metrics = record.get("metrics", {})
-        if not record["error"] and any(name not in metrics for name in names):
-            metrics = _measured_again(run, store)
+        values, error = _values(run, store, record, measures)
         labels = [run.image, run.task, run.arm, run.seed]
-        values = [metrics.get(name) for name in names]
-        facts = [record.get("seconds"), record.get("steps"), record.get("kept_at"), record.get("reason", ""), record["error"]]
+        facts = [record.get("seconds"), record.get("steps"), record.get("kept_at"), record.get("reason", ""), error]
         rows.append([*labels, *values, *facts])
+    names = [one.column for one in measures]
     table = pd.DataFrame(rows, columns=[*LABELS, *names, *FACTS])
     return table.astype({**dict.fromkeys([*names, "seconds"], "float64"), "steps": "Int64", "kept_at": "Int64"})
 
 
-def _measured_again(run: Run, store: Store) -> dict[str, float]:
+def _values(run: Run, store: Store, record: Mapping[str, Any], measures: Sequence[Measure]) -> tuple[list[Any], str]:
+    """The metrics of a run, from its record where they are there and were measured in the same way."""
+    if record["error"]:
+        return [None] * len(measures), record["error"]
+    known, measured = record["metrics"], record.get("measured", {})
+    if all(measured.get(one.column) == one.identity and known[one.column] is not None for one in measures):
+        return [known[one.column] for one in measures], ""
     case = run.degrading.build(run.source)
     raw = store.output(run.key)
     along = [row["psnr"] for row in store.history(run.key)]
-    outputs = Outputs(case.task.finish(raw), raw, case.reference, along)
-    return {found.column: found.of(outputs) for found in map(measure, run.metrics)}
+    found = measure_all(run.metrics, Outputs(case.task.finish(raw), raw, case.reference, along))
+    return [one.value for one in found], "; ".join(one.error for one in found if one.error)
 
 
 def interval(values: Any) -> tuple[float, float]:

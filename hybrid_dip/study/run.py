@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hybrid_dip.errors import HybridDIPError, StorageError
-from hybrid_dip.study.lease import acquire
+from hybrid_dip.study.lease import Lease, acquire
 from hybrid_dip.study.plan import Plan, Run
-from hybrid_dip.study.store import Store
+from hybrid_dip.study.store import RUNNER, Store
 from hybrid_dip.study.work import LEAST_AGE, Outcome, perform
 
 MOST_DEATHS = 3
 """So many workers may die at a run before it counts as failed."""
-
-RUNNER = ".runner."
-"""A runner's own lease is in a folder of this name, beside those of the runs."""
 
 PATIENCE = 2.0
 """Seconds between two tries for a run that somebody else works on."""
@@ -81,9 +78,9 @@ def tally(plan: Plan, store: Store, reason: str = "complete") -> Tally:
     Returns:
         The counts.
     """
-    records = store.records(run.key for run in plan.runs)
+    records = store.records(plan.unique)
     failed = sum(1 for record in records.values() if record["error"])
-    return Tally(len(plan.runs), len(records) - failed, failed, reason)
+    return Tally(len(plan.unique), len(records) - failed, failed, reason)
 
 
 def run_study(
@@ -123,14 +120,38 @@ def run_study(
         # Workers stop when this lease is gone: a file can be removed even where the disk is full.
         runner = acquire(store.work(f"{RUNNER}{secrets.token_hex(4)}"), {})
     assert runner is not None  # nobody else has drawn this name
-    if retry_failed:
-        for key, record in store.records(run.key for run in plan.runs).items():
-            if record["error"]:
-                store.discard(key)
+    try:
+        with runner.beating(dict) as lost:
+            if retry_failed:
+                _forget_failures(plan, store)
+            reason = _run(plan, store, executor, runner, lost, at_once, halt, watcher, checkpoint_age)
+    except BrokenExecutor as error:
+        raise HybridDIPError(
+            f"The executor is broken ({error}): what is finished is safe; run the study again with a new one."
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):  # where the folder has become read-only, that has been said already
+            runner.release()
+            runner.path.parent.rmdir()
+    store.clear(plan.unique)
+    return tally(plan, store, reason)
+
+
+def _run(
+    plan: Plan,
+    store: Store,
+    executor: Executor,
+    runner: Lease,
+    lost: Callable[[], bool],
+    at_once: int | None,
+    halt: Callable[[], bool],
+    watcher: Watcher,
+    checkpoint_age: float,
+) -> str:
+    """The loop; returns why it ended."""
     there = store.finished()
-    for key in there & {run.key for run in plan.runs}:
-        store.sweep(key)
-    left = {run.key: run for run in plan.runs if run.key not in there}
+    store.clear(there)
+    left = {key: run for key, run in plan.unique.items() if key not in there}
     waiting = dict.fromkeys(left, 0.0)  # key -> time before which it is not tried
     active: dict[Future[Outcome], Run] = {}
     deaths: Counter[str] = Counter()
@@ -146,45 +167,49 @@ def run_study(
         active = {future: run for future, run in active.items() if not future.cancel()}
         runner.release()
 
-    try:
-        with runner.beating(dict):
-            while waiting or active:
-                if reason == "complete" and halt():
-                    end("interrupted")
-                elif reason == "complete" and time.monotonic() > deadline:
-                    end("budget")
-                room = len(waiting) if at_once is None else at_once - len(active)
-                for key in [key for key, when in waiting.items() if when <= time.monotonic()][:room]:
-                    del waiting[key]
-                    active[executor.submit(perform, left[key], *given)] = left[key]
-                watcher.tick(list(left.values()))
-                if not active:
-                    time.sleep(0.2)
-                    continue
-                for future in wait(active, timeout=1.0, return_when=FIRST_COMPLETED).done:
-                    run = active.pop(future)
-                    outcome = _outcome(future, run, store, deaths)
-                    if outcome.status in ("done", "failed"):
-                        del left[run.key]
-                        watcher.finished(run, outcome)
-                    elif outcome.status == "unwritable":
-                        unwritable = outcome.message
-                        end("unwritable")
-                    elif reason == "complete":
-                        waiting[run.key] = 0.0 if outcome.status == "died" else time.monotonic() + PATIENCE
-    except BrokenExecutor as error:
-        raise HybridDIPError(
-            f"The executor is broken ({error}): what is finished is safe; run the study again with a new one."
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):  # where the folder has become read-only, that has been said already
-            runner.release()
-            runner.path.parent.rmdir()
+    while waiting or active:
+        if reason == "complete":
+            if lost():
+                raise HybridDIPError(f"Somebody has removed {runner.path}: what is finished is safe; run the study again.")
+            if halt():
+                end("interrupted")
+            elif time.monotonic() > deadline:
+                end("budget")
+        room = len(waiting) if at_once is None else at_once - len(active)
+        for key in [key for key, when in waiting.items() if when <= time.monotonic()][:room]:
+            del waiting[key]
+            active[executor.submit(perform, left[key], *given)] = left[key]
+        watcher.tick(list(left.values()))
+        if not active:
+            time.sleep(0.2)
+            continue
+        for future in wait(active, timeout=1.0, return_when=FIRST_COMPLETED).done:
+            run = active.pop(future)
+            outcome = _outcome(future, run, store, deaths)
+            if outcome.status in ("done", "failed"):
+                del left[run.key]
+                watcher.finished(run, outcome)
+            elif outcome.status == "unwritable":
+                unwritable = outcome.message
+                end("unwritable")
+            elif reason == "complete":
+                waiting[run.key] = 0.0 if outcome.status == "died" else time.monotonic() + PATIENCE
     if unwritable:
         raise StorageError(unwritable)
-    if reason == "complete":
-        store.clear()
-    return tally(plan, store, reason)
+    return reason
+
+
+def _forget_failures(plan: Plan, store: Store) -> None:
+    """Have failed runs done again; each is looked at under its lease, for another runner may have done so already."""
+    for key, record in store.records(plan.unique).items():
+        if record["error"]:
+            with store.writing():
+                lease = acquire(store.work(key), {})
+            if lease is not None:
+                again = store.record(key)
+                if again is not None and again["error"]:
+                    store.discard(key)
+                lease.release()
 
 
 def _outcome(future: "Future[Outcome]", run: Run, store: Store, deaths: Counter[str]) -> Outcome:
@@ -198,6 +223,10 @@ def _outcome(future: "Future[Outcome]", run: Run, store: Store, deaths: Counter[
     if deaths[run.key] < MOST_DEATHS:
         return Outcome(run.key, "died")
     message = f"{type(error).__name__}: {' '.join(str(error).split())} ({MOST_DEATHS} times)"
-    labels = {"key": run.key, "image": run.image, "task": run.task, "arm": run.arm, "seed": run.seed}
-    store.publish(run.key, {**labels, "config": dict(run.config), "error": message})
+    with store.writing():
+        lease = acquire(store.work(run.key), {})
+    if lease is None:
+        return Outcome(run.key, "busy")
+    store.publish(run.key, {**run.identity, "error": message})
+    store.sweep(run.key)
     return Outcome(run.key, "failed", message)

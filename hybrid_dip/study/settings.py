@@ -122,11 +122,11 @@ class Budget(_Section):
 
     Attributes:
         seconds_per_run: After which a fit ends with what it has; results then depend on the machine's speed.
-        hours: After which no more is started and the rest waits for the next call.
+        hours: After which what is going on is saved, and the rest waits for the next call.
     """
 
-    seconds_per_run: Annotated[float, Field(gt=0)] | None = None
-    hours: Annotated[float, Field(gt=0)] | None = None
+    seconds_per_run: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 def _as_table(value: Any) -> Any:
@@ -215,7 +215,9 @@ def as_study(content: dict[str, Any], path: Path = Path("study.toml")) -> Study:
     try:
         study = Study.model_validate(content)
     except ValidationError as error:
-        raise SettingsError(f"{path}, {_sentence(error.errors()[0], content)}") from None
+        # A misspelt key tells more than that the right one is missing.
+        errors = sorted(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        raise SettingsError(f"{path}, {_sentence(errors[0], content)}") from None
     object.__setattr__(study, "_path", path)
     lists: dict[str, list[Any]] = {"arms": [arm.name for arm in study.arms], "seeds": study.seeds, "metrics": study.metrics}
     for what, names in lists.items():
@@ -243,7 +245,8 @@ def place(section: str, index: int, entry: Any) -> str:
 
 def _sentence(error: Any, content: dict[str, Any]) -> str:
     """One of pydantic's errors in words."""
-    where = [part for part in error["loc"] if not (isinstance(part, str) and part.startswith(("constrained", "list[", "int")))]
+    unions = ("int", "list[int]", "constrained-int", "list[constrained-int]")
+    where = [part for part in error["loc"] if part not in unions]
     parts, key = [], str(where[-1]) if where else ""
     if len(where) > 1 and isinstance(where[1], int):
         entries = content.get(str(where[0]))

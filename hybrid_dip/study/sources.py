@@ -15,6 +15,7 @@ from hybrid_dip.images import crop_to_centre, load_image
 from hybrid_dip.study.settings import ImageEntry, place
 
 SKIMAGE = "skimage:"
+_NO_IMAGES = {"data_dir", "download_all", "file_hash", "lbp_frontal_face_cascade_filename"}
 
 
 @dataclass(frozen=True)
@@ -107,16 +108,18 @@ def _paths(text: str, folder: Path, where: str) -> list[str]:
     if text.startswith(SKIMAGE):
         import skimage.data
 
-        name, known = text.removeprefix(SKIMAGE), list(skimage.data.__all__)
+        name, known = text.removeprefix(SKIMAGE), sorted(set(skimage.data.__all__) - _NO_IMAGES)
         if name not in known:
             raise SettingsError(f"{where}: scikit-image has no image '{name}': {nearest(name, known)}.")
         return [text]
     path = folder / text
     if path.is_dir():
         paths = [inside for inside in path.iterdir() if inside.is_file() and inside.suffix.lower() in _suffixes()]
+        paths = [inside for inside in paths if not inside.name.startswith(".")]
     elif any(character in text for character in "*?[") and not path.exists():
-        anchor = Path(path.anchor) if path.anchor else Path()
-        paths = [inside for inside in anchor.glob(str(path.relative_to(anchor))) if inside.is_file()]
+        # The folder's own name is no pattern, whatever characters it has.
+        start, pattern = (Path(path.anchor), str(path.relative_to(path.anchor))) if Path(text).is_absolute() else (folder, text)
+        paths = [inside for inside in start.glob(pattern) if inside.is_file()]
     else:
         if not path.exists():
             raise FileNotFoundError(f"{where}: there is no file {path}.")
@@ -127,7 +130,8 @@ def _paths(text: str, folder: Path, where: str) -> list[str]:
 
 
 def _suffixes() -> set[str]:
-    return {*Image.registered_extensions(), ".npy"}
+    readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return {*readable, ".npy"} - {".pdf", ".eps", ".ps"}
 
 
 def _distinct(sources: list[Source]) -> list[Source]:

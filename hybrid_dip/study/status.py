@@ -54,20 +54,41 @@ class Status:
         return "\n".join(lines)
 
 
-def save_plan(plan: Plan, store: Store) -> None:
-    """Write down which runs a study has, for :func:`status`.
+def save_plan(plan: Plan, store: Store, images: str | None = None) -> None:
+    """Write down which runs a study has, for :func:`status`, and how it was run, for a report.
 
     Args:
         plan: The study.
         store: Its folder.
+        images: Instead of the study's own, where that was asked for.
 
     Raises:
         StorageError: It cannot be written.
     """
-    content = {"name": plan.study.name, "file": plan.study.path.name, "runs": {run.key: run.label for run in plan.runs}}
+    first = plan.runs[0]
+    content = {
+        "name": plan.study.name,
+        "file": plan.study.path.name,
+        "options": {"images": images, "device": first.device, "threads": first.threads, "version": first.version},
+        "runs": {key: run.label for key, run in plan.unique.items()},
+    }
     with store.writing():
         store.path.mkdir(parents=True, exist_ok=True)
         write_text(store.path / PLAN, json.dumps(content, indent=1) + "\n")
+
+
+def options(store: Store) -> dict[str, Any]:
+    """How the study in a folder was last run: the arguments of :func:`hybrid_dip.study.plan.plan_study`.
+
+    Args:
+        store: The folder.
+
+    Returns:
+        images, device, threads and version; empty where nothing is known.
+    """
+    path = store.path / PLAN
+    found: dict[str, Any] = json.loads(path.read_text())["options"] if path.is_file() else {}
+    return found
 
 
 def status(store: Store) -> Status:

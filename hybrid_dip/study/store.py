@@ -29,6 +29,9 @@ from hybrid_dip.folder import MANIFEST, write_manifest
 from hybrid_dip.study import lease
 from hybrid_dip.study.lease import Holder
 
+RUNNER = ".runner."
+"""A runner's own lease is in a folder of this name, beside those of the runs."""
+
 OUTPUT = "output.npy"
 RESTORED = "restored.png"
 HISTORY = "history.csv"
@@ -114,9 +117,10 @@ class Store:
     def finished(self) -> set[str]:
         """Keys of all finished runs in the folder, also of other versions of the study."""
         folder = self.path / "runs"
-        return {entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")} if folder.is_dir() else set()
+        names = [entry.name for entry in os.scandir(folder)] if folder.is_dir() else []
+        return {name for name in names if self.has(name)}
 
-    def publish(self, key: str, manifest: Mapping[str, Any], write: Callable[[Path], None] = lambda folder: None) -> None:
+    def publish(self, key: str, manifest: Mapping[str, Any], write: Callable[[Path], None] = lambda folder: None) -> bool:
         """Make a run's folder appear, whole.
 
         Where another worker was faster, its folder stays and this one is dropped.
@@ -126,42 +130,59 @@ class Store:
             manifest: The content of run.json.
             write: Writes the other files into a folder.
 
+        Returns:
+            False where somebody who took the lease over has swept this attempt away.
+
         Raises:
             UnwritableError: It cannot be written; nothing is left behind.
         """
-        place = self.run(key)
-        temporary = place.with_name(f".{key}.{secrets.token_hex(4)}.partial")
+        temporary = self.work(key) / f"{secrets.token_hex(4)}.partial"
         with self.writing():
+            self.run(key).parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir(parents=True)
             try:
-                temporary.mkdir(parents=True)
                 write(temporary)
                 write_manifest(temporary / MANIFEST, manifest)
-                try:
-                    temporary.rename(place)
-                except OSError:
-                    if not self.has(key):
-                        raise
+                temporary.rename(self.run(key))
+            except OSError:
+                if self.has(key):
+                    return True
+                if not temporary.exists():
+                    return False
+                raise
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
+        return True
 
     def sweep(self, key: str) -> None:
-        """Remove what a run's killed workers have left; for the holder of its lease, and for nobody where it is finished.
+        """Remove what a run's killed workers have left; for the holder of its lease.
 
         Args:
             key: Of the run.
         """
-        for leftover in self.path.glob(f"runs/.{key}.*.partial"):
+        for leftover in self.work(key).glob("*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
         if self.has(key):
             shutil.rmtree(self.work(key), ignore_errors=True)
 
-    def clear(self) -> None:
-        """Remove what unfinished runs have left, once there are none."""
-        if not self.holders():
-            shutil.rmtree(self.path / "work", ignore_errors=True)
+    def clear(self, keys: Iterable[str] = ()) -> None:
+        """Remove what killed workers and runners have left behind.
+
+        Args:
+            keys: Of finished runs.
+        """
+        folder = self.path / "work"
+        there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+        for name in there & set(keys):
+            self.sweep(name)
+        for name in there:
+            if name.startswith(RUNNER) and not lease.alive(folder / name):
+                shutil.rmtree(folder / name, ignore_errors=True)
+        with contextlib.suppress(OSError):  # others are still at work, or there is nothing
+            folder.rmdir()
 
     def discard(self, key: str) -> None:
-        """Forget a finished run, so that it is done again.
+        """Forget a finished run, so that it is done again; for the holder of its lease.
 
         Args:
             key: Of the run.
@@ -169,8 +190,9 @@ class Store:
         Raises:
             UnwritableError: It cannot be removed.
         """
+        hidden = self.work(key) / f"{secrets.token_hex(4)}.partial"
         with self.writing():
-            hidden = self.run(key).with_name(f".{key}.{secrets.token_hex(4)}.partial")
+            hidden.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 self.run(key).rename(hidden)  # in one move: a half-removed run must not look finished
                 shutil.rmtree(hidden)

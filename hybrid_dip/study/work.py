@@ -14,13 +14,13 @@ import torch
 from hybrid_dip import devices
 from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.contracts import Case, Step
-from hybrid_dip.errors import StorageError
+from hybrid_dip.errors import FitError, StorageError
 from hybrid_dip.figures import displayable
 from hybrid_dip.folder import write_history
 from hybrid_dip.images import save_image
 from hybrid_dip.restore import Result, RunHooks, restore
 from hybrid_dip.study.lease import acquire
-from hybrid_dip.study.measures import Outputs, measure
+from hybrid_dip.study.measures import Outputs, measure_all
 from hybrid_dip.study.plan import Run
 from hybrid_dip.study.store import HISTORY, OUTPUT, RESTORED, Store
 from hybrid_dip.watching import ReferenceWatch
@@ -64,6 +64,14 @@ class AgedCheckpoint(Checkpoint):
         if time.monotonic() - self._written[-1] >= self.age:
             super().save(state)
             self._written[:] = [time.monotonic()]
+
+    def load(self, device: torch.device) -> dict[str, Any] | None:
+        """The last state; one that cannot be read is as good as none, for nobody is there to remove it."""
+        try:
+            return super().load(device)
+        except FitError:
+            self.path.unlink(missing_ok=True)
+            return None
 
 
 _TURN = threading.Lock()
@@ -138,20 +146,20 @@ def _fit_and_publish(
             result, watches = _fit(run, case, store, progress, asked, checkpoint_age)
             if result.fits[-1].reason == "interrupted":
                 return Outcome(run.key, "stopped")
-            along = [psnr for watch in watches.values() for psnr in watch.psnr.values()]
-            outputs = Outputs(result.image, result.raw, case.reference, along)
-            measured = {found.column: found.of(outputs) for found in map(measure, run.metrics)}
     except StorageError:
         raise
     except Exception as error:  # a prior may fail in any way; the study goes on
         message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        store.publish(run.key, {**_identity(run), "error": message, "traceback": traceback.format_exc()})
+        store.publish(run.key, {**run.identity, "error": message, "traceback": traceback.format_exc()})
         return Outcome(run.key, "failed", message)
+    along = [psnr for watch in watches.values() for psnr in watch.psnr.values()]
+    measured = measure_all(run.metrics, Outputs(result.image, result.raw, case.reference, along))
     first = result.fits[0]
     manifest = {
-        **_identity(run),
+        **run.identity,
         "error": "",
-        "metrics": measured,
+        "metrics": {found.measure.column: found.value for found in measured},
+        "measured": {found.measure.column: found.measure.identity for found in measured},
         "seconds": result.seconds,
         "steps": sum(found.steps for found in result.fits),
         "kept_at": first.kept_at,
@@ -171,8 +179,7 @@ def _fit_and_publish(
         ]
         write_history(folder / HISTORY, rows)
 
-    store.publish(run.key, manifest, write)
-    return Outcome(run.key, "done")
+    return Outcome(run.key, "done" if store.publish(run.key, manifest, write) else "stopped")
 
 
 def _fit(
@@ -205,11 +212,6 @@ def _fit(
         hooks=hooks,
     )
     return result, watches
-
-
-def _identity(run: Run) -> dict[str, Any]:
-    labels = {"key": run.key, "image": run.image, "task": run.task, "arm": run.arm, "seed": run.seed}
-    return {**labels, "config": dict(run.config)}
 
 
 @contextmanager

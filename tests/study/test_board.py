@@ -49,7 +49,7 @@ def test_failures_are_told_at_once(make_plan: MakePlan, store: Store) -> None:
     log = io.StringIO()
     board = Board(plan, store, workers=1, stream=log)
     board.finished(plan.runs[0], Outcome(plan.runs[0].key, "failed", "FitError: no"))
-    board.tick([])
+    board.tick(list(plan.runs[1:]))
     assert "astronaut, denoise, dip, seed 0 failed: FitError: no" in log.getvalue()
     assert "1/2 runs, 1 failed, 0 going on" in log.getvalue()
 

@@ -63,6 +63,21 @@ def test_workers_keep_all_cores_busy(make_plan: MakePlan, monkeypatch: pytest.Mo
     assert commands._workers(3, make_plan()) == 3
 
 
+def test_a_report_looks_at_the_runs_that_were_done(study: Path, hybrid_dip_command: Command, tmp_path: Path) -> None:
+    """With other threads, or other images, they are other runs; a report knows which, and a good table is not overwritten."""
+    hybrid_dip_command("study", "run", study, "--device", "cpu", "--threads", "2", "--images", "skimage:camera")
+    before = (tmp_path / "results.csv").read_text()
+    assert before.count("camera") == 2
+    status, out, _ = hybrid_dip_command("study", "report", study)
+    assert status == 0
+    assert "2 of 2 runs, 0 failed" in out
+    status, _, err = hybrid_dip_command("study", "report", study, "--threads", "1")
+    assert status == 2
+    assert "None of the runs in" in err
+    assert "threads" in err
+    assert (tmp_path / "results.csv").read_text() == before
+
+
 WRONG: dict[str, tuple[list[str], str]] = {
     "no such file": (["study", "plan", "none.toml"], "There is no study file"),
     "no such executor": (
@@ -73,6 +88,8 @@ WRONG: dict[str, tuple[list[str], str]] = {
         ["study", "run", "study.toml", "--executor", "ray:127.0.0.1:1"],
         "There is no Ray cluster at '127.0.0.1:1'",
     ),
+    "no such device": (["study", "run", "study.toml", "--executor", "ray", "--device", "gpu"], "Unknown device 'gpu'"),
+    "one of several GPUs": (["study", "run", "study.toml", "--device", "cuda:1"], "take --device cuda, not cuda:1"),
     "no workers": (["study", "run", "study.toml", "--workers", "0"], "--workers must be a whole number of at least 1"),
     "nothing to report": (
         ["study", "report", "study.toml", "-o", "empty"],
@@ -104,7 +121,7 @@ def test_ctrl_c_saves_what_is_going_on_and_the_same_command_goes_on(content: dic
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     store = Store(tmp_path)
     deadline = time.monotonic() + 60
-    while not any(held.about["step"] > 5 for held in store.holders().values()):
+    while not any(held.about.get("step", 0) > 5 for held in store.holders().values()):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.05)

@@ -5,9 +5,10 @@ from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
+import torch
 
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.study.executors import Ray, WorkerDiedError, Workers
+from hybrid_dip.study.executors import Ray, WorkerDiedError, Workers, gpus
 from hybrid_dip.study.run import run_study
 from hybrid_dip.study.store import Store
 
@@ -26,6 +27,23 @@ def test_a_worker_that_dies_takes_nothing_with_it_but_its_own_call() -> None:
         found = [workers.submit(os.getpid) for _ in range(4)]
         wait(found)
         assert os.getpid() not in {future.result() for future in found}
+
+
+def test_the_gpus_that_workers_share_are_those_that_the_user_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpus("cpu") == []
+    assert gpus("cuda") == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert gpus("cuda") == ["2", "3"]
+    with Workers(2, gpus("cuda")) as workers:
+        slow = [workers.submit(_visible, 1.0) for _ in range(2)]
+        assert sorted(future.result() for future in slow) == ["2", "3"]
+
+
+def _visible(seconds: float) -> str:
+    time.sleep(seconds)
+    return os.environ["CUDA_VISIBLE_DEVICES"]
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence() -> None:

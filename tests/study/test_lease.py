@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hybrid_dip.study import lease
@@ -53,6 +54,43 @@ def test_a_number_of_a_process_that_was_used_again_does_not_deceive(tmp_path: Pa
     assert first is not None
     rewrite(first.path, started=time.time() - 1e6)
     assert acquire(tmp_path, {}) is not None
+
+
+def test_a_zombie_holds_nothing(tmp_path: Path) -> None:
+    """Where nobody collects it, a dead process keeps its number."""
+    code = f"from hybrid_dip.study.lease import acquire; from pathlib import Path; acquire(Path({str(tmp_path)!r}), {{}})"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 60
+    while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert acquire(tmp_path, {}) is not None
+    process.wait()
+
+
+def test_a_process_that_stands_still_is_given_up_in_the_end(tmp_path: Path) -> None:
+    first = acquire(tmp_path, {})
+    assert first is not None
+    for age, free in ((lease.SILENCE + 1, False), (lease.STILLNESS + 1, True)):
+        long_ago = time.time() - age
+        os.utime(first.path, (long_ago, long_ago))
+        assert (acquire(tmp_path, {}) is not None) == free
+
+
+def test_a_lease_without_words_yet_is_alive_and_has_a_name(tmp_path: Path) -> None:
+    (tmp_path / "lease.1").touch()
+    found = holder(tmp_path)
+    assert found is not None
+    assert (found.host, found.alive) == ("?", True)
+
+
+def test_a_long_label_in_any_script_is_cut_and_the_rest_stays(tmp_path: Path) -> None:
+    first = acquire(tmp_path, {"run": "\u6a21" * 240, "step": 3})
+    assert first is not None
+    assert first.path.stat().st_size == 1024
+    found = holder(tmp_path)
+    assert found is not None
+    assert (found.pid, found.about) == (os.getpid(), {"run": "\u6a21" * 120, "step": 3})
 
 
 def test_a_holder_on_another_machine_is_dead_after_a_silence(tmp_path: Path) -> None:

@@ -9,10 +9,14 @@ import torch
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images import save_image
+from hybrid_dip.study import results
 from hybrid_dip.study.plan import Plan, plan_study
+from hybrid_dip.study.run import run_study
 from hybrid_dip.study.settings import as_study
+from hybrid_dip.study.store import Store
 
 from .conftest import MakePlan
+from .test_run import Inline
 
 
 def keys(plan: Plan) -> list[str]:
@@ -93,6 +97,52 @@ def test_a_run_travels_to_another_process_and_is_made_there(make_plan: MakePlan)
     assert [term.name for term in terms] == ["tv"]
 
 
+def test_what_modules_and_options_a_network_comes_from_is_part_of_the_key(
+    make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Classes of one name in two modules, with other options, or with other content, are other networks."""
+    source = """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, in_channels=32, out_channels=3, width={width}):
+        super().__init__()
+        self.layer = nn.Conv2d(32, 3, 1)
+    def forward(self, z):
+        return self.layer(z).sigmoid()
+def net(in_channels, out_channels):
+    return Net()
+"""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("first_module", "second_module"):
+        (tmp_path / f"{name}.py").write_text(source.format(width=8))
+    arm = {"name": "a", "preset": "quick", "steps": 5}
+    texts = ["first_module:net", "second_module:net", "unet", "unet:feature_scale=8"]
+    found = [make_plan(arms=[{**arm, "network": text}]).runs[0].key for text in texts]
+    (tmp_path / "first_module.py").write_text(source.format(width=9))
+    found.append(make_plan(arms=[{**arm, "network": texts[0]}]).runs[0].key)
+    assert len(set(found)) == 5
+
+
+def test_arms_that_are_one_on_one_task_share_its_run(make_plan: MakePlan, store: Store) -> None:
+    """For JPEG the lean preset is the paper's recipe but for its number of steps."""
+    arms = [{"name": name, "preset": name, "steps": 3} for name in ("original", "quick")]
+    plan = make_plan(arms=arms, crop=32, tasks=[{"kind": "denoise"}, {"kind": "jpeg"}])
+    assert (len(plan.runs), len(plan.unique)) == (4, 3)
+    found = run_study(plan, store, Inline())
+    assert (found.total, found.done, found.left) == (3, 3, 0)
+    table = results.load(plan, store)
+    assert table["arm"].tolist() == ["original", "quick"] * 2
+    assert table["psnr"][2] == table["psnr"][3]
+
+
+def test_results_of_an_earlier_version_can_be_named(content: dict[str, Any], tmp_path: Path) -> None:
+    study = as_study(content, tmp_path / "study.toml")
+    now, before = plan_study(study), plan_study(study, version="0.0.1")
+    assert now.runs[0].key != before.runs[0].key
+    with pytest.raises(SettingsError, match=r"has changed since \(version\): run the study again"):
+        before.runs[0].case()
+
+
 def test_tasks_of_one_kind_are_told_apart_by_what_differs(make_plan: MakePlan) -> None:
     tasks = [{"kind": "denoise", "sigma": 15, "clip": True}, {"kind": "denoise", "sigma": 50, "clip": True}, {"kind": "jpeg"}]
     assert make_plan(tasks=tasks).tasks == ["denoise sigma=15", "denoise sigma=50", "jpeg"]
@@ -139,7 +189,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a value's type": (
         {"tasks": [{"kind": "jpeg", "quality": "low"}]},
-        "task 1 ('jpeg'), astronaut: An option has a value of the wrong type",
+        "task 1 ('jpeg'), astronaut: The option 'quality' of 'jpeg' must be of type int, got 'low'",
     ),
     "no mask": ({"tasks": [{"kind": "inpaint"}]}, "'inpaint' needs 'mask'"),
     "a mask that is not there": (
@@ -166,8 +216,26 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a metric that does not apply": ({"metrics": ["ms_ssim"]}, "metrics, astronaut: MS-SSIM needs at least 176x176 pixels"),
     "arms of one kind": (
         {"arms": [{"name": "a"}, {"name": "b"}]},
-        "'astronaut, denoise, a, seed 0' and 'astronaut, denoise, b, seed 0' are the same",
+        "the arms 'a' and 'b' are the same",
     ),
+    "a number where yes or no is asked": (
+        {"tasks": [{"kind": "denoise", "clip": "false"}]},
+        "The option 'clip' of 'denoise' must be of type bool, got 'false'",
+    ),
+    "a seed out of range": (
+        {"tasks": [{"kind": "denoise", "seed": 2**70}]},
+        "task 1 ('denoise'), astronaut: An option of 'denoise' has a value that cannot be used",
+    ),
+    "a network that cannot be made": (
+        {"arms": [{"name": "a", "preset": "quick", "network": "skip:down=7"}]},
+        "arm 1 ('a'): The network or the latent cannot be made",
+    ),
+    "an optimiser that cannot be made": ({"arms": [{"name": "a", "preset": "quick", "lr": 0.0}]}, "arm 1 ('a'): --lr must be"),
+    "a metric that fails": (
+        {"metrics": ["psnr:data_range=0"]},
+        "metrics, astronaut: 'psnr:data_range=0' cannot be measured",
+    ),
+    "two metrics of one column": ({"metrics": ["psnr", "psnr:"]}, "Two metrics are called 'psnr'"),
     "a small crop": ({"crop": 8}, "at least 16x16 pixels are needed"),
 }
 

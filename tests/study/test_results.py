@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,23 @@ def test_a_metric_that_is_added_later_is_measured_on_what_was_saved(make_plan: M
     run_study(plan, fresh, Inline())
     again = results.load(plan, fresh)
     pd.testing.assert_frame_equal(later.drop(columns="seconds"), again.drop(columns="seconds"))
+
+
+def test_a_metric_with_other_options_is_another_metric(make_plan: MakePlan, store: Store) -> None:
+    plan = make_plan(metrics=["psnr_y:border=0"])
+    run_study(plan, store, Inline())
+    whole = results.load(plan, store)["psnr_y:border=0"]
+    both = results.load(make_plan(metrics=["psnr_y:border=4", "psnr_y:border=0"]), store)
+    assert both["psnr_y:border=0"].tolist() == whole.tolist()
+    assert both["psnr_y:border=4"].tolist() != whole.tolist()
+
+
+def test_a_metric_whose_file_has_changed_is_measured_again(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
+    for value in (1.0, 2.0):
+        (tmp_path / "score.py").write_text(f"def mine(x, reference):\n    return {value}\n")
+        plan = make_plan(metrics=["score.py:mine"])
+        run_study(plan, store, Inline())
+        assert set(results.load(plan, store)["mine"]) == {value}
 
 
 def test_seeds_are_averaged_before_images_are() -> None:

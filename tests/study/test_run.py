@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from hybrid_dip.errors import HybridDIPError, StorageError
+from hybrid_dip.study import lease as lease_module
 from hybrid_dip.study import run as run_module
 from hybrid_dip.study.executors import WorkerDiedError
 from hybrid_dip.study.lease import acquire
@@ -177,6 +179,36 @@ def test_a_folder_that_cannot_be_written_ends_the_study_with_one_sentence(make_p
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(StorageError, match="what is finished is safe"):
         run_study(make_plan(), Store(tmp_path / "file" / "out"), Inline())
+
+
+def test_a_success_is_not_forgotten_with_the_failures(
+    make_plan: MakePlan, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runners are told to retry; one looks while the run has failed, and acts when the other has mended it."""
+    plan = make_plan()
+    run_study(plan, store, Inline())
+    stale = {key: {**record, "error": "FitError: no"} for key, record in store.records(plan.unique).items()}
+    stamps = {key: (store.run(key) / "run.json").stat().st_mtime_ns for key in plan.unique}
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "records", lambda self, keys: stale)
+        run_module._forget_failures(plan, store)
+    assert {key: (store.run(key) / "run.json").stat().st_mtime_ns for key in plan.unique} == stamps
+
+
+def test_a_runner_whose_lease_is_removed_says_so(
+    make_plan: MakePlan, store: Store, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "BEAT", 0.01)
+
+    class Vandal:
+        def finished(self, run: Any, outcome: Any) -> None:
+            shutil.rmtree(store.path / "work", ignore_errors=True)
+
+        def tick(self, left: Any) -> None:
+            pass
+
+    with pytest.raises(HybridDIPError, match=r"Somebody has removed .*: what is finished is safe"):
+        run_study(make_plan(seeds=list(range(20))), store, executor, at_once=1, watcher=Vandal())
 
 
 def run_in_the_background(study: Path, out: Path) -> "subprocess.Popen[bytes]":

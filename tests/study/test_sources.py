@@ -35,6 +35,17 @@ def test_files_folders_and_globs(folder: Path) -> None:
     assert names(folder, {"path": "skimage:camera"}, {"path": "b.png", "name": "mine"}) == ["camera", "mine"]
 
 
+def test_a_folder_s_name_is_no_pattern_and_hidden_files_are_no_images(tmp_path: Path, photograph: Tensor) -> None:
+    folder = tmp_path / "exp [v2]"
+    folder.mkdir()
+    for name in ("a.png", "._a.png"):
+        save_image(photograph, folder / name)
+    (folder / "paper.pdf").write_text("no image")
+    assert names(folder, {"path": "[a-z]*.png"}) == ["a"]
+    assert names(folder, {"path": "."}) == ["a"]
+    assert names(tmp_path, {"path": "exp [v2]"}) == ["a"]
+
+
 def test_one_name_in_two_folders_gets_the_folder_s(folder: Path) -> None:
     assert names(folder, {"path": "deep"}, {"path": "a.png"}) == ["deep-a", "c", f"{folder.name}-a"]
 

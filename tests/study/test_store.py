@@ -18,10 +18,19 @@ def test_a_run_appears_whole_or_not_at_all(store: Store) -> None:
     with pytest.raises(RuntimeError, match="in the middle"):
         store.publish("a", {"error": ""}, fail)
     assert not store.has("a")
-    assert list((store.path / "runs").iterdir()) == []
-    store.publish("a", {"error": "", "value": 1}, lambda folder: None)
+    assert list((store.path / "runs").iterdir()) == list(store.work("a").iterdir()) == []
+    assert store.publish("a", {"error": "", "value": 1})
     assert store.record("a") == {"error": "", "value": 1}
     assert store.finished() == {"a"}
+    store.run("b").mkdir()
+    assert store.finished() == {"a"}, "an empty folder is no finished run"
+    assert store.publish("b", {"error": ""})
+    assert store.finished() == {"a", "b"}
+
+
+def test_an_attempt_that_was_swept_away_by_a_new_holder_is_dropped(store: Store) -> None:
+    assert not store.publish("a", {"error": ""}, lambda folder: shutil.rmtree(folder))
+    assert not store.has("a")
 
 
 def test_the_first_to_publish_stays(store: Store) -> None:
@@ -33,22 +42,26 @@ def test_the_first_to_publish_stays(store: Store) -> None:
 
 def test_what_killed_workers_left_is_swept(store: Store) -> None:
     store.publish("b", {"error": ""})
-    for leftover in (".a.12345678.partial", ".b.12345678.partial"):
-        (store.path / "runs" / leftover).mkdir()
-    acquire(store.work("b"), {})
-    store.sweep("b")
-    assert sorted(path.name for path in (store.path / "runs").iterdir()) == [".a.12345678.partial", "b"]
+    for key in ("a", "b"):
+        (store.work(key) / "12345678.partial").mkdir(parents=True)
+        store.sweep(key)
+    assert list(store.work("a").iterdir()) == [], "of a run that is not finished the folder stays, for its state"
     assert not store.work("b").exists()
     assert store.finished() == {"b"}
 
 
 def test_what_others_are_at_is_not_cleared(store: Store) -> None:
-    theirs = acquire(store.work("a"), {})
+    theirs, runner = acquire(store.work("a"), {}), acquire(store.work(".runner.1"), {})
     assert theirs is not None
-    (store.work("b")).mkdir()
-    store.clear()
-    assert theirs.beat({})
+    assert runner is not None
+    store.publish("b", {"error": ""})
+    (store.work("b") / "12345678.partial").mkdir(parents=True)
+    store.work(".runner.2").mkdir()
+    store.clear(["a", "b"])
+    assert sorted(path.name for path in (store.path / "work").iterdir()) == [".runner.1", "a"]
     theirs.release()
+    runner.release()
+    store.work("a").rmdir()
     store.clear()
     assert not (store.path / "work").exists()
 
@@ -58,7 +71,7 @@ def test_a_discarded_run_is_gone_in_one_move(store: Store) -> None:
     store.discard("a")
     store.discard("a")
     assert not store.has("a")
-    assert list((store.path / "runs").iterdir()) == []
+    assert list((store.path / "runs").iterdir()) == list(store.work("a").iterdir()) == []
 
 
 def test_a_damaged_manifest_is_named(store: Store) -> None:

@@ -12,7 +12,7 @@ from hybrid_dip.contracts import Step
 from hybrid_dip.images import load_image, save_image
 from hybrid_dip.metrics import psnr
 from hybrid_dip.restore import restore
-from hybrid_dip.study import work
+from hybrid_dip.study import results, work
 from hybrid_dip.study.lease import acquire
 from hybrid_dip.study.store import Store
 from hybrid_dip.study.work import perform
@@ -118,6 +118,26 @@ def test_a_stopped_run_goes_on_to_the_same_floats(make_plan: MakePlan, tmp_path:
     assert outcomes == ["stopped"] * 6 + ["done"]
     assert steps == list(range(20)), "no step is taken twice"
     assert torch.equal(parts.output(run.key), whole.output(run.key))
+
+
+def test_a_metric_that_fails_does_not_lose_the_fit(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
+    source = "def mine(x, reference):\n    if {}:\n        raise ValueError('not like this')\n    return 7.0\n"
+    (tmp_path / "score.py").write_text(source.format("False"))
+    plan = make_plan(metrics=["psnr", "score.py:mine"])
+    (tmp_path / "score.py").write_text(source.format("True"))
+    assert perform(plan.runs[0], str(store.path)).status == "done"
+    row = results.load(plan, store).iloc[0]
+    assert "'mine' cannot be measured: ValueError: not like this" in row["error"]
+    (tmp_path / "score.py").write_text(source.format("False"))
+    row = results.load(plan, store).iloc[0]
+    assert (row["mine"], row["error"]) == (7.0, ""), "once it works it is measured on what was saved"
+
+
+def test_a_state_that_cannot_be_read_is_as_good_as_none(make_plan: MakePlan, store: Store) -> None:
+    run = make_plan().runs[0]
+    store.work(run.key).mkdir(parents=True)
+    (store.work(run.key) / "seed-0.pt").write_bytes(b"PK\x03\x04 half a file")
+    assert perform(run, str(store.path)).status == "done"
 
 
 def test_a_run_whose_runner_is_gone_does_not_begin(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
