@@ -12,7 +12,7 @@ from hybrid_dip import devices
 from hybrid_dip.contracts import Step, Task, Term
 from hybrid_dip.errors import HybridDIPError
 from hybrid_dip.presets import Recipe
-from hybrid_dip.restore import RunHooks, prepare, restore
+from hybrid_dip.restore import RunHooks, restore, sketch
 
 OVERHEAD = 1.3
 """Temporary buffers of convolutions and gradients, over what autograd saves; see benchmarks/memory.py for the measurement."""
@@ -28,7 +28,7 @@ class Estimate:
 
     Attributes:
         parameters: Trainable numbers of the network.
-        memory: Bytes at the peak of a step: activations, parameters, gradients and the optimiser's moments.
+        memory: Bytes at the peak of a step: activations, parameters, gradients and the optimiser's moments; 0 where not known.
         seconds_per_step: Measured on one step, with its regularisers, after one to warm up.
     """
 
@@ -39,8 +39,9 @@ class Estimate:
     def sentence(self, steps: int) -> str:
         """One line for a person."""
         return (
-            f"{self.parameters:,} parameters, about {self.memory / 2**20:,.0f} MiB of memory, "
-            f"{self.seconds_per_step:.3g} s a step: {duration(steps * self.seconds_per_step)} for {steps} steps"
+            f"{self.parameters:,} parameters, "
+            + (f"about {self.memory / 2**20:,.0f} MiB of memory, " if self.memory else "memory not known beforehand, ")
+            + f"{self.seconds_per_step:.3g} s a step: {duration(steps * self.seconds_per_step)} for {steps} steps"
         )
 
 
@@ -62,10 +63,9 @@ def memory_of_a_step(task: Task, recipe: Recipe) -> int:
         recipe: For the network and the latent.
 
     Returns:
-        Bytes.
+        Bytes; 0 where they cannot be told, because the network looks at its values.
     """
-    with torch.random.fork_rng(), torch.device("meta"):
-        network, latent = prepare(task, recipe, seed=0)
+    network, latent = sketch(task, recipe)
     # Keeping the storages alive keeps their addresses from being used twice.
     saved: dict[int, torch.UntypedStorage] = {}
 
@@ -74,8 +74,11 @@ def memory_of_a_step(task: Task, recipe: Recipe) -> int:
         saved[storage._cdata] = storage
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = network(latent.to("meta"))
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            output = network.to("meta")(latent.to("meta"))
+    except (RuntimeError, NotImplementedError):
+        return 0
     activations = sum(storage.nbytes() for storage in saved.values()) + output.numel() * 4
     parameters = sum(p.numel() for p in network.parameters()) * 4
     images = 12 * int(torch.Size(task.shape).numel()) * 4
@@ -132,6 +135,5 @@ def estimate(task: Task, recipe: Recipe, device: torch.device, terms: Sequence[T
             f"A step on {task.shape[-1]}x{task.shape[-2]} pixels needs about {needed / 2**30:.1f} GiB, but {device} has "
             f"{free / 2**30:.1f} GiB free: take --preset quick, a part of the image with --crop, or another --device."
         )
-    with torch.random.fork_rng(), torch.device("meta"):
-        parameters = sum(p.numel() for p in prepare(task, recipe, seed=0)[0].parameters())
+    parameters = sum(p.numel() for p in sketch(task, recipe)[0].parameters())
     return Estimate(parameters, needed, seconds_of_a_step(task, recipe, terms, device))

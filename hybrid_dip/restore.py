@@ -105,6 +105,27 @@ def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
         raise SettingsError(f"The network or the latent cannot be made: {error}.") from error
 
 
+def sketch(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:
+    """The network and the latent on torch's meta device, which allocates nothing; with values where they cannot be made so.
+
+    Args:
+        task: For the shape.
+        recipe: What to make.
+
+    Returns:
+        The network and z; the global random state stays as it is.
+
+    Raises:
+        SettingsError: Options that the network or the latent cannot be made with.
+    """
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return prepare(task, recipe, seed=0)
+        except SettingsError:  # some look at their own values while they are made
+            return prepare(task, recipe, seed=0)
+
+
 def _channels(recipe: Recipe, task: Task, z: Tensor | None) -> int:
     """How many channels z has, without drawing it before its turn."""
     if z is not None:

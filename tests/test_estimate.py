@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from hybrid_dip import devices, estimate, presets, tasks
 from hybrid_dip.errors import HybridDIPError
@@ -25,6 +26,27 @@ def test_memory_of_a_network_counted_by_hand() -> None:
     image = 3 * 64 * 64 * 4
     latent = 32 * 64 * 64 * 4
     assert estimate.memory_of_a_step(made, recipe) == int(estimate.OVERHEAD * image) + 4 * image + 12 * image + 2 * latent
+
+
+class LooksAtItsValues(nn.Module):
+    """As a stranger's network may, in a way that torch's meta device cannot follow."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.layer = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.size = float(self.layer.weight.detach().abs().mean())
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        scale = float(z.detach().abs().max()) or 1.0
+        found: torch.Tensor = self.layer(z / scale).sigmoid()
+        return found
+
+
+def test_a_network_that_looks_at_its_values_is_estimated_without_its_memory() -> None:
+    made = task(32)
+    found = estimate.estimate(made, replace(presets.quick(made), network=LooksAtItsValues), torch.device("cpu"))
+    assert (found.memory, found.parameters) == (0, 32 * 3 * 9 + 3)
+    assert "memory not known beforehand" in found.sentence(10)
 
 
 def test_counting_allocates_nothing_and_draws_nothing() -> None:

@@ -13,9 +13,8 @@ import psutil
 import torch
 
 from hybrid_dip import devices
-from hybrid_dip.contracts import Step, Task
+from hybrid_dip.contracts import Step
 from hybrid_dip.estimate import duration, memory_of_a_step
-from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import RunHooks, log_interval, restore
 from hybrid_dip.study.plan import Plan, Run
 from hybrid_dip.study.store import Store
@@ -218,7 +217,7 @@ def time_steps(run: Run) -> Sample:
         case = run.degrading.build(run.source)
         pixels = case.task.shape[-1] * case.task.shape[-2]
         recipe, terms, _ = run.fitting.build(case)
-        memory = _memory(case.task, recipe)
+        memory = memory_of_a_step(case.task, recipe)
         hooks = RunHooks(observers=[watch])
         result = restore(
             case.task, preset=recipe, regularisers=terms, steps=TIMED_STEPS + 1, device=device, hooks=lambda seed: hooks
@@ -228,13 +227,6 @@ def time_steps(run: Run) -> Sample:
     seconds = statistics.median(after - before for before, after in pairwise(stamps))
     # Parameters and two moments, each three times: as they are, at the last logged step, and at the last good one.
     return Sample(seconds, memory, pixels, 9 * 4 * result.parameters)
-
-
-def _memory(task: Task, recipe: Recipe) -> int:
-    try:
-        return memory_of_a_step(task, recipe)
-    except (RuntimeError, NotImplementedError):  # a network that looks at its values has none on torch's meta device
-        return 0
 
 
 def _pixels(runs: list[Run]) -> dict[tuple[str, str], int]:

@@ -17,7 +17,7 @@ from hybrid_dip.catalogue import catalogue
 from hybrid_dip.contracts import Case, Rule, Terms, as_terms
 from hybrid_dip.errors import HybridDIPError, SettingsError
 from hybrid_dip.presets import Recipe
-from hybrid_dip.restore import prepare, resolve
+from hybrid_dip.restore import resolve, sketch
 from hybrid_dip.session import fingerprint
 from hybrid_dip.study.measures import Outputs, measure
 from hybrid_dip.study.settings import ArmEntry, ImageEntry, Study, TaskEntry, place
@@ -357,14 +357,9 @@ def _place(section: str, index: int, entry: TaskEntry | ArmEntry) -> str:
 
 
 def _try_network(run: Run, case: Case) -> None:
-    """Make the network and the optimiser: on torch's meta device, which allocates nothing, where the network allows that."""
+    """Make the network and the optimiser."""
     recipe, _, _ = run.fitting.build(case)
-    try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            prepare(case.task, recipe, seed=0)
-    except SettingsError:
-        with torch.random.fork_rng(devices=[]):
-            prepare(case.task, recipe, seed=0)
+    sketch(case.task, recipe)
     try:
         recipe.optimizer(recipe.lr)([torch.zeros(1, requires_grad=True)])
     except ValueError as error:
