@@ -19,6 +19,7 @@ from hybrid_dip.study.plan import Plan, plan_study
 from hybrid_dip.study.run import Tally, run_study
 from hybrid_dip.study.settings import read_study
 from hybrid_dip.study.status import options, save_plan, status
+from hybrid_dip.study.sources import absolute
 from hybrid_dip.study.store import Store
 
 app = typer.Typer(help="Compare arms on images, tasks and seeds; stop and start at will.", no_args_is_help=True)
@@ -29,7 +30,7 @@ Images = Annotated[str | None, typer.Option(help="A file, folder, glob or skimag
 Count = Annotated[int | None, typer.Option(help="Processes at a time; by default all cores, or one for each GPU.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads of each, instead of the study's (1).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-KINDS = ("cpu", "cuda", "mps")
+DEVICES = ("cpu", "cuda", "mps")
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
@@ -75,7 +76,7 @@ def run(
         device = "cuda" if share else "cpu"  # what this machine has says nothing about the cluster
     made = _planned(file, images, device, threads, here=kind == "local")
     store = Store(out or file.parent)
-    save_plan(made, store, images)
+    save_plan(made, store, None if images is None else absolute(images))
     if kind == "local":
         count = min(_workers(workers, made), len(made.unique))
         pool = _local(count, made)
@@ -153,8 +154,8 @@ def _device(name: str, *, here: bool) -> str:
         raise SettingsError(f"A study uses all GPUs that CUDA_VISIBLE_DEVICES names: take --device cuda, not {name}.")
     if here or name == "auto":
         return devices.pick(name).type
-    if name not in KINDS:
-        raise SettingsError(f"Unknown device '{name}': {nearest(name, list(KINDS))}.")
+    if name not in DEVICES:
+        raise SettingsError(f"Unknown device '{name}': {nearest(name, list(DEVICES))}.")
     return name
 
 

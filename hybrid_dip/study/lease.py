@@ -72,6 +72,8 @@ class Holder:
             return same and process.status() not in _GONE and self.age < STILLNESS
         except psutil.NoSuchProcess:
             return False
+        except psutil.AccessDenied:  # another user's, on systems that keep them apart
+            return self.age < SILENCE
 
 
 class Lease:

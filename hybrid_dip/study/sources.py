@@ -104,6 +104,11 @@ def expand(entries: Iterable[ImageEntry], folder: Path, crop: int | None) -> lis
     return _distinct(found)
 
 
+def absolute(text: str) -> str:
+    """A file, folder or glob as it is found from anywhere; ``skimage:NAME`` is."""
+    return text if text.startswith(SKIMAGE) else str(Path(text).absolute())
+
+
 def _paths(text: str, folder: Path, where: str) -> list[str]:
     if text.startswith(SKIMAGE):
         import skimage.data

@@ -10,7 +10,7 @@ from torch import Tensor
 from hybrid_dip.errors import ImageFileError, SettingsError
 from hybrid_dip.images import save_image
 from hybrid_dip.study.settings import ImageEntry
-from hybrid_dip.study.sources import Source, expand
+from hybrid_dip.study.sources import Source, absolute, expand
 
 
 @pytest.fixture
@@ -44,6 +44,12 @@ def test_a_folder_s_name_is_no_pattern_and_hidden_files_are_no_images(tmp_path: 
     assert names(folder, {"path": "[a-z]*.png"}) == ["a"]
     assert names(folder, {"path": "."}) == ["a"]
     assert names(tmp_path, {"path": "exp [v2]"}) == ["a"]
+
+
+def test_a_path_that_is_found_from_anywhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert absolute("deep/*.png") == str(folder / "deep" / "*.png")
+    assert absolute("skimage:camera") == "skimage:camera"
 
 
 def test_one_name_in_two_folders_gets_the_folder_s(folder: Path) -> None:
