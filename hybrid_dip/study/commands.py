@@ -18,8 +18,8 @@ from hybrid_dip.study.forecast import forecast
 from hybrid_dip.study.plan import Plan, plan_study
 from hybrid_dip.study.run import Tally, run_study
 from hybrid_dip.study.settings import read_study
-from hybrid_dip.study.status import options, save_plan, status
 from hybrid_dip.study.sources import absolute
+from hybrid_dip.study.status import options, save_plan, status
 from hybrid_dip.study.store import Store
 
 app = typer.Typer(help="Compare arms on images, tasks and seeds; stop and start at will.", no_args_is_help=True)
