@@ -27,6 +27,14 @@ class Checkpoint:
     path: Path
     every: int = 200
 
+    def due(self, steps: int) -> bool:
+        """Whether a state should be written.
+
+        Args:
+            steps: Since the last one.
+        """
+        return steps >= self.every
+
     def save(self, state: Mapping[str, Any]) -> None:
         """Write a state, whole or not at all.
 

@@ -139,7 +139,7 @@ def fit(
             if bool(tracker.stop):
                 reason = rule.reason
                 break
-            if checkpoint is not None and done - saved_at >= checkpoint.every:
+            if checkpoint is not None and checkpoint.due(done - saved_at):
                 save()
                 saved_at = done
             guard.remember()
