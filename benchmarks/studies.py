@@ -22,6 +22,7 @@ import torch
 
 import hybrid_dip as hd
 from hybrid_dip import devices
+from hybrid_dip.study import results
 from hybrid_dip.study.executors import Workers, core_count
 from hybrid_dip.study.plan import Plan, Run, plan_study
 from hybrid_dip.study.report import report_study
@@ -85,17 +86,23 @@ def load(count: int) -> dict[str, Any]:
         store = Store(folder)
         for number, run in enumerate(plan.runs):
             facts = {"seconds": 1.0, "steps": 5, "kept_at": 4, "reason": "max_steps"}
-            manifest = {"config": dict(run.config), "error": "", "metrics": {"psnr": 20 + number % 7, "ssim": 0.5}, **facts}
+            metrics = {"psnr": 20 + number % 7, "ssim": 0.5}
+            measured = {name: name for name in metrics}
+            manifest = {"config": dict(run.config), "error": "", "metrics": metrics, "measured": measured, **facts}
             # As publish() writes it, without waiting for the disk each time.
             store.run(run.key).mkdir(parents=True)
             (store.run(run.key) / "run.json").write_text(json.dumps(manifest, indent=2))
             (store.run(run.key) / "history.csv").write_text("seed,step,psnr,seconds\n0.0,0.0,10.0,0.1\n0.0,4.0,20.0,1.0\n")
             np.save(store.run(run.key) / "output.npy", np.zeros((16, 16, 3), np.float32))
         began = time.perf_counter()
-        found = report_study(plan, store)
+        table = results.load(plan, store)
         loaded = time.perf_counter() - began
-    assert found["finished"] == len(plan.runs)
-    return {"runs": len(plan.runs), "seconds_to_plan": planned, "seconds_to_report": loaded}
+        began = time.perf_counter()
+        report_study(plan, store)
+        reported = time.perf_counter() - began
+    assert len(table) == len(plan.runs)
+    seconds = {"seconds_to_plan": planned, "seconds_to_load": loaded, "seconds_to_report": reported}
+    return {"runs": len(plan.runs), **seconds}
 
 
 def memory() -> dict[str, Any]:

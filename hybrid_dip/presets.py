@@ -97,7 +97,7 @@ LEAN = partial(
     upsample="bilinear",
     padding="reflection",
 )
-"""Narrow where maps are large: about a quarter of the standard network's time a step on two cores (benchmarks/crops.py)."""
+"""Narrow where maps are large: about a fifth of the standard network's time a step (experiments/001_original_dip, denoising)."""
 
 NOISE = partial(latents.uniform, channels=32)
 NORMAL = partial(latents.normal, channels=32)
