@@ -97,7 +97,7 @@ LEAN = partial(
     upsample="bilinear",
     padding="reflection",
 )
-"""Narrow where maps are large: about a fifth of the standard network's time a step (experiments/001_original_dip, denoising)."""
+"""Narrow where maps are large: about a fifth of the standard network's time a step (experiments/001_original_dip)."""
 
 NOISE = partial(latents.uniform, channels=32)
 NORMAL = partial(latents.normal, channels=32)
