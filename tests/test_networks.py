@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -75,9 +77,9 @@ def test_a_lanczos_downsampler_in_a_network_has_no_weights() -> None:
         ({"kernel_down": 4}, "must be odd"),
     ],
 )
-def test_skip_says_what_is_wrong(options: dict[str, object], words: str) -> None:
+def test_skip_says_what_is_wrong(options: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
-        networks.skip(4, **options)  # type: ignore[arg-type]
+        networks.skip(4, **options)
 
 
 @pytest.mark.parametrize("more_layers", [0, 1, 2])
@@ -146,8 +148,8 @@ def test_resnet_draws_its_weights_in_the_originals_order() -> None:
         ({"down": (4,) * 5, "skip": (2,) * 5, "kernel_down": (9, 3, 3, 3, 3), "padding": "reflection"}, 64),
     ],
 )
-def test_sizes_that_the_original_takes_are_not_padded(options: dict[str, object], side: int) -> None:
-    network = networks.skip(1, **options)  # type: ignore[arg-type]
+def test_sizes_that_the_original_takes_are_not_padded(options: dict[str, Any], side: int) -> None:
+    network = networks.skip(1, **options)
     assert network.padded_size(side) == side
     z = torch.rand(1, 1, side, side)
     assert torch.equal(network(z), network.network(z))

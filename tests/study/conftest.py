@@ -1,3 +1,6 @@
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -47,3 +50,20 @@ def executor() -> Iterator[Executor]:
     """Any executor serves; threads take turns at fitting."""
     with ThreadPoolExecutor(2) as threads:
         yield threads
+
+
+InNamespace = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def in_namespace(tmp_path: Path) -> InNamespace:
+    """Runs a shell script that may mount file systems, seen by itself only."""
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("a file system of one's own needs user namespaces, which are not given here")
+
+    def run(script: str, *given: str) -> "subprocess.CompletedProcess[str]":
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = ["unshare", "-rm", "sh", "-c", script, "sh", *given]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+
+    return run

@@ -14,7 +14,7 @@ import pytest
 from hybrid_dip.study import commands
 from hybrid_dip.study.store import Store
 
-from .conftest import MakePlan
+from .conftest import InNamespace, MakePlan
 from .test_run import as_toml, contents
 
 Command = Callable[..., tuple[int, str, str]]
@@ -134,17 +134,9 @@ def test_ctrl_c_saves_what_is_going_on_and_the_same_command_goes_on(content: dic
     assert len(contents(store)) == 2
 
 
-def full_disk(script: str, tmp_path: Path, *given: str) -> str:
-    """Run a script where ``disk`` is a file system of its own that is small."""
-    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
-        pytest.skip("a file system of one's own needs user namespaces, which this machine does not give")
-    command = ["unshare", "-rm", "sh", "-c", script, "sh", *given]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
-    return f"{done.returncode}\n{done.stdout}{done.stderr}"
-
-
-def test_a_full_disk_and_a_read_only_folder_give_one_sentence_and_lose_nothing(content: dict[str, Any], tmp_path: Path) -> None:
+def test_a_full_disk_and_a_read_only_folder_give_one_sentence_and_lose_nothing(
+    content: dict[str, Any], tmp_path: Path, in_namespace: InNamespace
+) -> None:
     (tmp_path / "study.toml").write_text(as_toml({**content, "seeds": list(range(10))}))
     (tmp_path / "disk").mkdir()
     run = f"{sys.executable} -m hybrid_dip.cli study run study.toml -o disk --device cpu --quiet"
@@ -158,7 +150,8 @@ mount -o remount,size=10m,ro tmpfs disk
 mount -o remount,rw tmpfs disk
 {run} && ls disk/runs | wc -l
 """
-    lines = full_disk(script, tmp_path).splitlines()
+    done = in_namespace(script)
+    lines = [str(done.returncode), *done.stdout.splitlines(), *done.stderr.splitlines()]
     assert lines[0] == "0", lines
     said = [line for line in lines if line.startswith("hybrid-dip:")]
     assert len(said) == 2

@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -21,7 +22,7 @@ from hybrid_dip.study import run as run_module
 from hybrid_dip.study.executors import WorkerDiedError
 from hybrid_dip.study.lease import acquire
 from hybrid_dip.study.run import run_study
-from hybrid_dip.study.store import Store
+from hybrid_dip.study.store import RUNNER, Store
 
 from .conftest import MakePlan
 
@@ -54,7 +55,8 @@ class Inline(Executor):
 def test_any_executor_serves(make_plan: MakePlan, tmp_path: Path) -> None:
     plan = make_plan()
     stores = {}
-    with ThreadPoolExecutor(2) as threads, ProcessPoolExecutor(1) as processes:
+    spawn = multiprocessing.get_context("spawn")  # a fork of a process that has computed with torch may hang
+    with ThreadPoolExecutor(2) as threads, ProcessPoolExecutor(1, mp_context=spawn) as processes:
         for name, executor in {"inline": Inline(), "threads": threads, "processes": processes}.items():
             stores[name] = Store(tmp_path / name)
             found = run_study(plan, stores[name], executor)
@@ -126,35 +128,6 @@ def test_a_broken_executor_is_said_to_be(make_plan: MakePlan, store: Store) -> N
             run_study(make_plan(), store, pool)
 
 
-def test_two_runners_share_the_work(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
-    plan = make_plan(seeds=list(range(6)))
-    published: list[str] = []
-    done_by: dict[str, int] = {"a": 0, "b": 0}
-
-    class Counting:
-        def __init__(self, name: str):
-            self.name = name
-
-        def finished(self, run: Any, outcome: Any) -> None:
-            done_by[self.name] += 1
-            published.append(run.key)
-
-        def tick(self, left: Any) -> None:
-            pass
-
-    def runner(name: str) -> None:
-        with ThreadPoolExecutor(1) as own:
-            run_study(plan, store, own, at_once=1, watcher=Counting(name))
-
-    threads = [threading.Thread(target=runner, args=(name,)) for name in done_by]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert store.finished() == {run.key for run in plan.runs}
-    assert sum(done_by.values()) >= 12
-
-
 def test_a_run_of_somebody_else_is_waited_for(make_plan: MakePlan, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "PATIENCE", 0.1)
     plan = make_plan()
@@ -211,7 +184,7 @@ def test_a_runner_whose_lease_is_removed_says_so(
         run_study(make_plan(seeds=list(range(20))), store, executor, at_once=1, watcher=Vandal())
 
 
-def run_in_the_background(study: Path, out: Path) -> "subprocess.Popen[bytes]":
+def run_in_the_background(study: Path, out: Path, workers: int = 2) -> "subprocess.Popen[bytes]":
     command = [
         sys.executable,
         "-m",
@@ -222,7 +195,7 @@ def run_in_the_background(study: Path, out: Path) -> "subprocess.Popen[bytes]":
         "-o",
         str(out),
         "--workers",
-        "2",
+        str(workers),
         "--device",
         "cpu",
     ]
@@ -245,6 +218,30 @@ def as_toml(content: dict[str, Any]) -> str:
     sections = {key: content[key] for key in ("tasks", "arms")}
     text = lines({key: value for key, value in content.items() if key not in sections})
     return text + "".join(f"[[{key}]]\n{lines(table)}" for key, tables in sections.items() for table in tables)
+
+
+def test_two_runners_share_the_work(content: dict[str, Any], tmp_path: Path) -> None:
+    """Each run is begun by one of them only, and each of them does some."""
+    study = tmp_path / "study.toml"
+    arms = [{**arm, "steps": 40} for arm in content["arms"]]
+    study.write_text(as_toml({**content, "arms": arms, "seeds": list(range(4))}))
+    store = Store(tmp_path / "shared")
+    runners = [run_in_the_background(study, store.path, workers=1) for _ in range(2)]
+    held: dict[str, set[int]] = {}
+    relatives: dict[int, set[int]] = {runner.pid: set() for runner in runners}
+    while any(runner.poll() is None for runner in runners):
+        for runner in runners:
+            relatives[runner.pid] |= {process.pid for process in family(runner)}
+        for key, holder in store.holders().items():
+            held.setdefault(key, set()).add(holder.pid)
+        time.sleep(0.05)
+    assert [runner.returncode for runner in runners] == [0, 0]
+    assert len(store.finished()) == 8
+    runs = {key: pids for key, pids in held.items() if not key.startswith(RUNNER)}
+    assert set(runs) == store.finished()
+    assert all(len(pids) == 1 for pids in runs.values())
+    for pids in relatives.values():
+        assert any(pids & by for by in runs.values())
 
 
 def kill_and_resume(content: dict[str, Any], tmp_path: Path, kills: int) -> None:

@@ -9,6 +9,8 @@ from hybrid_dip.errors import StorageError
 from hybrid_dip.study.lease import acquire
 from hybrid_dip.study.store import Store
 
+from .conftest import InNamespace
+
 
 def test_a_run_appears_whole_or_not_at_all(store: Store) -> None:
     def fail(folder: Path) -> None:
@@ -87,10 +89,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "out").publish("a", {})
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
-        pytest.skip("a file system of one's own needs user namespaces, which this machine does not give")
-    code = """
+FILLING = """
 import sys
 from pathlib import Path
 from hybrid_dip.errors import StorageError
@@ -102,10 +101,22 @@ try:
 except StorageError as error:
     print(error)
 print(sorted(path.name for path in (store.path / "runs").iterdir()), (store.run("a") / "x").stat().st_size)
+print(list(store.work("b").iterdir()))
 """
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, in_namespace: InNamespace) -> None:
     script = 'mount -t tmpfs -o size=256k tmpfs "$1" && exec "$2" -c "$3" "$1"'
-    command = ["unshare", "-rm", "sh", "-c", script, "sh", str(tmp_path), sys.executable, code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    sentence, rest = done.stdout.splitlines()
+    sentence, whole, rest = in_namespace(script, str(tmp_path), sys.executable, FILLING).stdout.splitlines()
     assert "cannot be written (No space left on device): what is finished is safe" in sentence
-    assert rest == "['a'] 100000"
+    assert (whole, rest) == ("['a'] 100000", "[]")
+
+
+def test_a_file_that_grows_too_large_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """The same where no file system may be mounted: a limit on the size of files stops the write in the middle."""
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+    command = [sys.executable, "-c", limit + FILLING, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    sentence, whole, rest = done.stdout.splitlines()
+    assert "cannot be written (File too large): what is finished is safe" in sentence
+    assert (whole, rest) == ("['a'] 100000", "[]")
