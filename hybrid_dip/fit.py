@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from hybrid_dip.allocation import keeping_freed_memory
 from hybrid_dip.checkpoint import Checkpoint, random_state, set_random_state
 from hybrid_dip.contracts import Fit, Moment, Observer, Rule, Schedule, Task, Term, as_terms
 from hybrid_dip.errors import FitError, SettingsError
@@ -25,6 +26,7 @@ from hybrid_dip.stopping import MaxSteps
 from hybrid_dip.tracking import Tracker
 
 
+@keeping_freed_memory()
 def fit(
     network: nn.Module,
     latent: Tensor,

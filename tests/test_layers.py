@@ -13,7 +13,7 @@ PACKAGE = Path(hybrid_dip.__file__).parent
 
 # From the top down; a module may import those in lines above its own, a package also its own files.
 LAYERS = [
-    ["errors", "files", "version"],
+    ["errors", "files", "version", "allocation"],
     ["contracts", "resampling"],
     ["images", "metrics", "networks", "latents", "operators", "fidelity", "regularisers", "schedules", "optimizers"],
     ["stopping", "checkpoint", "devices"],

@@ -1,0 +1,127 @@
+"""The original recipe run plainly: what everything else here is timed against.
+
+The standard network of the original (Ulyanov, Vedaldi & Lempitsky 2018) out of torch's own layers, and its loop as one would
+write it down: eager, float32, one operation after the other. Nothing here is shared with the package's networks or its loop,
+so that a change there cannot move the yardstick; tests hold both to the same numbers.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hybrid_dip import metrics
+from hybrid_dip.contracts import Case
+from hybrid_dip.presets import Recipe
+
+SCALES, WIDTH, SKIP, DECAY = 5, 128, 4, 0.99
+
+
+class Concatenation(nn.Module):
+    """The outputs of two branches, one after the other along the channels."""
+
+    def __init__(self, first: nn.Module, second: nn.Module):
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C + C', H, W)."""
+        return torch.cat([self.first(x), self.second(x)], 1)
+
+
+def _convolution(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+    return [nn.ReflectionPad2d(kernel // 2), nn.Conv2d(in_channels, out_channels, kernel, stride)]
+
+
+def _stage(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+    return [*_convolution(in_channels, out_channels, kernel, stride), nn.BatchNorm2d(out_channels), nn.LeakyReLU(0.2)]
+
+
+def _scale(in_channels: int, deeper: int) -> nn.Module:
+    branch = nn.Sequential(*_stage(in_channels, SKIP, 1))
+    down = [*_stage(in_channels, WIDTH, 3, 2), *_stage(WIDTH, WIDTH, 3)]
+    merge = [nn.BatchNorm2d(SKIP + WIDTH), *_stage(SKIP + WIDTH, WIDTH, 3), *_stage(WIDTH, WIDTH, 1)]
+    # The next scale's weights are drawn after this one's, as in the original.
+    below = [_scale(WIDTH, deeper - 1)] if deeper else []
+    main = nn.Sequential(*down, *below, nn.Upsample(scale_factor=2, mode="bilinear"))
+    return nn.Sequential(Concatenation(branch, main), *merge)
+
+
+def standard_network(in_channels: int = 32, out_channels: int = 3) -> nn.Module:
+    """The standard network, sides multiples of 32; the same seed draws the same weights as ``presets.STANDARD``."""
+    return nn.Sequential(_scale(in_channels, SCALES - 1), *_convolution(WIDTH, out_channels, 1), nn.Sigmoid())
+
+
+@dataclass
+class Curve:
+    """PSNR along a fit: of the output average and of the output, every so many steps."""
+
+    steps: list[int] = field(default_factory=list)
+    average: list[float] = field(default_factory=list)
+    output: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+class PlainFit:
+    """The original's loop on one case, which can be saved and taken up again.
+
+    Args:
+        case: One of the tasks whose recipe is the standard network: denoising, super-resolution, missing pixels.
+        recipe: The original's settings for it.
+        seed: Of weights, latent and jitter.
+    """
+
+    def __init__(self, case: Case, recipe: Recipe, seed: int):
+        size = (case.task.shape[-2], case.task.shape[-1])
+        torch.manual_seed(seed)
+        if recipe.latent_first:
+            z = recipe.latent(size=size)
+        self.network = standard_network(32, case.task.shape[1])
+        if not recipe.latent_first:
+            z = recipe.latent(size=size)
+        self.case, self.jitter, self.z = case, recipe.jitter, z
+        self.adam = torch.optim.Adam(self.network.parameters(), lr=recipe.lr)
+        self.output = self.average = torch.zeros(case.task.shape)
+        self.done, self.seconds = 0, 0.0
+
+    def step(self) -> None:
+        """One step of Adam."""
+        started = time.perf_counter()
+        task = self.case.task
+        self.adam.zero_grad()
+        x = self.network(self.z + self.jitter * torch.randn(self.z.shape))
+        loss = task.fidelity(task.forward(x), task.observation, task.weight)
+        torch.autograd.backward(loss)
+        self.adam.step()
+        self.output = x.detach()
+        self.average = self.output if self.done == 0 else DECAY * self.average + (1 - DECAY) * self.output
+        self.done += 1
+        self.seconds += time.perf_counter() - started
+
+    def measure(self, curve: Curve) -> None:
+        """Add the PSNR as it is now to a curve; no part of the time of a step."""
+        task, reference = self.case.task, self.case.reference
+        curve.steps.append(self.done)
+        curve.average.append(round(metrics.psnr(task.finish(self.average), reference), 4))
+        curve.output.append(round(metrics.psnr(task.finish(self.output), reference), 4))
+        curve.seconds.append(round(self.seconds, 2))
+
+    def state(self) -> dict[str, Any]:
+        """Everything, to go on from."""
+        return {
+            "network": self.network.state_dict(),
+            "adam": self.adam.state_dict(),
+            "images": (self.output, self.average),
+            "counters": (self.done, self.seconds),
+            "random": torch.get_rng_state(),
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state`."""
+        self.network.load_state_dict(state["network"])
+        self.adam.load_state_dict(state["adam"])
+        self.output, self.average = state["images"]
+        self.done, self.seconds = state["counters"]
+        torch.set_rng_state(state["random"])

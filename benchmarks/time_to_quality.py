@@ -1,0 +1,262 @@
+"""How long until a restoration is as good as the original's at its best?
+
+    python benchmarks/time_to_quality.py --task denoise --size 128 --images photo.png ... --json out.json --plot out.png
+
+For each image: the original's recipe, run plainly to its end (benchmarks/plain.py), and a preset of ours until its own
+stopping rule ends it, without a look at the reference. The bar is the original's peak: the best PSNR of its output average
+along the whole run, an oracle, since on small images it overfits long before its recipe ends.
+
+Seconds are taken in this one run on this one machine, with as many threads for both: blocks of the original's steps right
+before and right after ours give its seconds a step, and a step of its curve is placed in time by that. So the curve itself,
+which depends on the settings and the machine only, can be fitted beforehand and beside other work (``--curves-only``, any
+number of threads); it is kept in ``--cache`` and taken up again where it was interrupted.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from plain import Curve, PlainFit
+from torch import Tensor
+from tqdm import tqdm
+
+import hybrid_dip as hd
+from hybrid_dip import degradations, metrics
+from hybrid_dip.contracts import Case, Step
+from hybrid_dip.files import replacing, write_text
+from hybrid_dip.images import crop_to_centre
+from hybrid_dip.presets import original
+from hybrid_dip.restore import RunHooks
+
+TASKS: dict[str, Callable[[Tensor], Case]] = {
+    "denoise": lambda clean: degradations.noisy(clean, sigma=25 / 255),
+    "super-resolve": lambda clean: degradations.downsampled(clean, factor=4),
+    "inpaint": lambda clean: degradations.scattered(clean, share=0.5),
+}
+Lines = dict[str, tuple[list[float], list[float]]]
+"""Name -> seconds and PSNR."""
+
+MEASURED_EVERY = 10
+SAVED_EVERY = 60.0
+UNCOUNTED, BLOCK = 3, 10
+"""Steps of the original before and after ours: the first are not timed."""
+
+
+def processor() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        if lines:
+            return lines[0].split(":")[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def original_curve(case: Case, seed: int, cache: Path, label: str) -> Curve:
+    """The PSNR of the original along its recipe, from the cache or fitted now."""
+    recipe = original(case.task)
+    digest = hashlib.sha256(case.reference.numpy().tobytes() + case.task.observation.numpy().tobytes())
+    chosen = {name: getattr(recipe, name) for name in ("steps", "lr", "jitter", "latent_first")}
+    settings = {**chosen, "seed": seed, "processor": processor(), "torch": torch.__version__}
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + digest.digest()).hexdigest()[:16]
+    done, state = cache / f"{key}.json", cache / f"{key}.pt"
+    if done.exists():
+        return Curve(**json.loads(done.read_text())["curve"])
+    cache.mkdir(parents=True, exist_ok=True)
+    plain, curve = PlainFit(case, recipe, seed), Curve()
+    if state.exists():
+        saved = torch.load(state, weights_only=True)
+        plain.resume(saved["fit"])
+        curve = Curve(**saved["curve"])
+    last_saved = time.monotonic()
+    with tqdm(total=recipe.steps, initial=plain.done, desc=f"original, {label}", unit="step") as bar:
+        while plain.done < recipe.steps:
+            plain.step()
+            bar.update()
+            if plain.done % MEASURED_EVERY == 0 or plain.done == recipe.steps:
+                plain.measure(curve)
+            if time.monotonic() - last_saved > SAVED_EVERY:
+                with replacing(state) as temporary:
+                    torch.save({"fit": plain.state(), "curve": asdict(curve)}, temporary)
+                last_saved = time.monotonic()
+    write_text(done, json.dumps({"label": label, **settings, "threads": torch.get_num_threads(), "curve": asdict(curve)}))
+    state.unlink(missing_ok=True)
+    return curve
+
+
+def _block(path: Path, task: str, size: int, seed: int, threads: int) -> float:
+    torch.set_num_threads(threads)
+    case = make_case(path, task, size)
+    plain = PlainFit(case, original(case.task), seed)
+    for _ in range(UNCOUNTED):
+        plain.step()
+    plain.seconds = 0.0
+    for _ in range(BLOCK):
+        plain.step()
+    return plain.seconds / BLOCK
+
+
+def seconds_per_step(path: Path, task: str, size: int, seed: int) -> float:
+    """Of the original, right now, in a process of its own: it inherits nothing from ours."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_block, (path, task, size, seed, torch.get_num_threads()))
+
+
+@dataclass
+class Watch:
+    """Keeps some of our images with their times; they are measured after the fit."""
+
+    every: int
+    times: list[float] = field(default_factory=list)
+    images: list[Tensor] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+
+    def __call__(self, step: Step) -> None:
+        """Keep this step's image, now and then."""
+        if step.index % self.every == 0:
+            self.times.append(time.perf_counter() - self.started)
+            self.images.append(step.candidate)
+
+
+def compare(path: Path, task: str, size: int, preset: str, seed: int, cache: Path) -> tuple[dict[str, Any], Lines]:
+    """One row of the table, and the two curves for the plot."""
+    case = make_case(path, task, size)
+    curve = original_curve(case, seed, cache, f"{path.name}, {task}, {size}")
+    before = seconds_per_step(path, task, size, seed)
+    watch = Watch(every=20)
+    started = time.perf_counter()
+    result = hd.restore(case.task, preset=preset, seed=seed, device="cpu", hooks=lambda seed: RunHooks(observers=[watch]))
+    ours = time.perf_counter() - started
+    step = statistics.mean([before, seconds_per_step(path, task, size, seed)])
+    peak = max(range(len(curve.steps)), key=curve.average.__getitem__)
+    total, to_peak = curve.steps[-1] * step, curve.steps[peak] * step
+    quality = metrics.psnr(result.image, case.reference)
+    row = {
+        "image": path.name,
+        "task": task,
+        "size": size,
+        "original_peak_psnr": curve.average[peak],
+        "original_peak_seconds": round(to_peak, 2),
+        "original_peak_step": curve.steps[peak],
+        "original_final_psnr": curve.average[-1],
+        "original_seconds": round(total, 2),
+        "original_seconds_per_step": round(step, 4),
+        "ours_psnr": round(quality, 4),
+        "ours_seconds": round(ours, 2),
+        "ours_steps": result.fits[0].steps,
+        "ours_reason": result.fits[0].reason,
+        "ratio": round(total / ours, 3),
+        "ratio_to_peak": round(to_peak / ours, 3),
+        "gap_db": round(quality - curve.average[peak], 4),
+        "preset": preset,
+        "seed": seed,
+        "threads": torch.get_num_threads(),
+        "processor": processor(),
+        "torch": torch.__version__,
+    }
+    lines = {
+        "original": ([s * step for s in curve.steps], curve.average),
+        preset: (
+            [*watch.times, ours],
+            [*(metrics.psnr(case.task.finish(x), case.reference) for x in watch.images), quality],
+        ),
+    }
+    return row, lines
+
+
+def make_case(path: Path, task: str, size: int) -> Case:
+    """Degrade the centre of an image."""
+    clean = crop_to_centre(hd.load_image(path)[:, :3], size)
+    if min(clean.shape[-2:]) < size:
+        raise SystemExit(f"{path} is smaller than {size}x{size}; give a larger image or a smaller --size.")
+    return TASKS[task](clean)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| image | task | size | original's peak (step, s) | original's end (s) | ours (s) | ours - peak "
+        "| whole recipe / ours | to peak / ours |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['image']} | {row['task']} | {row['size']} "
+            f"| {row['original_peak_psnr']:.2f} dB ({row['original_peak_step']}, {row['original_peak_seconds']:.0f}) "
+            f"| {row['original_final_psnr']:.2f} dB ({row['original_seconds']:.0f}) | "
+            f"{row['ours_psnr']:.2f} dB ({row['ours_seconds']:.0f}) | {row['gap_db']:+.2f} dB | {row['ratio']:.1f} | "
+            f"{row['ratio_to_peak']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def save_plot(path: Path, plots: dict[str, Lines]) -> None:
+    """PSNR against seconds, a panel an image, with the bar and the end of ours."""
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(plots))
+    rows = -(-len(plots) // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.4 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for panel, (title, lines) in zip(panels, plots.items(), strict=False):
+        for name, (seconds, quality) in lines.items():
+            panel.plot(seconds, quality, label=name)
+            panel.plot(seconds[-1:], quality[-1:], "o", color=panel.lines[-1].get_color())
+        best = max(lines["original"][1])
+        panel.axhline(best, color="gray", linestyle=":", label="peak of the original")
+        panel.set(title=title, xscale="log", xlabel="seconds", ylabel="PSNR (dB)", ylim=(best - 8, best + 1.5))
+        panel.legend(loc="lower right", fontsize="small")
+    for panel in panels[len(plots) :]:
+        panel.remove()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=90, metadata={"Software": None})
+
+
+def main() -> None:
+    """Compare, print a table, write JSON and a plot."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--task", choices=[*TASKS, "missing-pixels"], default="denoise", help="inpaint is half of the pixels missing"
+    )
+    parser.add_argument("--size", type=int, default=128, help="side of the centre crop")
+    parser.add_argument("--images", type=Path, nargs="+", required=True, help="clean images")
+    parser.add_argument("--preset", default="fast", help="ours")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=None, help="torch's own choice by default")
+    parser.add_argument("--json", type=Path, default=None, help="file to write")
+    parser.add_argument("--plot", type=Path, default=None, help="PNG file to write")
+    parser.add_argument("--cache", type=Path, default=Path(__file__).parent / "curves", help="of the original's curves")
+    parser.add_argument("--curves-only", action="store_true", help="fit the original's curves into the cache and end")
+    asked = parser.parse_args()
+    task = "inpaint" if asked.task == "missing-pixels" else asked.task
+    if asked.threads is not None:
+        torch.set_num_threads(asked.threads)
+    rows: list[dict[str, Any]] = []
+    plots: dict[str, Lines] = {}
+    for path in asked.images:
+        if asked.curves_only:
+            original_curve(make_case(path, task, asked.size), asked.seed, asked.cache, f"{path.name}, {task}, {asked.size}")
+            continue
+        row, plots[f"{path.name}, {task}, {asked.size}x{asked.size}"] = compare(
+            path, task, asked.size, asked.preset, asked.seed, asked.cache
+        )
+        rows.append(row)
+        if asked.json:
+            write_text(asked.json, json.dumps(rows, indent=2) + "\n")
+    if rows:
+        print(table(rows))
+    if asked.plot and plots:
+        save_plot(asked.plot, plots)
+
+
+if __name__ == "__main__":
+    main()
