@@ -144,7 +144,7 @@ def measure(setting: Setting) -> dict[str, Any]:
     if setting.threads is not None:
         torch.set_num_threads(setting.threads)
     device = devices.pick(setting.device)
-    hd.restore(task_of(32), preset=setting.preset, steps=2, device=device)  # what torch itself allocates once
+    hd.restore(task_of(32), preset=setting.preset, steps=2, runs=1, device=device)  # what torch itself allocates once
     rate = matrix_rate(device)
     task = task_of(setting.size)
     before = peak(device)
@@ -157,7 +157,7 @@ def measure(setting: Setting) -> dict[str, Any]:
 
     recipe = recipe_of(setting, task)
     hooks = RunHooks(observers=[watch])
-    hd.restore(task, preset=recipe, steps=WARM + setting.steps, device=device, hooks=lambda seed: hooks)
+    hd.restore(task, preset=recipe, steps=WARM + setting.steps, runs=1, device=device, hooks=lambda seed: hooks)
     taken = [after - earlier for earlier, after in itertools.pairwise(stamps)]
     memory = peak(device) - before
     work = sum(work_of_a_step(task, resolve(setting.preset, task)).values())
@@ -181,9 +181,9 @@ def parts(setting: Setting) -> list[dict[str, Any]]:
     recipe = recipe_of(setting, task)
     work = work_of_a_step(task, resolve(setting.preset, task))
     multiplied, copied = matrix_rate(device), copy_rate(device)
-    hd.restore(task, preset=recipe, steps=WARM, device=device)
+    hd.restore(task, preset=recipe, steps=WARM, runs=1, device=device)
     with torch.profiler.profile(record_shapes=True) as profile:
-        hd.restore(task, preset=recipe, steps=setting.steps, device=device)
+        hd.restore(task, preset=recipe, steps=setting.steps, runs=1, device=device)
     events = profile.key_averages(group_by_input_shape=True)
     rows, rest, total = [], 0.0, sum(event.self_cpu_time_total for event in events)
     part_of = {f"aten::{name}": part for part, names in PARTS.items() for name in names} | {

@@ -42,10 +42,10 @@ TASKS: dict[str, Callable[[Tensor], Case]] = {
     "super-resolve": lambda clean: degradations.downsampled(clean, factor=4),
     "inpaint": lambda clean: degradations.scattered(clean, share=0.5),
 }
-Lines = dict[str, tuple[list[float], list[float]]]
-"""Name -> seconds and PSNR."""
+Lines = dict[str, list[tuple[list[float], list[float]]]]
+"""Name -> seconds and PSNR of each fit; the last entry ends in the result."""
 
-MEASURED_EVERY = 10
+MEASURED_EVERY, WATCHED_EVERY = 10, 20
 SAVED_EVERY = 60.0
 UNCOUNTED, BLOCK = 3, 10
 """Steps of the original before and after ours: the first are not timed."""
@@ -115,14 +115,13 @@ def seconds_per_step(path: Path, task: str, size: int, seed: int) -> float:
 class Watch:
     """Keeps some of our images with their times; they are measured after the fit."""
 
-    every: int
+    started: float
     times: list[float] = field(default_factory=list)
     images: list[Tensor] = field(default_factory=list)
-    started: float = field(default_factory=time.perf_counter)
 
     def __call__(self, step: Step) -> None:
         """Keep this step's image, now and then."""
-        if step.index % self.every == 0:
+        if step.index % WATCHED_EVERY == 0:
             self.times.append(time.perf_counter() - self.started)
             self.images.append(step.candidate)
 
@@ -132,9 +131,14 @@ def compare(path: Path, task: str, size: int, preset: str, seed: int, cache: Pat
     case = make_case(path, task, size)
     curve = original_curve(case, seed, cache, f"{path.name}, {task}, {size}")
     before = seconds_per_step(path, task, size, seed)
-    watch = Watch(every=20)
     started = time.perf_counter()
-    result = hd.restore(case.task, preset=preset, seed=seed, device="cpu", hooks=lambda seed: RunHooks(observers=[watch]))
+    watches: list[Watch] = []
+
+    def hooks(seed: int) -> RunHooks:
+        watches.append(Watch(started))
+        return RunHooks(observers=watches[-1:])
+
+    result = hd.restore(case.task, preset=preset, seed=seed, device="cpu", hooks=hooks)
     ours = time.perf_counter() - started
     step = statistics.mean([before, seconds_per_step(path, task, size, seed)])
     peak = max(range(len(curve.steps)), key=curve.average.__getitem__)
@@ -152,7 +156,7 @@ def compare(path: Path, task: str, size: int, preset: str, seed: int, cache: Pat
         "original_seconds_per_step": round(step, 4),
         "ours_psnr": round(quality, 4),
         "ours_seconds": round(ours, 2),
-        "ours_steps": result.fits[0].steps,
+        "ours_steps": [found.steps for found in result.fits],
         "ours_reason": result.fits[0].reason,
         "ratio": round(total / ours, 3),
         "ratio_to_peak": round(to_peak / ours, 3),
@@ -164,11 +168,11 @@ def compare(path: Path, task: str, size: int, preset: str, seed: int, cache: Pat
         "torch": torch.__version__,
     }
     lines = {
-        "original": ([s * step for s in curve.steps], curve.average),
-        preset: (
-            [*watch.times, ours],
-            [*(metrics.psnr(case.task.finish(x), case.reference) for x in watch.images), quality],
-        ),
+        "original": [([s * step for s in curve.steps], curve.average)],
+        preset: [
+            *((watch.times, [metrics.psnr(case.task.finish(x), case.reference) for x in watch.images]) for watch in watches),
+            ([ours], [quality]),
+        ],
     }
     return row, lines
 
@@ -208,10 +212,11 @@ def save_plot(path: Path, plots: dict[str, Lines]) -> None:
     figure = Figure(figsize=(4.6 * columns, 3.4 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for panel, (title, lines) in zip(panels, plots.items(), strict=False):
-        for name, (seconds, quality) in lines.items():
-            panel.plot(seconds, quality, label=name)
-            panel.plot(seconds[-1:], quality[-1:], "o", color=panel.lines[-1].get_color())
-        best = max(lines["original"][1])
+        for color, (name, fits) in zip(("tab:gray", "tab:blue"), lines.items(), strict=True):
+            for seconds, quality in fits:
+                panel.plot(seconds, quality, color=color)
+            panel.plot(seconds[-1:], quality[-1:], "o", color=color, label=name)
+        best = max(lines["original"][0][1])
         panel.axhline(best, color="gray", linestyle=":", label="peak of the original")
         panel.set(title=title, xscale="log", xlabel="seconds", ylabel="PSNR (dB)", ylim=(best - 8, best + 1.5))
         panel.legend(loc="lower right", fontsize="small")

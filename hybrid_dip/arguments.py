@@ -228,7 +228,7 @@ def overridden(recipe: Recipe, **given: Any) -> Recipe:
         if not callable(schedule):
             raise SettingsError("--lr-schedule takes a schedule such as cosine=1..0.1; for a constant rate use --lr.")
         changed["lr_schedule"] = schedule
-    at_least_one(**{name: changed[name] for name in ("steps",) if name in changed})
+    at_least_one(**{name: changed[name] for name in ("steps", "runs") if name in changed})
     for name, bound in {"lr": "above 0", "jitter": "of at least 0", "parameter_noise": "of at least 0"}.items():
         value = changed.get(name, 1.0)
         if not 0 <= value < float("inf") or (value == 0 and bound == "above 0"):

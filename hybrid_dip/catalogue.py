@@ -130,6 +130,10 @@ def register(catalogue: Catalogue) -> None:
             "original-hole": ("presets:original_hole", "the paper's inpainting of a large hole (library)"),
             "original-hole-unet": ("presets:original_hole_unet", "the same with the paper's U-Net"),
             "original-hole-resnet": ("presets:original_hole_resnet", "the same with the paper's residual network"),
+            "fast": (
+                "presets:fast",
+                "the original's best quality in a tenth of its time: two short fits of a narrow network",
+            ),
             "quick": ("presets:quick", "a lean network and fewer steps, for laptops"),
         },
         "tasks": {

@@ -15,9 +15,10 @@ from hybrid_dip.arguments import sample_photograph
 from hybrid_dip.catalogue import KINDS, catalogue
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError, Interrupted, SettingsError, nearest
+from hybrid_dip.estimate import duration, seconds_of_a_step
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture, save_image
-from hybrid_dip.presets import quick
+from hybrid_dip.presets import fast, original
 from hybrid_dip.restore import resolve
 from hybrid_dip.session import Job, fingerprint, run, summary
 from hybrid_dip.stopping import MaxSteps
@@ -36,6 +37,9 @@ app.add_typer(study_app, name="study")
 _WRONG = "What is wrong with the image"
 _HOW = "How it is fitted"
 _WHERE = "Where, and how long"
+
+ORIGINAL_TIMED = 8
+"""Steps of the original's recipe that the demo times."""
 
 Image = Annotated[Path, typer.Argument(help="An image file: PNG, JPEG, TIFF (8 or 16 bit), or .npy (H, W[, C]) in [0, 1].")]
 Sigma = Annotated[
@@ -99,7 +103,7 @@ def restore(
     ] = None,
     steps: Annotated[int | None, typer.Option(rich_help_panel=_HOW, help="Instead of the preset's number.")] = None,
     seed: Annotated[int, typer.Option(rich_help_panel=_HOW, help="Of network, latent and jitter.")] = 0,
-    runs: Annotated[int, typer.Option(rich_help_panel=_HOW, help="Fit so many seeds and average them.")] = 1,
+    runs: Annotated[int | None, typer.Option(rich_help_panel=_HOW, help="Fit so many seeds and average them.")] = None,
     regulariser: Annotated[
         list[str] | None,
         typer.Option(
@@ -148,6 +152,7 @@ def restore(
         jitter=jitter,
         parameter_noise=parameter_noise,
         steps=steps,
+        runs=runs,
     )
     terms = tuple(spec.term(text, names) for text in regulariser or [])
     rule = spec.build(stop, "stopping", names)
@@ -156,8 +161,8 @@ def restore(
         clean = load_image(reference)
         scale = max(1, made.shape[-1] // picture.pixels.shape[-1])
         clean = clean if crop is None else crop_to_centre(clean, crop, scale)
-    arguments.at_least_one(runs=runs, checkpoint_every=checkpoint_every)
-    arguments.check_seeds(seed, runs)
+    arguments.at_least_one(checkpoint_every=checkpoint_every)
+    arguments.check_seeds(seed, recipe.runs)
     if latent is not None and made.latent is not None:
         raise SettingsError(f"--latent does not go with '{task}', whose guide image is the latent.")
     if time_budget is not None and not 0 < time_budget < float("inf"):
@@ -178,7 +183,7 @@ def restore(
         "regularisers_sha256": [spec.fingerprint(text) for text in regulariser or []],
         "stop": stop,
         "seed": seed,
-        "runs": runs,
+        "runs": recipe.runs,
         "crop": crop,
         "time_budget": time_budget,
         "device": str(where),
@@ -193,7 +198,6 @@ def restore(
         terms=terms,
         rule=rule,
         seed=seed,
-        runs=runs,
         device=where,
         reference=clean,
         time_budget=time_budget,
@@ -303,7 +307,7 @@ def list_(
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Result folder.")] = Path("demo"),
     size: Annotated[int, typer.Option(help="Side of the crop, 16 to 256.")] = 128,
-    steps: Annotated[int, typer.Option(help="Of the fit.")] = 1500,
+    steps: Annotated[int | None, typer.Option(help="Instead of the preset's number.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the demo stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo.")] = False,
@@ -312,10 +316,10 @@ def demo(
     """Restore a noisy photograph (scikit-image's astronaut, sigma 25) with the single-image prior alone."""
     if not 16 <= size <= 256:
         raise SettingsError(f"--size must be 16 to 256, got {size}.")
-    arguments.at_least_one(steps=steps)
     clean = sample_photograph(size)
     case = degradations.noisy(clean, sigma=25 / 255)
-    recipe = replace(quick(case.task), steps=steps)
+    recipe = arguments.overridden(fast(case.task), steps=steps)
+    where = devices.pick(device)
     job = Job(
         picture=Picture(case.task.observation),
         task=case.task,
@@ -323,8 +327,7 @@ def demo(
         terms=(),
         rule=MaxSteps(),
         seed=0,
-        runs=1,
-        device=devices.pick(device),
+        device=where,
         reference=clean,
         time_budget=None,
         checkpoint_every=200,
@@ -342,6 +345,11 @@ def demo(
         before = metrics.psnr(case.task.observation.clamp(0, 1), clean)
         print(f"The photograph with noise of sigma 25: {before:.2f} dB.", file=sys.stderr)
     _finish(job, ResultFolder(out), resume=resume, overwrite=overwrite)
+    if not quiet:
+        full = original(case.task)
+        step = seconds_of_a_step(case.task, full, (), where, timed=ORIGINAL_TIMED)
+        cost = duration(full.steps * step)
+        print(f"The original's recipe takes {full.steps} steps, of {step:.2g} s here ({ORIGINAL_TIMED} were timed): {cost}.")
 
 
 @app.callback(invoke_without_command=True)

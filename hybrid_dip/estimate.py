@@ -1,9 +1,11 @@
 """What a fit will cost, before it starts: parameters, memory, seconds a step."""
 
 import copy
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -36,12 +38,13 @@ class Estimate:
     memory: int
     seconds_per_step: float
 
-    def sentence(self, steps: int) -> str:
+    def sentence(self, steps: int, runs: int = 1) -> str:
         """One line for a person."""
         return (
             f"{self.parameters:,} parameters, "
             + (f"about {self.memory / 2**20:,.0f} MiB of memory, " if self.memory else "memory not known beforehand, ")
-            + f"{self.seconds_per_step:.3g} s a step: {duration(steps * self.seconds_per_step)} for {steps} steps"
+            + f"{self.seconds_per_step:.3g} s a step: {duration(runs * steps * self.seconds_per_step)} for {steps} steps"
+            + (f" in each of {runs} runs" if runs > 1 else "")
         )
 
 
@@ -87,14 +90,15 @@ def memory_of_a_step(task: Task, recipe: Recipe) -> int:
     return int(OVERHEAD * activations) + 4 * parameters + images + 2 * latent.numel() * 4
 
 
-def seconds_of_a_step(task: Task, recipe: Recipe, terms: Sequence[Term], device: torch.device) -> float:
-    """Seconds of one step of a fit, measured on the second of two.
+def seconds_of_a_step(task: Task, recipe: Recipe, terms: Sequence[Term], device: torch.device, *, timed: int = 1) -> float:
+    """Seconds of one step of a fit, measured after one to warm up.
 
     Args:
         task: A, y and E.
         recipe: What is to be fitted.
         terms: Regularisers; those that remember are copied first.
         device: Where.
+        timed: Steps to take the median of.
 
     Returns:
         Seconds.
@@ -110,8 +114,10 @@ def seconds_of_a_step(task: Task, recipe: Recipe, terms: Sequence[Term], device:
         stamps.append(time.perf_counter())
 
     hooks = RunHooks(observers=[watch])
-    restore(task, preset=recipe, regularisers=copy.deepcopy(terms), steps=2, device=device, hooks=lambda seed: hooks)
-    return stamps[1] - stamps[0]
+    restore(
+        task, preset=recipe, regularisers=copy.deepcopy(terms), steps=1 + timed, runs=1, device=device, hooks=lambda seed: hooks
+    )
+    return statistics.median(after - before for before, after in pairwise(stamps))
 
 
 def estimate(task: Task, recipe: Recipe, device: torch.device, terms: Sequence[Term] = ()) -> Estimate:

@@ -23,7 +23,7 @@ from hybrid_dip.objective import Evaluation, Objective
 from hybrid_dip.optimizers import OptimizerFactory, adam
 from hybrid_dip.schedules import Balanced
 from hybrid_dip.stopping import MaxSteps
-from hybrid_dip.tracking import Tracker
+from hybrid_dip.tracking import Growing, Tracker
 
 
 @keeping_freed_memory()
@@ -39,7 +39,7 @@ def fit(
     lr_schedule: Schedule | None = None,
     optimise: Literal["network", "latent", "both"] = "network",
     jitter: float = 0.0,
-    average: float | None = None,
+    average: float | Growing | None = None,
     parameter_noise: float = 0.0,
     fallback: float | None = None,
     log_every: int = 50,
@@ -62,7 +62,8 @@ def fit(
         lr_schedule: Factor of the learning rate along the fit.
         optimise: The network (those parameters that require a gradient), the latent (the network is frozen), or both.
         jitter: Deviation of Gaussian noise that is added to z anew at each step.
-        average: Decay of an exponential average of the outputs (0.99 in the original), which is then the image kept.
+        average: Decay of an average of the outputs (0.99 in the original, or :class:`~hybrid_dip.tracking.Growing`), which is
+            then the image kept.
         parameter_noise: Deviation of Gaussian noise added to each weight matrix before each step, relative to the deviation
             of its entries (the original intended 1/50, but its code has no effect).
         fallback: Decibels; where the fit to y has dropped by more than so many since the last logged step, go back to it.
@@ -202,7 +203,7 @@ def _disturb(network: nn.Module, level: float, generator: torch.Generator | None
 def _check_options(
     max_steps: int,
     jitter: float,
-    average: float | None,
+    average: float | Growing | None,
     parameter_noise: float,
     log_every: int,
     time_budget: float | None,
@@ -215,7 +216,7 @@ def _check_options(
     for name, level in {"jitter": jitter, "parameter_noise": parameter_noise}.items():
         if not (math.isfinite(level) and level >= 0):
             raise SettingsError(f"{name} must be a finite number of at least 0, got {level}.")
-    if average is not None and not 0 <= average < 1:
+    if isinstance(average, float | int) and not 0 <= average < 1:
         raise SettingsError(f"average must be a decay in [0, 1), such as 0.99, got {average}.")
     if time_budget is not None and not 0 < time_budget < math.inf:
         raise SettingsError(f"time_budget must be a number of seconds above 0, got {time_budget}.")

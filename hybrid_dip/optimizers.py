@@ -15,20 +15,23 @@ def _positive(lr: float) -> None:
         raise SettingsError(f"The learning rate must be a number above 0 and at most 1e6, got {lr}.")
 
 
-def adam(lr: float = 0.01) -> OptimizerFactory:
+def adam(lr: float = 0.01, betas: tuple[float, float] = (0.9, 0.999)) -> OptimizerFactory:
     """Adam (Kingma & Ba 2015), the original's optimiser; all parameters are updated in one pass (torch's fused kernel).
 
     Args:
         lr: Learning rate, above 0.
+        betas: Decay of the mean of the gradients and of their squares, in [0, 1).
 
     Returns:
         A factory.
 
     Raises:
-        SettingsError: The learning rate is not above 0.
+        SettingsError: The learning rate is not above 0, or a decay is out of range.
     """
     _positive(lr)
-    return lambda parameters: torch.optim.Adam(parameters, lr=lr, fused=True)
+    if not all(0 <= beta < 1 for beta in betas):
+        raise SettingsError(f"The decays of Adam must be in [0, 1), got {betas}.")
+    return lambda parameters: torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True)
 
 
 def lbfgs(lr: float = 1.0, inner_steps: int = 4, history: int = 20) -> OptimizerFactory:

@@ -168,7 +168,7 @@ def restore(
     rule: Rule | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
-    runs: int = 1,
+    runs: int | None = None,
     steps: int | None = None,
     time_budget: float | None = None,
     hooks: Callable[[int], RunHooks] = lambda seed: RunHooks(),
@@ -185,7 +185,7 @@ def restore(
         rule: When to stop and what to keep; by default all steps and the last iterate.
         seed: Of the network, the latent and the jitter.
         device: "auto", "cpu", "cuda", "mps" or a torch device.
-        runs: Fits with seeds ``seed``, ``seed + 1``, ..., whose images are averaged.
+        runs: Fits with seeds ``seed``, ``seed + 1``, ..., whose images are averaged, instead of the recipe's number.
         steps: Instead of the recipe's number.
         time_budget: Seconds for each fit.
         hooks: Seed -> observers, checkpoint and halt of that run.
@@ -197,21 +197,20 @@ def restore(
         SettingsError: An option out of range, or a name that is not known.
         FitError: The objective is not a finite scalar at the first step.
     """
-    if runs < 1:
-        raise SettingsError(f"runs must be a whole number of at least 1, got {runs}.")
+    for name, count in {"runs": runs, "steps": steps}.items():
+        if count is not None and count < 1:
+            raise SettingsError(f"{name} must be a whole number of at least 1, got {count}.")
     recipe = resolve(preset, task)
-    if steps is not None:
-        if steps < 1:
-            raise SettingsError(f"steps must be a whole number of at least 1, got {steps}.")
-        recipe = replace(recipe, steps=steps)
+    recipe = replace(recipe, runs=runs or recipe.runs, steps=steps or recipe.steps)
     terms = as_terms(regularisers)
     where = devices.pick(device) if isinstance(device, str) else device
-    seeds = tuple(range(seed, seed + runs))
+    seeds = tuple(range(seed, seed + recipe.runs))
     fits, parameters = [], 0
     for one in seeds:
         around = hooks(one)
         try:
-            found, parameters = _fit_seed(task.to(where), recipe, _fresh(terms, runs), rule, one, where, time_budget, around)
+            fresh = _fresh(terms, recipe.runs)
+            found, parameters = _fit_seed(task.to(where), recipe, fresh, rule, one, where, time_budget, around)
         finally:
             around.close()
         fits.append(found)

@@ -36,7 +36,6 @@ class Job:
         terms: Regularisers.
         rule: When to stop, and what to keep.
         seed: Of the first run.
-        runs: How many seeds are fitted.
         device: Where.
         reference: The clean image, or None; seen by no fit.
         time_budget: Seconds for each fit.
@@ -52,7 +51,6 @@ class Job:
     terms: tuple[Term, ...]
     rule: Rule
     seed: int
-    runs: int
     device: torch.device
     reference: Tensor | None
     time_budget: float | None
@@ -95,7 +93,7 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
         say(f"sigma was estimated as {255 * (job.task.noise_sigma or 0):.1f} (of 255).")
     if job.recipe.note:
         say(job.recipe.note)
-    say(f"{job.task.name}: {cost.sentence(job.recipe.steps)}" + (f", {job.runs} runs" if job.runs > 1 else ""))
+    say(f"{job.task.name}: {cost.sentence(job.recipe.steps, job.recipe.runs)}")
     try:
         result = _fit(job, folder)
     except torch.OutOfMemoryError as error:
@@ -129,7 +127,7 @@ def _fit(job: Job, folder: ResultFolder) -> Result:
 
         def hooks(seed: int) -> RunHooks:
             watch = None if job.reference is None else ReferenceWatch(job.task, job.reference)
-            label = job.task.name if job.runs == 1 else f"{job.task.name}, seed {seed}"
+            label = job.task.name if job.recipe.runs == 1 else f"{job.task.name}, seed {seed}"
             progress = Progress(job.recipe.steps, label, watch, job.quiet)
             observers: list[Observer] = [progress]
             if watch is not None:
@@ -147,7 +145,6 @@ def _fit(job: Job, folder: ResultFolder) -> Result:
             rule=job.rule,
             seed=job.seed,
             device=job.device,
-            runs=job.runs,
             time_budget=job.time_budget,
             hooks=hooks,
         )
@@ -200,7 +197,7 @@ def _write(job: Job, folder: ResultFolder, result: Result, watches: Mapping[int,
         psnr = watches[seed].psnr if seed in watches else {}
         for row in found.history:
             step = int(row["step"])
-            labelled = {"seed": float(seed), **row} if job.runs > 1 else dict(row)
+            labelled = {"seed": float(seed), **row} if job.recipe.runs > 1 else dict(row)
             rows.append({**labelled, "psnr": psnr[step]} if step in psnr else labelled)
     folder.write_history(rows)
     first = [row for row in rows if row.get("seed", job.seed) == job.seed]

@@ -1,13 +1,38 @@
 """What a fit remembers of its images: the running average, the kept and the last iterate, none of them ever NaN."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hybrid_dip.contracts import Rule, Step, Task
+from hybrid_dip.errors import SettingsError
 from hybrid_dip.objective import Evaluation
+
+
+@dataclass(frozen=True)
+class Growing:
+    """Decay of an average of the outputs over about the last ``share`` of all steps so far.
+
+    decay(t) = share t / (1 + share t), the polynomial-decay averaging of Shamir & Zhang ("Stochastic Gradient Descent for
+    Non-smooth Optimization", ICML 2013) with eta = 1 / share - 1. Unlike a fixed decay it forgets the first outputs in a short
+    fit, too.
+
+    Attributes:
+        share: In (0, 1]; 1 is the plain mean of all outputs.
+    """
+
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise SettingsError(f"The share of the steps to average must be in (0, 1], got {self.share}.")
+
+    def decay(self, step: int) -> float:
+        """Return what the average so far counts at this step, the first being 0."""
+        return self.share * step / (1 + self.share * step)
 
 
 class Tracker:
@@ -19,12 +44,12 @@ class Tracker:
     Args:
         rule: When to stop, and what to keep.
         task: Handed to the rule.
-        average: Decay of the exponential average of the outputs, in [0, 1), or None for none.
+        average: Decay of the average of the outputs, in [0, 1) or growing, or None for no average.
     """
 
-    def __init__(self, rule: Rule, task: Task, average: float | None):
+    def __init__(self, rule: Rule, task: Task, average: float | Growing | None):
         self.rule = rule
-        self.decay = average
+        self.averaging = average
         self.rule_state = rule.start(task)
         blank = torch.zeros(task.shape, device=task.observation.device)
         self.image, self.average, self.kept = blank, blank, blank
@@ -37,7 +62,7 @@ class Tracker:
     @property
     def last(self) -> Tensor:
         """The last finite iterate: the average where there is one."""
-        return self.image if self.decay is None else self.average
+        return self.image if self.averaging is None else self.average
 
     @torch.no_grad()
     def update(self, image: Tensor, found: Evaluation, index: int, learning_rate: float, logged: bool) -> Step:
@@ -58,13 +83,14 @@ class Tracker:
         self.healthy = self.healthy & finite
         self.image = image if self.empty else torch.where(finite, image, self.image)
         self.residual = found.residual if self.empty else torch.where(finite, found.residual, self.residual)
-        if self.decay is not None:
+        if self.averaging is not None:
+            decay = self.averaging.decay(index) if isinstance(self.averaging, Growing) else self.averaging
             # The first output starts the average, as in the original.
-            self.average = image if self.empty else self.average * self.decay + self.image * (1 - self.decay)
+            self.average = image if self.empty else self.average * decay + self.image * (1 - decay)
         step = Step(
             index=index,
             image=self.image,
-            average=None if self.decay is None else self.average,
+            average=None if self.averaging is None else self.average,
             residual=self.residual,
             losses=found.losses,
             gradient_norms=found.gradient_norms,

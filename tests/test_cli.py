@@ -462,6 +462,7 @@ def test_demo_denoises_a_photograph(tmp_path: Path, hybrid_dip_command: Command)
     status, out, err = hybrid_dip_command("demo", "-o", tmp_path / "demo", "--size", 32, "--steps", 60)
     assert status == 0
     assert "comparison.png" in out
+    assert "The original's recipe takes 3000 steps, of 0." in out
     assert "PSNR" in err
     rows = list(csv.DictReader((tmp_path / "demo" / "history.csv").open()))
     assert float(rows[-1]["psnr"]) > float(rows[0]["psnr"])

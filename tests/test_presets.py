@@ -1,5 +1,6 @@
 """The original's table, line by line."""
 
+import json
 from typing import Any
 
 import pytest
@@ -102,6 +103,24 @@ def test_quick_is_leaner_and_fits_every_task(name: str) -> None:
     assert quick.steps <= original.steps
     network, z = prepare(TASKS[name], quick, seed=0)
     assert network(z).shape == TASKS[name].shape
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_fast_fits_every_task_in_less_arithmetic_than_a_tenth_of_the_original(name: str) -> None:
+    original, fast = presets.original(TASKS[name]), presets.fast(TASKS[name])
+    networks = [prepare(TASKS[name], recipe, seed=0)[0] for recipe in (original, fast)]
+    _, z = prepare(TASKS[name], fast, seed=0)
+    assert networks[1](z).shape == TASKS[name].shape
+    if name in ("denoise 25", "x4", "50 %"):
+        weights = [sum(p.numel() for p in network.parameters()) for network in networks]
+        work = [recipe.runs * recipe.steps * size for recipe, size in zip((original, fast), weights, strict=True)]
+        assert work[1] < work[0] / 10
+
+
+def test_fast_describes_itself_in_plain_values() -> None:
+    described = presets.fast(TASKS["x4"]).describe()
+    assert json.loads(json.dumps(described))["average"] == "Growing(share=0.1111111111111111)"
+    assert (described["runs"], described["optimizer"]["betas"]) == (2, (0.9, 0.99))
 
 
 def test_the_order_of_the_draws_is_the_originals() -> None:

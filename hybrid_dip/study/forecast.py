@@ -160,7 +160,7 @@ def forecast(plan: Plan, store: Store, executor: Executor, workers: int) -> Fore
     for (task, arm), sample in samples.items():
         own = [run for run in left if (run.task, run.arm) == (task, arm)]
         each = [
-            run.fitting.arm.runs
+            run.fits
             * min(
                 run.seconds or float("inf"),
                 run.steps * sample.seconds_per_step * sizes[task, run.image] / max(1, sample.pixels),
@@ -239,7 +239,7 @@ def _pixels(runs: list[Run]) -> dict[tuple[str, str], int]:
 
 
 def _rows(run: Run) -> int:
-    return run.fitting.arm.runs * run.steps // log_interval(run.steps)
+    return run.fits * run.steps // log_interval(run.steps)
 
 
 def _existing(path: Path) -> Path:

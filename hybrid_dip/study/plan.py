@@ -140,6 +140,7 @@ class Run:
         arm: Label.
         seed: Of network, latent and jitter.
         steps: Of the recipe.
+        fits: Whose images are averaged; their seeds are not those of any other run of the arm.
         source: The clean image.
         degrading: How it is degraded.
         fitting: What is fitted.
@@ -157,6 +158,7 @@ class Run:
     arm: str
     seed: int
     steps: int
+    fits: int
     source: Source
     degrading: Degrading
     fitting: Fitting
@@ -218,7 +220,6 @@ class Run:
             "latent": arm.latent,
             "regularisers": arm.regularisers,
             "stop": arm.stop,
-            "runs": arm.runs,
             "files_sha256": self.fitting.files(),
         }
 
@@ -314,6 +315,7 @@ def plan_study(
                     arm=arm.name,
                     seed=0,
                     steps=0,
+                    fits=1,
                     source=source,
                     degrading=degrading,
                     fitting=Fitting(arm, study.folder.absolute()),
@@ -327,7 +329,7 @@ def plan_study(
                 config = _at(where, run.configuration, case)
                 if source is sources[0]:
                     _at(where, _try_network, run, case)
-                cell.append((replace(run, steps=config["recipe"]["steps"]), config))
+                cell.append((replace(run, steps=config["recipe"]["steps"], fits=config["recipe"]["runs"]), config))
     runs = [
         run.named(config, seed)
         for seed in study.seeds

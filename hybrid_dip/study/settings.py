@@ -92,7 +92,7 @@ class ArmEntry(_Section):
         steps: Instead of the preset's number.
         regularisers: SPECs with weights.
         stop: SPEC of a stopping rule; "stopping" is read, too.
-        runs: Fits with consecutive seeds whose images are averaged.
+        runs: Fits whose images are averaged, instead of the preset's number.
     """
 
     name: Name
@@ -109,12 +109,12 @@ class ArmEntry(_Section):
     steps: Annotated[int, Field(ge=1)] | None = None
     regularisers: list[str] = []
     stop: Annotated[str, Field(validation_alias=AliasChoices("stop", "stopping"))] = "max_steps"
-    runs: Annotated[int, Field(ge=1)] = 1
+    runs: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def overrides(self) -> dict[str, Any]:
         """What :func:`hybrid_dip.arguments.overridden` takes."""
-        return {name: value for name, value in self if name not in ("name", "preset", "regularisers", "stop", "runs")}
+        return {name: value for name, value in self if name not in ("name", "preset", "regularisers", "stop")}
 
 
 class Budget(_Section):

@@ -191,16 +191,17 @@ def _fit(
 ) -> tuple[Result, dict[int, ReferenceWatch]]:
     recipe, terms, rule = run.fitting.build(case)
     watches: dict[int, ReferenceWatch] = {}
+    first = run.seed * run.fits  # so that the fits of one seed of the study are none of another's
 
     def hooks(seed: int) -> RunHooks:
         # PSNR along the way is for the curves; a fit does not see its observers.
         watches[seed] = ReferenceWatch(case.task, case.reference)
-        number = seed - run.seed
+        number = seed - first
 
         def count(step: Step) -> None:
             progress["step"] = number * recipe.steps + step.index + 1
 
-        progress["steps"] = run.fitting.arm.runs * recipe.steps
+        progress["steps"] = run.fits * recipe.steps
         checkpoint = AgedCheckpoint(store.work(run.key) / f"seed-{seed}.pt", 1, checkpoint_age)
         return RunHooks([watches[seed], count], checkpoint, asked)
 
@@ -209,8 +210,7 @@ def _fit(
         preset=recipe,
         regularisers=terms,
         rule=rule,
-        seed=run.seed,
-        runs=run.fitting.arm.runs,
+        seed=first,
         device=devices.pick(run.device),
         time_budget=run.seconds,
         hooks=hooks,
