@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,18 +48,19 @@ class Guard:
         self.quality = -math.inf
         self.notes: list[str] = []
         self.good = self.remembered = self.current()
+        self.spare: State = {}
 
-    def current(self) -> State:
-        """A copy of the state as it is now."""
-        return copy.deepcopy(
-            {
-                "network": self.network.state_dict(),
-                "latent": self.latent.data,
-                "stepper": self.stepper.state_dict(),
-                "objective": self.objective.state_dict(),
-                "tracker": self.tracker.state_dict(),
-            }
-        )
+    def current(self, into: State | None = None) -> State:
+        """A copy of the state as it is now, in the tensors of an earlier copy where one is given."""
+        now = {
+            "network": self.network.state_dict(),
+            "latent": self.latent.data,
+            "stepper": self.stepper.state_dict(),
+            "objective": self.objective.state_dict(),
+            "tracker": self.tracker.state_dict(),
+        }
+        copied: State = _copy(now, into)
+        return copied
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put a state from :meth:`current` back."""
@@ -76,7 +78,7 @@ class Guard:
 
     def remember(self) -> None:
         """Keep the state as it is now, before a logged step; :meth:`look` decides whether it is good."""
-        self.remembered = self.current()
+        self.remembered = self.current(into=self.spare)
 
     def look(self, task: Task, step: int) -> bool:
         """Judge the logged step that was just taken, and all since the last look. Waits for the device.
@@ -109,7 +111,7 @@ class Guard:
                 "good state."
             )
             return True
-        self.good, self.quality = self.remembered, quality
+        self.good, self.spare, self.quality = self.remembered, self.good, quality
         return True
 
     def state_dict(self) -> State:
@@ -127,6 +129,23 @@ class Guard:
         self.restore(state["current"])
         self.good, self.notes = state["good"], list(state["notes"])
         self.fallbacks, self.quality = state["fallbacks"], state["quality"]
+
+
+def _copy(value: Any, into: Any) -> Any:
+    """A deep copy that writes into the tensors of ``into`` where they fit: most of the cost of a copy is to make them."""
+    if isinstance(value, Tensor):
+        fits = isinstance(into, Tensor) and (into.shape, into.dtype, into.device) == (value.shape, value.dtype, value.device)
+        return into.copy_(value.detach()) if fits else value.detach().clone()
+    if type(value) in (dict, OrderedDict):
+        old = into if isinstance(into, dict) else {}
+        copied = type(value)((name, _copy(part, old.get(name))) for name, part in value.items())
+        if isinstance(copied, OrderedDict):
+            vars(copied).update(vars(value))  # the versions of a network's modules
+        return copied
+    if type(value) in (list, tuple):
+        parts = into if isinstance(into, list | tuple) and len(into) == len(value) else [None] * len(value)
+        return type(value)(_copy(part, earlier) for part, earlier in zip(value, parts, strict=True))
+    return copy.deepcopy(value)
 
 
 def _fit_to_observation(tracker: Tracker, task: Task) -> float:

@@ -18,7 +18,6 @@ from hybrid_dip.contracts import Schedule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
 from hybrid_dip.optimizers import OptimizerFactory, adam
-from hybrid_dip.schedules import Hold
 from hybrid_dip.tracking import Growing
 
 
@@ -289,9 +288,9 @@ def fast(task: Task) -> Recipe:
     """As good as the original at its best, in less than a tenth of the time that its recipe takes; nothing in it is learned.
 
     Two fits of an even, narrow network, whose images are averaged: much of the error of a fit is its own and not the prior's,
-    so the mean of two is better than either, and better than one fit of twice the time. Each is short: Adam forgets the squares
-    of gradients sooner (beta 0.99), the learning rate falls to zero over the last part, and the image is the average of the
-    outputs over about the last ninth of the steps. What was tried, and what it gave, is in benchmarks/README.md.
+    so the mean of two is better than either, and better than one fit of twice the time. Each is short: Adam forgets the
+    squares of gradients sooner (beta 0.99), and the image is the average of the outputs over about the last ninth of the
+    steps. What was tried, and what it gave, is in benchmarks/README.md.
 
     Args:
         task: Any task; it was measured on denoising, super-resolution and missing pixels.
@@ -309,7 +308,6 @@ def fast(task: Task) -> Recipe:
         steps=steps,
         lr=0.01,
         optimizer=partial(adam, betas=(0.9, 0.99)),
-        lr_schedule=Hold(0.6),
         average=Growing(1 / 9),
         fallback=None,
         runs=2,

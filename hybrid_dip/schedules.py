@@ -54,21 +54,6 @@ class Cosine:
 
 
 @dataclass(frozen=True)
-class Hold:
-    """1 for a ``share`` of the steps, then to 0 along a straight line: a learning rate that explores first and settles then."""
-
-    share: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share < 1:
-            raise SettingsError(f"The share of the steps at the full value must be in [0, 1), got {self.share}.")
-
-    def __call__(self, moment: Moment) -> float:
-        """Return the value at this moment."""
-        return min(1.0, (1 - moment.progress) / (1 - self.share))
-
-
-@dataclass(frozen=True)
 class Steps:
     """Piecewise constant: ``values[0]`` before step ``at[0]``, ``values[1]`` from there to ``at[1]``, and so on."""
 

@@ -23,10 +23,6 @@ def test_steps_change_at_their_steps() -> None:
     assert [schedule(at(step)) for step in (0, 9, 10, 19, 20, 100)] == [1, 1, 0.1, 0.1, 0, 0]
 
 
-def test_hold_stays_and_falls_to_zero() -> None:
-    assert [schedules.Hold(0.6)(at(step)) for step in (0, 30, 60, 80, 100)] == pytest.approx([1, 1, 1, 0.5, 0])
-
-
 def test_warm_up_rises_and_stays() -> None:
     schedule = schedules.WarmUp(0.4, 10)
     assert [schedule(at(step)) for step in (0, 5, 10, 90)] == pytest.approx([0, 0.2, 0.4, 0.4])
@@ -46,7 +42,6 @@ def test_balanced_makes_the_pull_a_share_of_the_noise_gradient() -> None:
         lambda: schedules.Steps([1.0], [5]),
         lambda: schedules.Steps([1.0, 2.0, 3.0], [9, 5]),
         lambda: schedules.Balanced(float("inf")),
-        lambda: schedules.Hold(1.0),
     ],
 )
 def test_bad_values(make: object) -> None:
