@@ -20,7 +20,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from hybrid_dip import degradations, metrics
 from hybrid_dip.contracts import Case, Step
 from hybrid_dip.files import replacing, write_text
 from hybrid_dip.images import crop_to_centre
-from hybrid_dip.presets import original
+from hybrid_dip.presets import Recipe, original
 from hybrid_dip.restore import RunHooks
 
 TASKS: dict[str, Callable[[Tensor], Case]] = {
@@ -61,9 +61,8 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def original_curve(case: Case, seed: int, cache: Path, label: str) -> Curve:
+def original_curve(case: Case, recipe: Recipe, seed: int, cache: Path, label: str) -> Curve:
     """The PSNR of the original along its recipe, from the cache or fitted now."""
-    recipe = original(case.task)
     digest = hashlib.sha256(case.reference.numpy().tobytes() + case.task.observation.numpy().tobytes())
     chosen = {name: getattr(recipe, name) for name in ("steps", "lr", "jitter", "latent_first")}
     settings = {**chosen, "seed": seed, "processor": processor(), "torch": torch.__version__}
@@ -126,10 +125,12 @@ class Watch:
             self.images.append(step.candidate)
 
 
-def compare(path: Path, task: str, size: int, preset: str, seed: int, cache: Path) -> tuple[dict[str, Any], Lines]:
-    """One row of the table, and the two curves for the plot."""
+def compare(
+    path: Path, task: str, size: int, *, preset: str, seed: int, cache: Path, steps: int | None
+) -> tuple[dict[str, Any], Lines]:
+    """One row of the table, and the curves for the plot."""
     case = make_case(path, task, size)
-    curve = original_curve(case, seed, cache, f"{path.name}, {task}, {size}")
+    curve = original_curve(case, recipe_of(case, steps), seed, cache, label_of(path, task, size))
     before = seconds_per_step(path, task, size, seed)
     started = time.perf_counter()
     watches: list[Watch] = []
@@ -138,7 +139,7 @@ def compare(path: Path, task: str, size: int, preset: str, seed: int, cache: Pat
         watches.append(Watch(started))
         return RunHooks(observers=watches[-1:])
 
-    result = hd.restore(case.task, preset=preset, seed=seed, device="cpu", hooks=hooks)
+    result = hd.restore(case.task, preset=preset, seed=seed, steps=steps, device="cpu", hooks=hooks)
     ours = time.perf_counter() - started
     step = statistics.mean([before, seconds_per_step(path, task, size, seed)])
     peak = max(range(len(curve.steps)), key=curve.average.__getitem__)
@@ -175,6 +176,17 @@ def compare(path: Path, task: str, size: int, preset: str, seed: int, cache: Pat
         ],
     }
     return row, lines
+
+
+def recipe_of(case: Case, steps: int | None) -> Recipe:
+    """The original's, with its own number of steps or another one."""
+    recipe = original(case.task)
+    return replace(recipe, steps=steps or recipe.steps)
+
+
+def label_of(path: Path, task: str, size: int) -> str:
+    """What the progress bar and the plot call it."""
+    return f"{path.stem}, {task}, {size}x{size}"
 
 
 def make_case(path: Path, task: str, size: int) -> Case:
@@ -233,7 +245,7 @@ def main() -> None:
         "--task", choices=[*TASKS, "missing-pixels"], default="denoise", help="inpaint is half of the pixels missing"
     )
     parser.add_argument("--size", type=int, default=128, help="side of the centre crop")
-    parser.add_argument("--images", type=Path, nargs="+", required=True, help="clean images")
+    parser.add_argument("--images", type=Path, nargs="+", help="clean images")
     parser.add_argument("--preset", default="fast", help="ours")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=None, help="torch's own choice by default")
@@ -241,7 +253,16 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, default=None, help="PNG file to write")
     parser.add_argument("--cache", type=Path, default=Path(__file__).parent / "curves", help="of the original's curves")
     parser.add_argument("--curves-only", action="store_true", help="fit the original's curves into the cache and end")
+    parser.add_argument("--steps", type=int, default=None, help="of both instead of their own, to try the command")
+    parser.add_argument("--show", type=Path, nargs="+", metavar="JSON", help="print the table of earlier results and end")
     asked = parser.parse_args()
+    if asked.show:
+        print(table([row for path in asked.show for row in json.loads(path.read_text())]))
+        return
+    if not asked.images:
+        parser.error("give --images")
+    if asked.size % 32 or asked.size < 64:
+        parser.error(f"the original's network takes sides that are multiples of 32, of at least 64; got --size {asked.size}")
     task = "inpaint" if asked.task == "missing-pixels" else asked.task
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
@@ -249,10 +270,11 @@ def main() -> None:
     plots: dict[str, Lines] = {}
     for path in asked.images:
         if asked.curves_only:
-            original_curve(make_case(path, task, asked.size), asked.seed, asked.cache, f"{path.name}, {task}, {asked.size}")
+            case, label = make_case(path, task, asked.size), label_of(path, task, asked.size)
+            original_curve(case, recipe_of(case, asked.steps), asked.seed, asked.cache, label)
             continue
-        row, plots[f"{path.name}, {task}, {asked.size}x{asked.size}"] = compare(
-            path, task, asked.size, asked.preset, asked.seed, asked.cache
+        row, plots[label_of(path, task, asked.size)] = compare(
+            path, task, asked.size, preset=asked.preset, seed=asked.seed, cache=asked.cache, steps=asked.steps
         )
         rows.append(row)
         if asked.json:

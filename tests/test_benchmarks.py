@@ -1,0 +1,107 @@
+"""The benchmarks run, and the tables in their README are what they printed. No test looks at a time."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import hybrid_dip as hd
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+RESULTS = sorted((BENCHMARKS / "results").glob("time_to_quality*.json"))
+
+
+def command(*arguments: object) -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, cwd=BENCHMARKS.parent, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def save_larger(photograph: Tensor, path: Path) -> None:
+    hd.save_image(torch.nn.functional.interpolate(photograph, scale_factor=2), path)
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "task", ["denoise", pytest.param("super-resolve", marks=SLOW), pytest.param("missing-pixels", marks=SLOW)]
+)
+def test_time_to_quality(task: str, tmp_path: Path, photograph: Tensor) -> None:
+    save_larger(photograph, tmp_path / "clean.png")
+    common = [
+        BENCHMARKS / "time_to_quality.py", "--task", task, "--size", 64, "--images", tmp_path / "clean.png",
+        "--steps", 12, "--threads", 1, "--cache", tmp_path / "curves",
+    ]  # fmt: skip
+    command(*common, "--curves-only")
+    (curve,) = (tmp_path / "curves").iterdir()
+    fitted = curve.read_bytes()
+    assert json.loads(fitted)["curve"]["steps"] == [10, 12]
+    out = command(*common, "--json", tmp_path / "out.json", "--plot", tmp_path / "out.png")
+    assert curve.read_bytes() == fitted
+    assert hd.load_image(tmp_path / "out.png").shape[1] == 3
+    (row,) = json.loads((tmp_path / "out.json").read_text())
+    assert row["original_peak_psnr"] == max(json.loads(fitted)["curve"]["average"])
+    assert row["ratio"] == pytest.approx(row["original_seconds"] / row["ours_seconds"], rel=0.01)
+    assert {"image", "task", "size", "original_final_psnr", "original_peak_seconds", "ours_psnr"} <= set(row)
+    assert command(BENCHMARKS / "time_to_quality.py", "--show", tmp_path / "out.json") == out
+
+
+def test_time_to_quality_goes_on_where_it_was_interrupted(tmp_path: Path, photograph: Tensor) -> None:
+    """The curve of a fit in two parts is that of one in one part."""
+    script = f"""
+import sys; sys.path.insert(0, {str(BENCHMARKS)!r})
+import torch; torch.set_num_threads(1)
+from dataclasses import asdict, replace
+from pathlib import Path
+import hybrid_dip as hd, time_to_quality as t
+case = t.make_case(Path({str(tmp_path / "clean.png")!r}), "denoise", 64)
+recipe = replace(t.original(case.task), steps=30)
+cache = Path({str(tmp_path)!r})
+whole = t.original_curve(case, recipe, 0, cache / "whole", "whole")
+t.SAVED_EVERY = 0.0
+class Stop(Exception): pass
+step, count = t.PlainFit.step, iter(range(100))
+def stopping(self):
+    if next(count) == 17: raise Stop
+    step(self)
+t.PlainFit.step = stopping
+try: t.original_curve(case, recipe, 0, cache / "parts", "parts")
+except Stop: pass
+else: raise SystemExit("not stopped")
+torch.manual_seed(99)
+parts = t.original_curve(case, recipe, 0, cache / "parts", "parts")
+assert parts.average == whole.average and parts.steps == whole.steps, (parts, whole)
+assert [path.suffix for path in (cache / "parts").iterdir()] == [".json"]
+"""
+    save_larger(photograph, tmp_path / "clean.png")
+    command("-c", script)
+
+
+STEP = [BENCHMARKS / "step.py", "--presets", "fast", "--steps", 2, "--threads", 1]
+
+
+def test_step() -> None:
+    (row,) = command(*STEP, "--sizes", 32).splitlines()[2:]
+    assert row.startswith("| fast | 32 | float32 | no | cpu | 1 | 0.")
+
+
+@pytest.mark.slow
+def test_step_in_other_ways() -> None:
+    rows = command(*STEP, "--sizes", 32, 64, "--dtypes", "bfloat16").splitlines()[2:]
+    assert [row.split(" | ")[:3] for row in rows] == [["| fast", "32", "bfloat16"], ["| fast", "64", "bfloat16"]]
+    assert "convolutions, backward" in command(*STEP, "--sizes", 32, "--parts")
+    assert "| 64 |" in command(*STEP, "--sizes", 64, "--plain", "--rounds", 1)
+
+
+@pytest.mark.skipif(not RESULTS, reason="no results yet")
+def test_the_readme_has_the_table_of_the_results() -> None:
+    lines = command(BENCHMARKS / "time_to_quality.py", "--show", *RESULTS).splitlines()
+    readme = (BENCHMARKS / "README.md").read_text()
+    assert all(line in readme for line in lines)
