@@ -117,10 +117,15 @@ def test_fast_fits_every_task_in_less_arithmetic_than_a_tenth_of_the_original(na
         assert work[1] < work[0] / 10
 
 
+@pytest.mark.parametrize(("side", "steps"), [(16, 200), (128, 550), (192, 1010), (512, 1080)])
+def test_fast_takes_more_steps_for_larger_images(side: int, steps: int) -> None:
+    assert presets.fast(tasks.denoise(torch.zeros(1, 3, side, side), sigma=0.1)).steps == steps
+
+
 def test_fast_describes_itself_in_plain_values() -> None:
     described = presets.fast(TASKS["x4"]).describe()
     assert json.loads(json.dumps(described))["average"] == "Growing(share=0.1111111111111111)"
-    assert (described["runs"], described["optimizer"]["betas"]) == (2, (0.9, 0.99))
+    assert (described["runs"], described["optimizer"]["betas"]) == (2, (0.8, 0.9))
 
 
 def test_the_order_of_the_draws_is_the_originals() -> None:
