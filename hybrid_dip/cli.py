@@ -21,7 +21,6 @@ from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture,
 from hybrid_dip.presets import fast, original
 from hybrid_dip.restore import resolve
 from hybrid_dip.session import Job, fingerprint, run, summary
-from hybrid_dip.stopping import MaxSteps
 from hybrid_dip.study.commands import app as study_app
 from hybrid_dip.version import __version__
 
@@ -114,8 +113,12 @@ def restore(
         ),
     ] = None,
     stop: Annotated[
-        str, typer.Option(rich_help_panel=_HOW, help="Stopping rule: max_steps, wmv[:window=100,patience=1000] or discrepancy.")
-    ] = "max_steps",
+        str | None,
+        typer.Option(
+            rich_help_panel=_HOW,
+            help="Stopping rule: max_steps, wmv[:window=100,patience=1000] or discrepancy; by default the preset's own.",
+        ),
+    ] = None,
     reference: Annotated[Path | None, typer.Option(help="The clean image, only to measure by; no fit sees it.")] = None,
     time_budget: Annotated[float | None, typer.Option(rich_help_panel=_WHERE, help="Seconds after which a fit ends.")] = None,
     device: Annotated[str, typer.Option(rich_help_panel=_WHERE, help="auto, cpu, cuda or mps.")] = "auto",
@@ -155,7 +158,7 @@ def restore(
         runs=runs,
     )
     terms = tuple(spec.term(text, names) for text in regulariser or [])
-    rule = spec.build(stop, "stopping", names)
+    rule = recipe.rule if stop is None else spec.build(stop, "stopping", names)
     clean = None
     if reference is not None:
         clean = load_image(reference)
@@ -325,7 +328,7 @@ def demo(
         task=case.task,
         recipe=recipe,
         terms=(),
-        rule=MaxSteps(),
+        rule=recipe.rule,
         seed=0,
         device=where,
         reference=clean,

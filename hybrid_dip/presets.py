@@ -15,11 +15,15 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from hybrid_dip import latents, networks
-from hybrid_dip.contracts import Schedule, Task
+from hybrid_dip.contracts import Rule, Schedule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
 from hybrid_dip.optimizers import OptimizerFactory, adam
+from hybrid_dip.stopping import Discrepancy, MaxSteps
 from hybrid_dip.tracking import Growing
+
+
+ALL_STEPS = MaxSteps()
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Recipe:
         parameter_noise: Relative deviation of noise added to the weights at each step.
         optimise: The network, the latent, or both.
         runs: Fits with consecutive seeds whose images are averaged.
+        rule: When to stop and what to keep, where the user does not say.
         latent_first: z is drawn before the network is made, as the original does for super-resolution.
         note: What the user should know about the choice.
     """
@@ -55,6 +60,7 @@ class Recipe:
     parameter_noise: float = 0.0
     optimise: Literal["network", "latent", "both"] = "network"
     runs: int = 1
+    rule: Rule = ALL_STEPS
     latent_first: bool = False
     note: str = ""
 
@@ -70,6 +76,7 @@ class Recipe:
             "latent": _described(self.latent),
             "optimizer": _described(self.optimizer),
             "lr_schedule": None if self.lr_schedule is None else repr(self.lr_schedule),
+            "rule": repr(self.rule),
             "average": repr(self.average) if isinstance(self.average, Growing) else self.average,
             **{name: getattr(self, name) for name in _PLAIN},
         }
@@ -284,7 +291,7 @@ def quick(task: Task) -> Recipe:
     return replace(recipe, network=network, steps=steps, lr=lr, note="")
 
 
-_FAST_STEPS = {"denoise": 550, "super-resolve": 400, "missing-pixels": 2000}
+_FAST_STEPS = {"super-resolve": 400, "missing-pixels": 2000}
 """For 128x128 pixels."""
 
 
@@ -293,9 +300,10 @@ def fast(task: Task) -> Recipe:
 
     Two fits of an even, narrow network, whose images are averaged: much of the error of a fit is its own and not the prior's,
     so the mean of two is better than either, and better than one fit of twice the time. Each is short: Adam forgets sooner
-    (betas 0.8 and 0.9), and the image is the average of the outputs over about the last ninth of the steps. Large images
-    take more steps, with the power 3/2 of their side, up to 0.36 of the original's number. What was tried, and what it gave, is
-    in benchmarks/README.md.
+    (betas 0.8 and 0.9), and the image is the average of the outputs over about the last ninth of the steps. Where the noise
+    is Gaussian of a known level a fit ends when its residual has the size of the noise (the discrepancy principle, a little
+    beyond: averaging takes away some of what a fit has taken up of the noise). Elsewhere it takes a fixed number of steps,
+    more for larger images, with the power 3/2 of their side. What was tried, and what it gave, is in benchmarks/README.md.
 
     Args:
         task: Any task; it was measured on denoising, super-resolution and missing pixels.
@@ -306,15 +314,18 @@ def fast(task: Task) -> Recipe:
     lean = quick(task)
     if task.name in ("jpeg", "flash"):
         return lean
+    known = task.name == "denoise" and task.fidelity is gaussian and bool(task.noise_sigma)
+    most = 0.36 * original(task).steps
     side = math.sqrt(task.shape[-1] * task.shape[-2])
-    wanted = _FAST_STEPS.get(task.name, 1000) * (side / 128) ** 1.5
+    wanted = max(200, _FAST_STEPS.get(task.name, 1000) * (side / 128) ** 1.5)
     return replace(
         lean,
         network=EVEN,
-        steps=round(min(max(wanted, 200), 0.36 * original(task).steps)),
+        steps=round(most if known else min(wanted, most)),
         lr=0.005,
         optimizer=partial(adam, betas=(0.8, 0.9)),
         average=Growing(1 / 9),
         fallback=None,
         runs=2,
+        rule=Discrepancy(0.98) if known else ALL_STEPS,
     )

@@ -180,9 +180,9 @@ def restore(
 
     Args:
         task: From :mod:`hybrid_dip.tasks`.
-        preset: "original", "quick", another name of the catalogue, a preset, or a recipe of one's own.
+        preset: "original", "fast", "quick", another name of the catalogue, a preset, or a recipe of one's own.
         regularisers: A term, a bare callable x -> scalar (weight 1), or any number of them.
-        rule: When to stop and what to keep; by default all steps and the last iterate.
+        rule: When to stop and what to keep; by default the recipe's, which for most is all steps and the last iterate.
         seed: Of the network, the latent and the jitter.
         device: "auto", "cpu", "cuda", "mps" or a torch device.
         runs: Fits with seeds ``seed``, ``seed + 1``, ..., whose images are averaged, instead of the recipe's number.
@@ -210,7 +210,7 @@ def restore(
         around = hooks(one)
         try:
             fresh = _fresh(terms, recipe.runs)
-            found, parameters = _fit_seed(task.to(where), recipe, fresh, rule, one, where, time_budget, around)
+            found, parameters = _fit_seed(task.to(where), recipe, fresh, rule or recipe.rule, one, where, time_budget, around)
         finally:
             around.close()
         fits.append(found)
@@ -228,7 +228,7 @@ def _fit_seed(
     task: Task,
     recipe: Recipe,
     terms: Sequence[Term],
-    rule: Rule | None,
+    rule: Rule,
     seed: int,
     device: torch.device,
     time_budget: float | None,

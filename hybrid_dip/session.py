@@ -274,7 +274,8 @@ def _manifest(job: Job, result: Result) -> dict[str, Any]:
 def summary(job: Job, result: Result, folder: ResultFolder) -> str:
     """What a person wants to read at the end, in two lines."""
     first = result.fits[0]
-    parts = [f"{first.steps} steps in {duration(result.seconds)}, ended by {first.reason}, kept step {first.kept_at}"]
+    several = f"{len(result.fits)} fits, the first of " if len(result.fits) > 1 else ""
+    parts = [f"{several}{first.steps} steps in {duration(result.seconds)}, ended by {first.reason}, kept step {first.kept_at}"]
     if job.reference is not None:
         found = measure(job.task, result.image, result.raw, job.reference)
         parts.append(", ".join(f"{name} {value:.2f}" + (" dB" if "psnr" in name else "") for name, value in found.items()))

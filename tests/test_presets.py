@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from hybrid_dip import operators, presets, tasks
+from hybrid_dip import fidelity, operators, presets, tasks
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.restore import prepare
+from hybrid_dip.stopping import Discrepancy, MaxSteps
 
 IMAGE = torch.full((1, 3, 32, 32), 0.5)
 HALF = torch.cat([torch.zeros(1, 1, 32, 16), torch.ones(1, 1, 32, 16)], -1)
@@ -117,9 +118,15 @@ def test_fast_fits_every_task_in_less_arithmetic_than_a_tenth_of_the_original(na
         assert work[1] < work[0] / 10
 
 
-@pytest.mark.parametrize(("side", "steps"), [(16, 200), (128, 550), (192, 1010), (512, 1080)])
+@pytest.mark.parametrize(("side", "steps"), [(16, 200), (128, 400), (160, 559), (512, 720)])
 def test_fast_takes_more_steps_for_larger_images(side: int, steps: int) -> None:
-    assert presets.fast(tasks.denoise(torch.zeros(1, 3, side, side), sigma=0.1)).steps == steps
+    assert presets.fast(tasks.super_resolve(torch.zeros(1, 3, side // 4, side // 4), factor=4)).steps == steps
+
+
+def test_fast_stops_by_the_noise_where_its_level_is_known() -> None:
+    assert presets.fast(tasks.denoise(IMAGE, sigma=0.1)).rule == Discrepancy(0.98)
+    for task in (tasks.denoise(IMAGE, fidelity=fidelity.poisson), TASKS["x4"], TASKS["50 %"]):
+        assert presets.fast(task).rule == MaxSteps()
 
 
 def test_fast_describes_itself_in_plain_values() -> None:

@@ -74,7 +74,7 @@ class Fitting:
         names, arm = catalogue(), self.located
         recipe = arguments.overridden(resolve(arm.preset, case.task), **arm.overrides)
         terms = as_terms([spec.term(text, names) for text in arm.regularisers])
-        rule: Rule = spec.build(arm.stop, "stopping", names)
+        rule: Rule = recipe.rule if arm.stop is None else spec.build(arm.stop, "stopping", names)
         rule.start(case.task)
         return recipe, terms, rule
 

@@ -91,7 +91,7 @@ class ArmEntry(_Section):
         average: Decay of the output average; 0 for none.
         steps: Instead of the preset's number.
         regularisers: SPECs with weights.
-        stop: SPEC of a stopping rule; "stopping" is read, too.
+        stop: SPEC of a stopping rule instead of the preset's; "stopping" is read, too.
         runs: Fits whose images are averaged, instead of the preset's number.
     """
 
@@ -108,7 +108,7 @@ class ArmEntry(_Section):
     average: Annotated[float, Field(ge=0, lt=1)] | None = None
     steps: Annotated[int, Field(ge=1)] | None = None
     regularisers: list[str] = []
-    stop: Annotated[str, Field(validation_alias=AliasChoices("stop", "stopping"))] = "max_steps"
+    stop: Annotated[str | None, Field(validation_alias=AliasChoices("stop", "stopping"))] = None
     runs: Annotated[int, Field(ge=1)] | None = None
 
     @property
