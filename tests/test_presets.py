@@ -118,13 +118,13 @@ def test_fast_fits_every_task_in_less_arithmetic_than_a_tenth_of_the_original(na
         assert work[1] < work[0] / 10
 
 
-@pytest.mark.parametrize(("side", "steps"), [(16, 200), (128, 400), (160, 559), (512, 720)])
+@pytest.mark.parametrize(("side", "steps"), [(16, 200), (128, 400), (160, 559), (512, 800)])
 def test_fast_takes_more_steps_for_larger_images(side: int, steps: int) -> None:
     assert presets.fast(tasks.super_resolve(torch.zeros(1, 3, side // 4, side // 4), factor=4)).steps == steps
 
 
 def test_fast_stops_by_the_noise_where_its_level_is_known() -> None:
-    assert presets.fast(tasks.denoise(IMAGE, sigma=0.1)).rule == Discrepancy(0.98)
+    assert presets.fast(tasks.denoise(IMAGE, sigma=0.1)).rule == Discrepancy()
     for task in (tasks.denoise(IMAGE, fidelity=fidelity.poisson), TASKS["x4"], TASKS["50 %"]):
         assert presets.fast(task).rule == MaxSteps()
 

@@ -1,15 +1,18 @@
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from hybrid_dip import stopping, tasks
+from hybrid_dip import degradations, stopping, tasks
 from hybrid_dip.contracts import Rule, Step, Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.stopping import Discrepancy, MaxSteps, WindowedVariance
+from hybrid_dip.stopping import Discrepancy, MaxSteps, WindowedVariance, clipped_gaussian
 
 
 def task(side: int = 16, sigma: float | None = 0.1) -> Task:
-    return tasks.denoise(torch.zeros(1, 1, side, side), sigma=sigma or 0.0)
+    return tasks.denoise(torch.full((1, 1, side, side), 0.5), sigma=sigma or 0.0)
 
 
 def step(index: int, image: Tensor, residual: Tensor | None = None) -> Step:
@@ -79,10 +82,29 @@ def test_discrepancy_stops_when_the_residual_has_the_size_of_the_noise() -> None
 def test_discrepancy_counts_measured_entries_only() -> None:
     mask = torch.zeros(1, 1, 16, 16)
     mask[..., :4] = 1  # a quarter
-    masked = tasks.inpaint(torch.zeros(1, 1, 16, 16), mask, sigma=0.1)
+    masked = tasks.inpaint(torch.full((1, 1, 16, 16), 0.5), mask, sigma=0.1)
     # the residual is zero where nothing was measured
     _, stopped = follow(Discrepancy(), [0.11 * mask, 0.09 * mask], masked)
     assert stopped == [False, True]
+
+
+@pytest.mark.parametrize("level", [0.0, 0.05, 0.5, 1.0])
+def test_discrepancy_knows_that_noise_was_clipped(level: float) -> None:
+    """The threshold is what the clipped noise sums up to, whatever the level: on black and white a third of sigma^2."""
+    clean = torch.full((1, 3, 64, 64), level)
+    clipped = degradations.noisy(clean, sigma=0.1, clip=True).task
+    noise = clipped.observation - clipped.observation.mean()
+    threshold = float(Discrepancy().start(clipped)["threshold"])
+    assert threshold == pytest.approx(float(noise.square().sum()), rel=0.06)
+    plain = degradations.noisy(clean, sigma=0.1).task
+    assert float(Discrepancy().start(plain)["threshold"]) == pytest.approx(0.01 * clean.numel())
+
+
+def test_clipped_gaussian_has_the_moments_of_the_half_normal_at_the_bounds() -> None:
+    mean, variance = clipped_gaussian(np.array([0.0, 0.5, 1.0]), 0.1)
+    at_bound = 0.1 / math.sqrt(2 * math.pi)
+    assert mean == pytest.approx([at_bound, 0.5, 1 - at_bound], rel=1e-3)
+    assert variance == pytest.approx([0.005 - at_bound**2, 0.01, 0.005 - at_bound**2], rel=1e-2)
 
 
 def test_discrepancy_needs_a_noise_level() -> None:
