@@ -290,7 +290,7 @@ def quick(task: Task) -> Recipe:
     return replace(recipe, network=network, steps=steps, lr=lr, note="")
 
 
-_FAST_STEPS = {"super-resolve": 400, "missing-pixels": 2000}
+_FAST_STEPS = {"super-resolve": 550, "missing-pixels": 2000}
 """For 128x128 pixels."""
 
 
