@@ -1,8 +1,7 @@
 """Memory that one step frees and the next one takes again, kept in between.
 
 A step allocates and frees the same large tensors as the step before it. The C library of Linux (glibc) gives blocks of that
-size back to the system at once, which then has to clear and map every page anew: at 256x256 pixels that is a third of the time
-of a step.
+size back to the system at once, which then has to clear and map every page anew.
 """
 
 import ctypes

@@ -301,8 +301,8 @@ def fast(task: Task) -> Recipe:
     so the mean of two is better than either, and better than one fit of twice the time. Each is short: Adam forgets sooner
     (betas 0.8 and 0.9), and the image is the average of the outputs over about the last ninth of the steps. Where the noise
     is Gaussian of a known level a fit ends when its residual has the size of the noise (the discrepancy principle). Elsewhere
-    it takes a fixed number of steps, more for larger images, with the power 3/2 of their side. What was tried, and what it
-    gave, is in benchmarks/README.md.
+    it takes a fixed number of steps, more for larger images, with the power 3/2 of their side. benchmarks/variants.py measures
+    each of these choices, benchmarks/time_to_quality.py the whole.
 
     Args:
         task: Any task; it was measured on denoising, super-resolution and missing pixels.

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 FEWEST_CHANNELS = 64
 FEWEST_PIXELS = 64 * 64
-"""Below either the transforms cost more than they save (``benchmarks/step.py``)."""
+"""Below either the transforms cost about what they save."""
 
 _KERNEL_TRANSFORM = (  # G
     (1 / 4, 0, 0),
