@@ -16,8 +16,9 @@ from hybrid_dip.errors import HybridDIPError
 from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import RunHooks, restore, sketch
 
-OVERHEAD = 1.3
-"""Temporary buffers of convolutions and gradients, over what autograd saves; see benchmarks/memory.py for the measurement."""
+OVERHEAD = 1.9
+"""Temporary buffers of convolutions, gradients, and gaps in the memory that is kept between steps, over what autograd saves;
+see benchmarks/memory.py for the measurement."""
 
 
 class TooLargeError(HybridDIPError, MemoryError):
