@@ -108,6 +108,15 @@ class PlainFit:
         curve.output.append(round(metrics.psnr(task.finish(self.output), reference), 4))
         curve.seconds.append(round(self.seconds, 2))
 
+    def seconds_per_step(self, steps: int, uncounted: int = 3) -> float:
+        """Take some steps and return the mean time of those after the first."""
+        for _ in range(uncounted):
+            self.step()
+        before = self.seconds
+        for _ in range(steps):
+            self.step()
+        return (self.seconds - before) / steps
+
     def state(self) -> dict[str, Any]:
         """Everything, to go on from."""
         return {

@@ -231,13 +231,7 @@ def block(ours: bool, size: int, threads: int | None, steps: int) -> float:
     case = degradations.noisy(torch.rand(1, 3, size, size), sigma=0.1)
     recipe = hd.presets.original(case.task)
     if not ours:
-        plain = PlainFit(case, recipe, seed=0)
-        for _ in range(WARM):
-            plain.step()
-        plain.seconds = 0.0
-        for _ in range(steps):
-            plain.step()
-        return plain.seconds / steps
+        return PlainFit(case, recipe, seed=0).seconds_per_step(steps, WARM)
     stamps: list[float] = []
     hooks = RunHooks(observers=[lambda step: stamps.append(time.perf_counter())])
     hd.restore(case.task, preset=recipe, steps=WARM + steps, device="cpu", hooks=lambda seed: hooks)

@@ -47,8 +47,8 @@ Lines = dict[str, list[tuple[list[float], list[float]]]]
 
 MEASURED_EVERY, WATCHED_EVERY = 10, 20
 SAVED_EVERY = 60.0
-UNCOUNTED, BLOCK = 3, 10
-"""Steps of the original before and after ours: the first are not timed."""
+BLOCK = 10
+"""Steps of the original timed before and after ours."""
 
 
 def processor() -> str:
@@ -95,13 +95,7 @@ def original_curve(case: Case, recipe: Recipe, seed: int, cache: Path, label: st
 def _block(path: Path, task: str, size: int, seed: int, threads: int) -> float:
     torch.set_num_threads(threads)
     case = make_case(path, task, size)
-    plain = PlainFit(case, original(case.task), seed)
-    for _ in range(UNCOUNTED):
-        plain.step()
-    plain.seconds = 0.0
-    for _ in range(BLOCK):
-        plain.step()
-    return plain.seconds / BLOCK
+    return PlainFit(case, original(case.task), seed).seconds_per_step(BLOCK)
 
 
 def seconds_per_step(path: Path, task: str, size: int, seed: int) -> float:

@@ -311,7 +311,7 @@ class MeasurementProtocol:
     """How a published figure was measured; part of every :class:`Case`.
 
     Attributes:
-        clipped: Noise was clipped to [0, 1], as the original does; clipped noise breaks SURE and the discrepancy principle.
+        clipped: Noise was clipped to [0, 1], as the original does; clipped noise breaks SURE.
         missing: "pixel" where a whole pixel is missing, "entry" where each channel by itself, "" where none is.
         channel: "rgb" or "y": what PSNR is taken of.
         border: Pixels left out along each side before PSNR is taken.

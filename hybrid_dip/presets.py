@@ -1,8 +1,8 @@
 """Named recipes: which network, latent and hyper-parameters a task is fitted with.
 
 A preset is a function Task -> :class:`Recipe`. ``original`` is the table of the original implementation (Ulyanov, Vedaldi &
-Lempitsky, "Deep Image Prior", CVPR 2018 and IJCV 2020), task by task; ``quick`` is a lean network for laptops; ``fast`` comes
-to the original's best quality in less than a tenth of the time of its recipe (benchmarks/README.md).
+Lempitsky, "Deep Image Prior", CVPR 2018 and IJCV 2020), task by task; ``quick`` is a lean network for laptops; ``fast`` is
+made to come to the original's best quality in less than a tenth of the time of its recipe (benchmarks/README.md).
 """
 
 import inspect
@@ -120,7 +120,7 @@ EVEN = partial(
     padding="reflection",
 )
 """The standard network at a quarter of its width. 28 channels from below and 4 of the skip make 32 at each convolution on the
-way up: processors compute in blocks of 16 channels, and 36 would cost half as much again."""
+way up: processors compute in blocks of 16 channels, of which 36 would fill three."""
 
 NOISE = partial(latents.uniform, channels=32)
 NORMAL = partial(latents.normal, channels=32)
@@ -295,17 +295,17 @@ _FAST_STEPS = {"super-resolve": 550, "missing-pixels": 2000}
 
 
 def fast(task: Task) -> Recipe:
-    """As good as the original at its best, in less than a tenth of the time that its recipe takes; nothing in it is learned.
+    """Made to be as good as the original at its best in less than a tenth of the time of its recipe; nothing in it is learned.
 
-    Two fits of an even, narrow network, whose images are averaged: much of the error of a fit is its own and not the prior's,
-    so the mean of two is better than either, and better than one fit of twice the time. Each is short: Adam forgets sooner
-    (betas 0.8 and 0.9), and the image is the average of the outputs over about the last ninth of the steps. Where the noise
-    is Gaussian of a known level a fit ends when its residual has the size of the noise (the discrepancy principle). Elsewhere
-    it takes a fixed number of steps, more for larger images, with the power 3/2 of their side. benchmarks/variants.py measures
-    each of these choices, benchmarks/time_to_quality.py the whole.
+    Two fits of an even, narrow network, whose images are averaged, because much of the error of a fit is its own and not the
+    prior's. Each is short: Adam forgets sooner (betas 0.8 and 0.9), and the image is the average of the outputs over about the
+    last ninth of the steps. Where the noise is Gaussian of a known level a fit ends when its residual has the size of the noise
+    (the discrepancy principle). Elsewhere it takes a fixed number of steps, more for larger images, with the power 3/2 of
+    their side. benchmarks/time_to_quality.py measures it, benchmarks/variants.py each of these choices. JPEG artefacts and
+    flash take the recipe of :func:`quick`.
 
     Args:
-        task: Any task; it was measured on denoising, super-resolution and missing pixels.
+        task: Any task; benchmarks/README.md says on which ones it was measured.
 
     Returns:
         The recipe.

@@ -3,8 +3,7 @@
 Four rows of the output take six multiplications a column of the kernel instead of twelve, F(4, 3) of Lavin & Gray ("Fast
 Algorithms for Convolutional Neural Networks", CVPR 2016): y = A^T ((G g) * (B^T d)), where d are six rows of the padded input
 and g three rows of the kernel. Along the rows the kernel is applied as it is, as three products of matrices that are shifted
-views of one another, so nothing is unrolled in memory. The result differs from the direct sum by rounding alone (about 1e-6 of
-its size).
+views of one another, so nothing is unrolled in memory. The result differs from the direct sum by rounding alone.
 """
 
 from typing import Any
