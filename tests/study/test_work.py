@@ -190,3 +190,14 @@ def test_what_has_changed_since_the_plan_is_not_passed_off_as_it(make_plan: Make
     assert "has changed since (image_sha256): run the study again" in outcome.message
     (tmp_path / "mine.py").write_text("def flat(x):\n    return x.abs().mean()\n")
     assert "(image_sha256, files_sha256)" in perform(second, str(store.path)).message
+
+
+def test_the_fits_of_two_seeds_are_four_different_ones(make_plan: MakePlan, store: Store) -> None:
+    plan = make_plan(seeds=[0, 1], arms=[{"name": "two", "preset": "quick", "steps": 2, "runs": 2}])
+    fitted = []
+    for run in plan.runs:
+        assert perform(run, str(store.path)).status == "done"
+        with (store.run(run.key) / "history.csv").open() as handle:
+            fitted.append({float(row["seed"]) for row in csv.DictReader(handle)})
+    assert {0.0, 1.0} in fitted
+    assert {2.0, 3.0} in fitted
