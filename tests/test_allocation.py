@@ -22,12 +22,15 @@ def faults() -> int:
 
 
 def test_pages_are_mapped_once() -> None:
+    rounds, mib = 10, 64
+    anew = rounds * mib * MIB // resource.getpagesize()
     with keeping_freed_memory():
-        allocate_and_free(64)
+        allocate_and_free(mib)
         before = faults()
-        for _ in range(10):
-            allocate_and_free(64)
-        assert faults() - before < 1000  # anew each time they would be 16384, with pages of 4 KiB
+        for _ in range(rounds):
+            allocate_and_free(mib)
+        # A small block that stays may take a bite out of what was freed; the heap then grows once more.
+        assert faults() - before < anew / 4
 
 
 def test_what_is_free_goes_back_in_the_end() -> None:

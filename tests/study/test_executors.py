@@ -88,7 +88,10 @@ def test_a_ray_cluster_that_loses_a_node_finishes_the_study_as_one_machine_would
             found = run_study(plan, spread, executor, watcher=Killer())
         assert killed
         assert (found.done, found.failed) == (8, 0)
-        assert sum(node["Alive"] for node in ray.nodes()) == 1
+        deadline = time.monotonic() + 60  # Ray takes some seconds to notice that a node is silent
+        while sum(node["Alive"] for node in ray.nodes()) != 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
     finally:
         ray.shutdown()
         cluster.shutdown()
