@@ -198,7 +198,7 @@ def check_seeds(seed: int, runs: int) -> None:
         raise SettingsError(f"--runs must be at most {MOST_RUNS}, got {runs}.")
 
 
-_CHOICES = {"optimise": ["network", "latent", "both"], "optimizer": ["adam", "lbfgs"]}
+_CHOICES = {"optimise": ["network", "latent", "both"], "optimizer": list(optimizers.BY_NAME)}
 
 
 def overridden(recipe: Recipe, **given: Any) -> Recipe:
@@ -222,7 +222,7 @@ def overridden(recipe: Recipe, **given: Any) -> Recipe:
         if name in changed and changed[name] not in known:
             raise SettingsError(f"Unknown --{name} '{changed[name]}': {nearest(changed[name], known)}.")
     if "optimizer" in changed:
-        changed["optimizer"] = {"adam": optimizers.adam, "lbfgs": optimizers.lbfgs}[changed["optimizer"]]
+        changed["optimizer"] = optimizers.BY_NAME[changed["optimizer"]]
     if "lr_schedule" in changed:
         schedule = spec.schedule(changed["lr_schedule"])
         if not callable(schedule):

@@ -89,7 +89,7 @@ def restore(
         str | None, typer.Option(rich_help_panel=_HOW, help="Another latent: SPEC, such as meshgrid or uniform:channels=32.")
     ] = None,
     optimise: Annotated[str | None, typer.Option(rich_help_panel=_HOW, help="network, latent or both.")] = None,
-    optimizer: Annotated[str | None, typer.Option(rich_help_panel=_HOW, help="adam or lbfgs.")] = None,
+    optimizer: Annotated[str | None, typer.Option(rich_help_panel=_HOW, help="adam, muon or lbfgs.")] = None,
     lr: Annotated[float | None, typer.Option(rich_help_panel=_HOW, help="Learning rate.")] = None,
     lr_schedule: Annotated[
         str | None, typer.Option(rich_help_panel=_HOW, help="Factor of the learning rate, such as cosine=1..0.1.")

@@ -1,6 +1,7 @@
 """Ways to step: each function returns a factory, parameters -> ``torch.optim.Optimizer``."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,11 @@ OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 def _positive(lr: float) -> None:
     if not 0 < lr <= 1e6:
         raise SettingsError(f"The learning rate must be a number above 0 and at most 1e6, got {lr}.")
+
+
+def _decays(*decays: float) -> None:
+    if not all(0 <= decay < 1 for decay in decays):
+        raise SettingsError(f"An optimiser's decays must be in [0, 1), got {', '.join(map(str, decays))}.")
 
 
 def adam(lr: float = 0.01, betas: tuple[float, float] = (0.9, 0.999)) -> OptimizerFactory:
@@ -29,9 +35,49 @@ def adam(lr: float = 0.01, betas: tuple[float, float] = (0.9, 0.999)) -> Optimiz
         SettingsError: The learning rate is not above 0, or a decay is out of range.
     """
     _positive(lr)
-    if not all(0 <= beta < 1 for beta in betas):
-        raise SettingsError(f"The decays of Adam must be in [0, 1), got {betas}.")
+    _decays(*betas)
     return lambda parameters: torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True)
+
+
+def muon(
+    lr: float = 0.01, betas: tuple[float, float] = (0.9, 0.999), filters: float = 4.0, momentum: float = 0.95
+) -> OptimizerFactory:
+    """Muon (Jordan et al. 2024): the filters of a layer move by their mean gradient made orthogonal (Newton-Schulz).
+
+    All directions of a layer move equally far, whatever their gradients: with noise-free observations a fit is sharp after
+    fewer steps than by Adam, but it also comes to the noise of y sooner. Filters are the parameters with two or more axes, as
+    matrices of (out_channels, the rest); what else there is (scales and shifts, a latent) takes Adam's steps.
+
+    Args:
+        lr: Learning rate of what takes Adam's steps, above 0.
+        betas: Decays of Adam, in [0, 1).
+        filters: Learning rate of the filters, as a multiple of ``lr``.
+        momentum: Decay of the mean gradient of the filters, in [0, 1).
+
+    Returns:
+        A factory.
+
+    Raises:
+        SettingsError: A rate that is not above 0, or a decay out of range.
+    """
+    _positive(lr)
+    _positive(filters * lr)
+    _decays(*betas, momentum)
+
+    def make(parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        from pytorch_optimizer import Muon  # takes most of a second to import
+
+        matrices: list[Tensor] = []
+        others: list[Tensor] = []
+        for parameter in parameters:
+            (matrices if parameter.ndim > 1 and len(parameter) > 1 else others).append(parameter)
+        groups: list[dict[str, Any]] = [
+            {"params": matrices, "lr": filters * lr, "momentum": momentum, "use_muon": True},
+            {"params": others, "lr": lr, "betas": betas, "use_muon": False},
+        ]
+        return Muon([group for group in groups if group["params"]])
+
+    return make
 
 
 def lbfgs(lr: float = 1.0, inner_steps: int = 4, history: int = 20) -> OptimizerFactory:
@@ -54,3 +100,7 @@ def lbfgs(lr: float = 1.0, inner_steps: int = 4, history: int = 20) -> Optimizer
     return lambda parameters: torch.optim.LBFGS(
         parameters, lr=lr, max_iter=inner_steps, history_size=history, line_search_fn="strong_wolfe"
     )
+
+
+BY_NAME: dict[str, Callable[[float], OptimizerFactory]] = {"adam": adam, "muon": muon, "lbfgs": lbfgs}
+"""What the command line and study files offer."""

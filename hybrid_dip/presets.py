@@ -18,7 +18,7 @@ from hybrid_dip import latents, networks
 from hybrid_dip.contracts import Rule, Schedule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
-from hybrid_dip.optimizers import OptimizerFactory, adam
+from hybrid_dip.optimizers import OptimizerFactory, adam, muon
 from hybrid_dip.stopping import Discrepancy, MaxSteps
 from hybrid_dip.tracking import Growing
 
@@ -290,7 +290,7 @@ def quick(task: Task) -> Recipe:
     return replace(recipe, network=network, steps=steps, lr=lr, note="")
 
 
-_FAST_STEPS = {"super-resolve": 550, "missing-pixels": 2000}
+_FAST_STEPS = {"super-resolve": 400, "missing-pixels": 2000}
 """For 128x128 pixels."""
 
 
@@ -301,8 +301,9 @@ def fast(task: Task) -> Recipe:
     prior's. Each is short: Adam forgets sooner (betas 0.8 and 0.9), and the image is the average of the outputs over about the
     last ninth of the steps. Where the noise is Gaussian of a known level a fit ends when its residual has the size of the noise
     (the discrepancy principle). Elsewhere it takes a fixed number of steps, more for larger images, with the power 3/2 of
-    their side. benchmarks/time_to_quality.py measures it, benchmarks/variants.py each of these choices. JPEG artefacts and
-    flash take the recipe of :func:`quick`.
+    their side. The filters' steps are Muon's, but where the task is to remove noise, which Muon fits as readily as it fits the
+    image. benchmarks/time_to_quality.py measures it, benchmarks/variants.py each of these choices. JPEG artefacts and flash
+    take the recipe of :func:`quick`.
 
     Args:
         task: Any task; benchmarks/README.md says on which ones it was measured.
@@ -322,7 +323,7 @@ def fast(task: Task) -> Recipe:
         network=EVEN,
         steps=round(most if known else min(wanted, most)),
         lr=0.005,
-        optimizer=partial(adam, betas=(0.8, 0.9)),
+        optimizer=partial(adam if task.name == "denoise" else muon, betas=(0.8, 0.9)),
         average=Growing(1 / 9),
         fallback=None,
         runs=2,

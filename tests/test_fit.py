@@ -380,7 +380,7 @@ class Memory:
         self.mean, self.count = state["mean"], state["count"]
 
 
-@pytest.mark.parametrize("optimizer", [optimizers.adam(0.01), optimizers.lbfgs(inner_steps=2)])
+@pytest.mark.parametrize("optimizer", [optimizers.adam(0.01), optimizers.muon(0.01), optimizers.lbfgs(inner_steps=2)])
 @pytest.mark.parametrize("stop_at", [7, 20])
 def test_a_resumed_fit_goes_on_to_the_same_floats(noisy: Task, tmp_path: Path, optimizer: Any, stop_at: int) -> None:
     def once(**options: Any) -> Fit:

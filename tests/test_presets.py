@@ -122,7 +122,7 @@ def test_fast_fits_every_task_in_less_arithmetic_than_a_tenth_of_the_original(na
         assert work[1] < work[0] / 10
 
 
-@pytest.mark.parametrize(("side", "steps"), [(16, 200), (128, 550), (512, 800)])
+@pytest.mark.parametrize(("side", "steps"), [(16, 200), (128, 400), (512, 800)])
 def test_fast_takes_more_steps_for_larger_images(side: int, steps: int) -> None:
     assert presets.fast(tasks.super_resolve(torch.zeros(1, 3, side // 4, side // 4), factor=4)).steps == steps
 

@@ -83,7 +83,7 @@ class ArmEntry(_Section):
         network: SPEC.
         latent: SPEC.
         optimise: What is fitted.
-        optimizer: "adam" or "lbfgs".
+        optimizer: "adam", "muon" or "lbfgs".
         lr: Learning rate.
         lr_schedule: Such as "cosine=1..0.1".
         jitter: Deviation of the noise added to the latent.
@@ -100,7 +100,7 @@ class ArmEntry(_Section):
     network: str | None = None
     latent: str | None = None
     optimise: Literal["network", "latent", "both"] | None = None
-    optimizer: Literal["adam", "lbfgs"] | None = None
+    optimizer: Literal["adam", "muon", "lbfgs"] | None = None
     lr: float | None = None
     lr_schedule: str | None = None
     jitter: float | None = None
