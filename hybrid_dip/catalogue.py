@@ -14,7 +14,19 @@ from typing import Any
 
 from hybrid_dip.errors import SettingsError, nearest
 
-KINDS = ("regularisers", "networks", "latents", "presets", "tasks", "degradations", "stopping", "metrics", "weights")
+KINDS = (
+    "regularisers",
+    "denoisers",
+    "networks",
+    "latents",
+    "operators",
+    "presets",
+    "tasks",
+    "degradations",
+    "stopping",
+    "metrics",
+    "weights",
+)
 GROUP = "hybrid_dip.plugins"
 
 
@@ -26,12 +38,14 @@ class Entry:
         name: As written on the command line.
         target: "package.module:attribute".
         summary: One line.
+        family: What it belongs to within its kind; "" where the kind has no families.
         source: Which plug-in brought it.
     """
 
     name: str
     target: str
     summary: str
+    family: str = ""
     source: str = "hybrid_dip"
 
     def load(self) -> Any:
@@ -54,7 +68,7 @@ class Catalogue:
         self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
         self._source = "hybrid_dip"
 
-    def add(self, kind: str, name: str, target: str, summary: str = "") -> None:
+    def add(self, kind: str, name: str, target: str, summary: str = "", family: str = "") -> None:
         """Add a name.
 
         Args:
@@ -62,6 +76,7 @@ class Catalogue:
             name: As written on the command line; must be new in its kind.
             target: "package.module:attribute".
             summary: One line.
+            family: What it belongs to within its kind.
 
         Raises:
             SettingsError: An unknown kind, or a name that is taken.
@@ -71,7 +86,7 @@ class Catalogue:
         taken = self._entries[kind].get(name)
         if taken is not None:
             raise SettingsError(f"The name '{name}' of {self._source} is taken by {taken.source} among the {kind}.")
-        self._entries[kind][name] = Entry(name, target, summary, self._source)
+        self._entries[kind][name] = Entry(name, target, summary, family, self._source)
 
     def entries(self, kind: str) -> Mapping[str, Entry]:
         """All entries of a kind, by name."""
@@ -109,7 +124,13 @@ class Catalogue:
 def register(catalogue: Catalogue) -> None:
     """Add what this package itself brings."""
     own: dict[str, dict[str, tuple[str, str]]] = {
-        "regularisers": {"tv": ("regularisers:TV", "isotropic total variation")},
+        "denoisers": {
+            "bilateral": ("denoisers:bilateral", "bilateral filter"),
+            "median": ("denoisers:median", "median of 3x3 or 5x5 pixels"),
+            "wavelet": ("denoisers:wavelet", "BayesShrink of wavelet details"),
+            "nlm": ("denoisers:nlm", "non-local means"),
+            "bm3d": ("denoisers:bm3d", "BM3D (extra bm3d, non-commercial)"),
+        },
         "networks": {
             "skip": ("networks:skip", "the original's hourglass with skip connections"),
             "unet": ("networks:unet", "the original's U-Net for large holes"),
@@ -170,6 +191,48 @@ def register(catalogue: Catalogue) -> None:
     for kind, entries in own.items():
         for name, (target, summary) in entries.items():
             catalogue.add(kind, name, f"hybrid_dip.{target}", summary)
+    for family, members in REGULARISERS.items():
+        for name, (attribute, summary) in members.items():
+            catalogue.add("regularisers", name, f"hybrid_dip.regularisers:{attribute}", summary, family)
+
+
+REGULARISERS: dict[str, dict[str, tuple[str, str]]] = {
+    "variation": {
+        "tv": ("TV", "total variation, isotropic"),
+        "tv-anisotropic": ("AnisotropicTV", "total variation, rows and columns by themselves"),
+        "tv-huber": ("HuberTV", "variation, quadratic where it is small"),
+        "tv-vectorial": ("VectorialTV", "total variation of all channels together"),
+        "tv-weighted": ("WeightedTV", "total variation with weights from the image"),
+        "tgv": ("TGV", "total generalised variation: flat and sloped regions"),
+        "tikhonov": ("Tikhonov", "mean square of the gradient or the Laplacian"),
+    },
+    "sparsity": {
+        "wavelet": ("Wavelet", "l1 norm of wavelet details"),
+        "dct": ("BlockDCT", "l1 norm of the cosine transform of blocks"),
+        "hyper-laplacian": ("HyperLaplacian", "gradients with heavy tails, |g|^0.8"),
+    },
+    "patches": {
+        "non-local": ("NonLocal", "each patch against its nearest ones, across scales"),
+        "low-rank": ("LowRank", "nuclear norm of groups of similar patches"),
+        "sliced-wasserstein": ("SlicedWasserstein", "patches distributed as at a smaller scale, or as an exemplar's"),
+        "epll": ("EPLL", "likelihood of the patches under a mixture of Gaussians"),
+    },
+    "denoising": {"red": ("RED", "regularisation by denoising, around any denoiser")},
+    "generator": {
+        "weight-decay": ("WeightDecay", "mean square of the parameters"),
+        "start-distance": ("StartDistance", "distance of the parameters to where they started"),
+        "spectral-norm": ("SpectralNorm", "largest gain of each layer below a bound"),
+        "noise-sensitivity": ("NoiseSensitivity", "how much the output moves with the latent"),
+        "orthogonality": ("Orthogonality", "filters of a layer that differ"),
+    },
+    "reference": {
+        "guide-pixels": ("GuidePixels", "distance to a guide image"),
+        "guide-gradients": ("GuideGradients", "distance to a guide's gradients"),
+        "guide-correlation": ("GuideCorrelation", "local correlation with a guide, of any brightness"),
+        "guide-histogram": ("GuideHistogram", "distance of the histograms"),
+    },
+}
+"""Family -> name -> attribute of hybrid_dip.regularisers, summary."""
 
 
 @cache

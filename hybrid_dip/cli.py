@@ -1,20 +1,19 @@
 """The command line: arguments -> objects, nothing else."""
 
-import inspect
 import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
 
-from hybrid_dip import arguments, degradations, devices, metrics, spec
+from hybrid_dip import arguments, degradations, devices, listing, metrics, spec
 from hybrid_dip.arguments import sample_photograph
 from hybrid_dip.catalogue import KINDS, catalogue
 from hybrid_dip.contracts import Task
-from hybrid_dip.errors import HybridDIPError, Interrupted, SettingsError, nearest
+from hybrid_dip.errors import HybridDIPError, Interrupted, SettingsError
 from hybrid_dip.estimate import duration, seconds_of_a_step
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture, save_image
@@ -282,28 +281,21 @@ def degrade(
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="regularisers, networks, latents, presets, tasks, degradations, stopping, ...")],
+    kind: Annotated[str, typer.Argument(help=", ".join(KINDS) + ".")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """List what can be named on the command line, with options and their defaults."""
-    if kind not in KINDS:
-        raise SettingsError(f"There is nothing called '{kind}' to list: {nearest(kind, list(KINDS))}.")
-    with_options = kind in ("regularisers", "networks", "latents", "stopping")
-    rows = []
-    for name, entry in sorted(catalogue().entries(kind).items()):
-        row: dict[str, Any] = {"name": name, "summary": entry.summary, "source": entry.source}
-        if with_options:
-            parameters = inspect.signature(entry.load()).parameters.values()
-            row["options"] = {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "out_channels"}
-        rows.append(row)
+    rows = listing.rows(kind)
     if as_json:
-        print(json.dumps(rows, indent=2, default=str))
-        return
-    for row in rows:
-        options = ", ".join(f"{option}={value}" for option, value in row.get("options", {}).items())
-        print(f"{row['name']:<22} {row['summary']}" + (f"\n{'':<22}   {options}" if options else ""))
-    if not rows:
-        print(f"There are no {kind} yet.")
+        print(json.dumps(rows, indent=2))
+    else:
+        print(listing.as_text(rows) if rows else f"There are no {kind} yet.")
+
+
+@app.command()
+def explain(name: Annotated[str, typer.Argument(help="Any name of `hybrid-dip list`, such as tv or wmv.")]) -> None:
+    """Say what a name stands for: its formula, its source, and how it is written."""
+    print(listing.explain(name))
 
 
 @app.command()

@@ -1,8 +1,9 @@
 """SPEC strings: ``NAME[:option=value,...][@weight]`` -> objects, for the command line and study files.
 
 NAME is a name of the catalogue, ``file.py:attribute`` or ``package.module:attribute``. A class is instantiated with the
-options; a function gets them bound. The weight is a number or a schedule: ``0.05``, ``balance=0.5``, ``linear=0.1..0``,
-``cosine=0.1..0``, ``warmup=0.05,200``; without one it is ``balance=0.5``.
+options; a function gets them bound. An option may itself be such an object (a denoiser) or a schedule, where its annotation
+says so. The weight is a number or a schedule: ``0.05``, ``balance=0.5``, ``linear=0.1..0``, ``cosine=0.1..0``,
+``steps=0.1,500,0.01`` (another value from step 500), ``warmup=0.05,200``; without one it is ``balance=0.5``.
 """
 
 import ast
@@ -13,19 +14,19 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from hybrid_dip.catalogue import Catalogue
 from hybrid_dip.contracts import Schedule, Term
 from hybrid_dip.errors import HybridDIPError, SettingsError, nearest
-from hybrid_dip.schedules import Balanced, Cosine, Linear, WarmUp
+from hybrid_dip.schedules import Balanced, Cosine, Linear, Steps, WarmUp
 
 DEFAULT_WEIGHT = "balance=0.5"
 
-_FILE = re.compile(r"^(?P<place>.+\.py):(?P<attribute>[A-Za-z_]\w*)(?::(?P<options>.*))?$")
+_FILE = re.compile(r"^(?![\w-]+:\w+=)(?P<place>.+\.py):(?P<attribute>[A-Za-z_]\w*)(?::(?P<options>.*))?$")
 _MODULE = re.compile(r"^(?P<place>[A-Za-z_][\w.]*):(?P<attribute>[A-Za-z_]\w*)(?::(?P<options>.*))?$")
 _NAME = re.compile(r"^(?P<name>[^:]+)(?::(?P<options>.*))?$")
 
@@ -81,7 +82,7 @@ def parse(text: str) -> Spec:
 
 
 def fingerprint(text: str, kind: str = "", names: Catalogue | None = None) -> str:
-    """SHA-256 of the file that a user's own object or a plug-in's comes from, so that a change of it is noticed.
+    """SHA-256 of what a user's own object or a plug-in's comes from, and of files among its options, to notice a change.
 
     Args:
         text: ``NAME[:option=value,...][@weight]``.
@@ -105,11 +106,23 @@ def fingerprint(text: str, kind: str = "", names: Catalogue | None = None) -> st
         except (ImportError, ValueError):
             found = None
         path = Path(found.origin if found is not None and found.origin is not None else "")
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    files = [file for place in (str(path), *_places(spec)) for file in _files(Path(place))]
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest() if digests else ""
+
+
+def _places(spec: Spec) -> list[str]:
+    """What among the options may be a file or a folder: an image, ``file.py`` of ``file.py:name``."""
+    texts = [value for value in spec.options.values() if isinstance(value, str) and value]
+    return [text.partition(":")[0] if ".py:" in text else text for text in texts]
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(file for file in path.glob("*") if file.is_file()) if path.name else []
 
 
 def located(text: str, folder: Path) -> str:
-    """A SPEC string whose own file, where it names one, is found from anywhere.
+    """A SPEC string whose files, its own and those among its options, are found from anywhere.
 
     Args:
         text: ``NAME[:option=value,...][@weight]``.
@@ -121,8 +134,11 @@ def located(text: str, folder: Path) -> str:
     Raises:
         SettingsError: It is not of that form.
     """
-    place = parse(text).place
-    return text.replace(place, str((folder / place).resolve()), 1) if place.endswith(".py") else text
+    spec = parse(text)
+    places = [spec.place] if spec.place.endswith(".py") else []
+    for place in dict.fromkeys([*places, *(place for place in _places(spec) if (folder / place).exists())]):
+        text = text.replace(place, str((folder / place).resolve()), 1)
+    return text
 
 
 def _options(text: str, whole: str) -> dict[str, Any]:
@@ -183,7 +199,7 @@ def schedule(text: str) -> float | Schedule:
     """A weight: a number, or a schedule by name.
 
     Args:
-        text: ``0.05``, ``balance=0.5``, ``linear=0.1..0``, ``cosine=0.1..0`` or ``warmup=0.05,200``.
+        text: ``0.05``, ``balance=0.5``, ``linear=0.1..0``, ``cosine=0.1..0``, ``steps=0.1,500,0.01`` or ``warmup=0.05,200``.
 
     Returns:
         The weight.
@@ -216,16 +232,22 @@ def _warmup(value: str) -> WarmUp:
     return WarmUp(float(level), int(steps))
 
 
+def _steps(value: str) -> Steps:
+    parts = value.split(",")
+    return Steps(tuple(map(float, parts[::2])), tuple(map(int, parts[1::2])))
+
+
 _SCHEDULES: dict[str, Callable[[str], Schedule]] = {
     "balance": lambda value: Balanced(float(value)),
     "linear": lambda value: Linear(*_ends(value)),
     "cosine": lambda value: Cosine(*_ends(value)),
+    "steps": _steps,
     "warmup": _warmup,
 }
-_EXAMPLES = "balance=0.5, linear=0.1..0, cosine=0.1..0, warmup=0.05,200"
+_EXAMPLES = "balance=0.5, linear=0.1..0, cosine=0.1..0, steps=0.1,500,0.01, warmup=0.05,200"
 
 
-_ACCEPTED: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), bool: (bool,)}
+_ACCEPTED: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), bool: (bool,), str: (str,)}
 """Annotation -> what an option's value may be; other annotations are checked by whoever takes the value."""
 
 
@@ -237,15 +259,39 @@ def _object(spec: Spec, kind: str, catalogue: Catalogue) -> Any:
         if spec.options:
             raise SettingsError(f"'{spec.label}' is an object, not a class or function: it takes no options.")
         return found
-    check_options(found, spec.label, spec.options)
+    options = _made(found, spec, catalogue)
+    check_options(found, spec.label, options)
     if inspect.isclass(found):
         try:
-            return found(**spec.options)
+            return found(**options)
         except HybridDIPError:
             raise
         except Exception as error:  # the class may be anybody's
             raise SettingsError(f"'{spec.text}' cannot be made: {error}.") from None
-    return partial(found, **spec.options) if spec.options else found
+    return partial(found, **options) if options else found
+
+
+def _made(found: Any, spec: Spec, catalogue: Catalogue) -> dict[str, Any]:
+    """The options, with those turned into objects whose annotation asks for them."""
+    source = found.func if isinstance(found, partial) else found
+    try:
+        hints = get_type_hints(
+            source.__init__ if inspect.isclass(source) and not is_dataclass(source) else source, None, None, True
+        )
+    except Exception:  # annotations of anybody's code may name what is not there
+        hints = {}
+    options = dict(spec.options)
+    for name, value in options.items():
+        hint = hints.get(name)
+        if isinstance(value, str) and get_origin(hint) is Annotated:
+            options[name] = build(value, get_args(hint)[1], catalogue)
+        elif isinstance(value, str) and Schedule in get_args(hint):
+            options[name] = schedule(value)
+        elif get_origin(hint) is tuple and not isinstance(value, tuple):
+            options[name] = (value,)
+        elif get_origin(hint) is Literal and value not in get_args(hint):
+            raise SettingsError(f"The option '{name}' of '{spec.label}': {nearest(str(value), [*map(str, get_args(hint))])}.")
+    return options
 
 
 def check_options(found: Callable[..., Any], label: str, options: Mapping[str, Any]) -> None:

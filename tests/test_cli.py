@@ -445,8 +445,6 @@ def test_lists_for_people_and_programs(hybrid_dip_command: Command, kind: str) -
     assert status == 0
     status, text, _ = hybrid_dip_command("list", kind)
     assert all(row["name"] in text for row in rows)
-    if kind == "regularisers":
-        assert rows[0]["options"] == {"epsilon": 0.001}
 
 
 def test_unknown_commands_and_lists(hybrid_dip_command: Command) -> None:

@@ -1,5 +1,36 @@
 """R(x): energies of an image, one family a file. Each is a mean per pixel with a finite gradient everywhere."""
 
-from hybrid_dip.regularisers.variation import TV
+from hybrid_dip.regularisers.denoising import RED
+from hybrid_dip.regularisers.epll import EPLL
+from hybrid_dip.regularisers.generator import NoiseSensitivity, Orthogonality, SpectralNorm, StartDistance, WeightDecay
+from hybrid_dip.regularisers.patches import LowRank, NonLocal, SlicedWasserstein
+from hybrid_dip.regularisers.reference import GuideCorrelation, GuideGradients, GuideHistogram, GuidePixels
+from hybrid_dip.regularisers.sparsity import BlockDCT, HyperLaplacian, Wavelet
+from hybrid_dip.regularisers.variation import TGV, TV, AnisotropicTV, HuberTV, Tikhonov, VectorialTV, WeightedTV
 
-__all__ = ["TV"]
+__all__ = [
+    "EPLL",
+    "RED",
+    "TGV",
+    "TV",
+    "AnisotropicTV",
+    "BlockDCT",
+    "GuideCorrelation",
+    "GuideGradients",
+    "GuideHistogram",
+    "GuidePixels",
+    "HuberTV",
+    "HyperLaplacian",
+    "LowRank",
+    "NoiseSensitivity",
+    "NonLocal",
+    "Orthogonality",
+    "SlicedWasserstein",
+    "SpectralNorm",
+    "StartDistance",
+    "Tikhonov",
+    "VectorialTV",
+    "Wavelet",
+    "WeightDecay",
+    "WeightedTV",
+]

@@ -1,0 +1,127 @@
+"""What the catalogue holds, in words: `hybrid-dip list` and `hybrid-dip explain`."""
+
+import inspect
+from functools import partial
+from typing import Any
+
+from hybrid_dip.catalogue import KINDS, catalogue
+from hybrid_dip.errors import SettingsError, nearest
+
+WITH_OPTIONS = ("regularisers", "networks", "latents", "stopping", "operators")
+"""Kinds that are written NAME:option=value."""
+
+_RESTORE = "hybrid-dip restore photo.png --task denoise --sigma 25 -o out"
+_USAGE = {
+    "regularisers": _RESTORE + " -R {text}@balance=0.5",
+    "denoisers": _RESTORE + " -R red:denoiser={text}@balance=0.5",
+    "networks": _RESTORE + " --network {text}",
+    "latents": _RESTORE + " --latent {text}",
+    "presets": _RESTORE + " --preset {text}",
+    "stopping": _RESTORE + " --stop {text}",
+    "tasks": "hybrid-dip restore photo.png --task {text} -o out",
+    "degradations": "hybrid-dip degrade photo.png --task {text} -o degraded.png",
+    "metrics": 'metrics = ["{text}"] in a study file',
+}
+
+
+def _written(value: Any) -> Any:
+    """An option's default as it would be written on the command line, or put into JSON."""
+    if callable(value):
+        return getattr(value, "__name__", type(value).__name__)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def options_of(made_by: Any) -> dict[str, Any]:
+    """The options of a class or a function, with their defaults.
+
+    Args:
+        made_by: What a name of the catalogue stands for.
+
+    Returns:
+        Name -> default, as plain values.
+    """
+    parameters = inspect.signature(made_by).parameters.values()
+    return {p.name: _written(p.default) for p in parameters if p.default is not p.empty and p.name != "out_channels"}
+
+
+def rows(kind: str) -> list[dict[str, Any]]:
+    """All names of a kind.
+
+    Args:
+        kind: Of :data:`hybrid_dip.catalogue.KINDS`.
+
+    Returns:
+        One row a name, by family and name: name, summary, source, and where the kind has them family and options.
+
+    Raises:
+        SettingsError: There is no such kind.
+    """
+    if kind not in KINDS:
+        raise SettingsError(f"There is nothing called '{kind}' to list: {nearest(kind, list(KINDS))}.")
+    found = []
+    for name, entry in sorted(catalogue().entries(kind).items(), key=lambda item: (item[1].family, item[0])):
+        row: dict[str, Any] = {"name": name, "summary": entry.summary, "source": entry.source}
+        if kind == "regularisers":
+            row["family"] = entry.family
+        if kind in WITH_OPTIONS:
+            row["options"] = options_of(entry.load())
+        found.append(row)
+    return found
+
+
+def as_text(listed: list[dict[str, Any]]) -> str:
+    """Rows for a terminal, one line each; families as headings.
+
+    Args:
+        listed: From :func:`rows`.
+
+    Returns:
+        The lines.
+    """
+    lines, family = [], ""
+    width = max((len(row["name"]) for row in listed), default=0) + 2
+    for row in listed:
+        if row.get("family", "") != family:
+            family = row["family"]
+            lines.append(f"{family or 'others'}:")
+        options = ", ".join(f"{name}={_plain(value)}" for name, value in row.get("options", {}).items())
+        lines.append(f"{'  ' if family else ''}{row['name']:<{width}}{row['summary']}" + (f" ({options})" if options else ""))
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def explain(name: str) -> str:
+    """What a name stands for: its formula, its source, and how it is written.
+
+    Args:
+        name: Of any kind.
+
+    Returns:
+        For each kind that has it: the docstring and a usage line.
+
+    Raises:
+        SettingsError: No kind has it; the nearest names are given.
+    """
+    kinds = [kind for kind in KINDS if name in catalogue().entries(kind)]
+    if not kinds:
+        known = [each for kind in KINDS for each in catalogue().entries(kind)]
+        raise SettingsError(f"There is no '{name}' to explain: {nearest(name, sorted(set(known)))}.")
+    return "\n\n".join(_explained(kind, name) for kind in kinds)
+
+
+def _explained(kind: str, name: str) -> str:
+    entry = catalogue().entries(kind)[name]
+    found = entry.load()
+    text = inspect.getdoc(found.func if isinstance(found, partial) else found) or "It has no docstring."
+    given = options_of(found) if kind in WITH_OPTIONS else {}
+    # One option shows the form; that of an image has no default that would do.
+    shown = [f"{option}={_plain(value)}" for option, value in given.items() if value not in (None, "", [])][:1]
+    options = "image=FILE" if "image" in given else "".join(shown)
+    lines = [f"{name} ({kind}{', ' + entry.family if entry.family else ''}): {entry.summary}", "", text, ""]
+    if given:
+        lines.append("Defaults: " + ", ".join(f"{option}={_plain(value)}" for option, value in given.items()))
+    lines.append("Use: " + _USAGE.get(kind, "{text}").format(text=f"{name}:{options}" if options else name))
+    return "\n".join(lines)
