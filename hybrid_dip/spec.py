@@ -25,6 +25,8 @@ from hybrid_dip.errors import HybridDIPError, SettingsError, nearest
 from hybrid_dip.schedules import Balanced, Cosine, Linear, Steps, WarmUp
 
 DEFAULT_WEIGHT = "balance=0.5"
+MADE_LATER = ("networks", "latents")
+"""Kinds whose classes are made by whoever knows the number of channels and the size."""
 
 _FILE = re.compile(r"^(?![\w-]+:\w+=)(?P<place>.+\.py):(?P<attribute>[A-Za-z_]\w*)(?::(?P<options>.*))?$")
 _MODULE = re.compile(r"^(?P<place>[A-Za-z_][\w.]*):(?P<attribute>[A-Za-z_]\w*)(?::(?P<options>.*))?$")
@@ -159,7 +161,7 @@ def _options(text: str, whole: str) -> dict[str, Any]:
 
 
 def build(text: str, kind: str, catalogue: Catalogue) -> Any:
-    """The object that a SPEC string stands for: a class instantiated, a function with its options bound.
+    """The object that a SPEC string stands for: a class instantiated, a function (and a network's class) with options bound.
 
     Args:
         text: ``NAME[:option=value,...]``.
@@ -261,7 +263,7 @@ def _object(spec: Spec, kind: str, catalogue: Catalogue) -> Any:
         return found
     options = _made(found, spec, catalogue)
     check_options(found, spec.label, options)
-    if inspect.isclass(found):
+    if inspect.isclass(found) and kind not in MADE_LATER:
         try:
             return found(**options)
         except HybridDIPError:

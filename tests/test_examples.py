@@ -1,0 +1,124 @@
+"""What docs/extending.md shows is run as it stands there; the example plug-in is installed and used."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+import hybrid_dip as hd
+
+ROOT = Path(__file__).parent.parent
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """All Python of the page as one file, mine.py in the current folder."""
+    text = (ROOT / "docs/extending.md").read_text()
+    (tmp_path / "mine.py").write_text("\n\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)))
+    monkeypatch.chdir(tmp_path)
+    found = importlib.util.spec_from_file_location("mine", tmp_path / "mine.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+SMALL = [
+    "--preset",
+    "quick",
+    "--steps",
+    "6",
+    "--network",
+    "skip:down=8,8,skip=2,2",
+    "--latent",
+    "uniform:channels=4",
+    "--quiet",
+]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-R", "mine.py:laplacian@0.01", "-R", "tv@balance=0.3"],
+        ["-R", "mine.py:Anchor:decay=0.5@steps=0.1,3,0.01"],
+        ["-R", "red:denoiser=mine.py:smooth,sigma=0.1,every=5@balance=0.5"],
+        ["--network", "mine.py:Plain:width=16"],
+        ["--stop", "mine.py:Settled:tolerance=1e-3"],
+    ],
+)
+def test_the_door_on_the_command_line(
+    mine: ModuleType, photograph: Tensor, hybrid_dip_command: Command, options: list[str]
+) -> None:
+    hd.save_image(photograph, "photo.png")
+    code, _, err = hybrid_dip_command("restore", "photo.png", "--task", "denoise", "--sigma", 25, *SMALL, *options, "-o", "out")
+    assert (code, err) == (0, "")
+    written = json.loads(Path("out/run.json").read_text())
+    name = re.findall(r"mine\.py:(\w+)", options[1])[0]
+    assert name.lower() in json.dumps(written).lower()
+
+
+def test_the_door_in_a_study(mine: ModuleType, photograph: Tensor, hybrid_dip_command: Command) -> None:
+    hd.save_image(photograph, "photo.png")
+    Path("study.toml").write_text(
+        'name = "own-parts"\nimages = ["photo.png"]\nseeds = [0]\nmetrics = ["psnr", "mine.py:worst"]\n'
+        '[[tasks]]\nkind = "denoise"\nsigma = 25\n'
+        '[[arms]]\nname = "own"\npreset = "quick"\nsteps = 4\nnetwork = "mine.py:Plain"\nstop = "mine.py:Settled"\n'
+        'regularisers = ["mine.py:laplacian@0.01", "red:denoiser=mine.py:smooth@0.1"]\n'
+    )
+    code, _, err = hybrid_dip_command("study", "run", "study.toml", "-o", "out", "--workers", 1)
+    assert code == 0, err
+    header, row = Path("out/results.csv").read_text().splitlines()
+    assert 0 < float(row.split(",")[header.split(",").index("worst")]) < 1
+
+
+def test_the_door_in_python(mine: ModuleType, photograph: Tensor) -> None:
+    task = hd.tasks.denoise(photograph, sigma=0.1)
+    terms = hd.Term(mine.laplacian, hd.schedules.Cosine(0.1, 0)) + 0.3 * hd.TV() + 0.1 * mine.Anchor()
+    found = hd.restore(task, preset="quick", steps=4, regularisers=terms, rule=mine.Settled())
+    assert {"laplacian", "tv", "anchor"} <= set(found.fits[0].history[0])
+    assert mine.restore_rows(photograph[..., ::2, :]).shape == photograph.shape
+
+
+def test_the_example_plugin_is_installed_and_used(tmp_path: Path, photograph: Tensor) -> None:
+    site, image = tmp_path / "site", tmp_path / "photo.png"
+    package = ROOT / "examples/hybrid-dip-example"
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", site, package], check=True, timeout=120)
+    hd.save_image(photograph, image)
+
+    def command(*arguments: object) -> str:
+        call = [sys.executable, "-c", "from hybrid_dip.cli import main; main()", *map(str, arguments)]
+        done = subprocess.run(
+            call, capture_output=True, text=True, timeout=120, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(site)}
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    (row,) = [row for row in json.loads(command("list", "regularisers", "--json")) if row["source"] == "example"]
+    assert (row["name"], row["family"], row["options"]) == ("example-checkerboard", "sparsity", {"scale": 1.0})
+    assert "Odena, Dumoulin & Olah 2016" in command("explain", "example-checkerboard")
+    priors = ["-R", "example-checkerboard:scale=2@0.1", "-R", "red:denoiser=example-box@0.1"]
+    command("restore", image, "--task", "denoise", "--sigma", 25, *SMALL, *priors, "-o", tmp_path / "out")
+    assert "example-checkerboard" in (tmp_path / "out/history.csv").read_text().splitlines()[0]
+
+
+def test_what_the_example_computes() -> None:
+    found = importlib.util.spec_from_file_location("priors", ROOT / "examples/hybrid-dip-example/hybrid_dip_example/priors.py")
+    assert found is not None
+    assert found.loader is not None
+    priors = importlib.util.module_from_spec(found)
+    sys.modules["priors"] = priors
+    found.loader.exec_module(priors)
+    board = torch.tensor([[0.0, 1.0], [1.0, 0.0]])[None, None]
+    assert float(priors.Checkerboard()(board)) == 1.0
