@@ -85,7 +85,7 @@ def test_sliced_wasserstein_draws_directions_anew(photograph: Tensor) -> None:
     regulariser = SlicedWasserstein()
     first, second = (regulariser.remember(photograph, step, {})["directions"] for step in (0, 1))
     assert not torch.equal(first, second)
-    torch.testing.assert_close(first.flatten(1).norm(dim=1), torch.ones(64))
+    torch.testing.assert_close(first.flatten(1).norm(dim=1), torch.ones(32))
 
 
 def test_sliced_wasserstein_prefers_a_photograph_to_its_noisy_and_its_blurred_self() -> None:

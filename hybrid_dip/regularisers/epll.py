@@ -68,17 +68,18 @@ class Mixture:
             raise SettingsError(f"{path} holds no mixture of EPLL ({type(error).__name__}); Mixture.save writes one.") from None
 
 
-def patches_of(x: Tensor, size: int) -> Tensor:
-    """All patches of all channels, less their mean.
+def patches_of(x: Tensor, size: int, stride: int = 1) -> Tensor:
+    """The patches of all channels, less their mean.
 
     Args:
         x: (1, C, H, W).
         size: Side of a patch, in pixels.
+        stride: Between two patches.
 
     Returns:
         (N, size^2).
     """
-    patches = F.unfold(x.transpose(0, 1), size).transpose(1, 2).flatten(0, 1)
+    patches = F.unfold(x.transpose(0, 1), size, stride=stride).transpose(1, 2).flatten(0, 1)
     return patches - patches.mean(1, keepdim=True)
 
 
@@ -166,17 +167,22 @@ class EPLL(Looking):
         components: Gaussians of an internal mixture.
         mixture: File that ``Mixture.save`` wrote, or folder of images; none for the image's own patches.
         every: Steps between two fits of an internal mixture.
+        stride: Between the patches whose likelihood is taken; they overlap as long as it is below the size.
     """
 
     size: int = 6
     components: int = 10
     mixture: str = ""
     every: int = 250
+    stride: int = 2
 
     def __post_init__(self) -> None:
         check_every("EPLL", self.every)
-        if self.size < 2 or self.components < 1:
-            raise SettingsError(f"EPLL needs patches of at least 2 pixels and 1 component, got {self.size}, {self.components}.")
+        if self.size < 2 or self.components < 1 or not 1 <= self.stride <= self.size:
+            raise SettingsError(
+                "EPLL needs patches of at least 2 pixels, 1 component, and a stride from 1 to the size; "
+                f"got {self.size}, {self.components}, {self.stride}."
+            )
 
     def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
         """The mixture."""
@@ -195,4 +201,4 @@ class EPLL(Looking):
         """The mean of the negative log likelihoods."""
         mixture = Mixture(**{name: memory[name] for name in _FIELDS})
         with torch.autocast(x.device.type, enabled=False):
-            return -mixture.log_likelihood(patches_of(x.to(mixture.means), self.size)).mean() / self.size**2
+            return -mixture.log_likelihood(patches_of(x.to(mixture.means), self.size, self.stride)).mean() / self.size**2

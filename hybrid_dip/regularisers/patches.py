@@ -154,10 +154,10 @@ class NonLocal(Looking):
     """
 
     size: int = 5
-    neighbours: int = 8
+    neighbours: int = 5
     scales: tuple[float, ...] = (1.0, 0.5)
     every: int = 50
-    queries: int = 4096
+    queries: int = 2048
     candidates: int = 16384
 
     def __post_init__(self) -> None:
@@ -215,7 +215,7 @@ class LowRank(Looking):
 
     size: int = 6
     group: int = 24
-    groups: int = 256
+    groups: int = 128
     every: int = 50
     candidates: int = 16384
     epsilon: float = 0.01
@@ -265,7 +265,7 @@ class SlicedWasserstein(Looking):
     """
 
     size: int = 5
-    directions: int = 64
+    directions: int = 32
     scales: tuple[float, ...] = (0.5,)
     exemplar: str | Tensor = ""
     every: int = 1

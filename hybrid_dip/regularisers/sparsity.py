@@ -70,12 +70,12 @@ class BlockDCT(Weighable):
 
     Attributes:
         size: Side of the blocks, in pixels, at least 2.
-        stride: Between two blocks; ``size`` for blocks that do not overlap, the default 1 for every position.
+        stride: Between two blocks, from 1 for every position to ``size`` for blocks that do not overlap.
         epsilon: In units of [0, 1], above 0.
     """
 
     size: int = 8
-    stride: int = 1
+    stride: int = 2
     epsilon: float = 1e-3
 
     def __post_init__(self) -> None:
