@@ -24,7 +24,7 @@ LAYERS = [
     ["presets"],
     ["catalogue"],
     ["restore", "spec"],
-    ["estimate", "watching", "figures", "folder", "arguments", "listing"],
+    ["estimate", "watching", "figures", "folder", "arguments", "listing", "deepinv"],
     ["session"],
     ["study"],
     ["cli"],

@@ -51,7 +51,8 @@ class RED(Looking):
         """D(x)."""
         sigma = 10 / 255 if self.sigma is None else self.sigma
         level = sigma(Moment(min(step, self.over - 1), self.over, torch.ones(()), 0.0)) if callable(sigma) else sigma
-        denoised = self.denoiser(x, float(level))
+        with torch.no_grad():
+            denoised = self.denoiser(x, float(level))
         if denoised.shape != x.shape:
             raise SettingsError(f"The denoiser of RED gave the shape {tuple(denoised.shape)} for {tuple(x.shape)}.")
         return {"denoised": denoised.detach()}
