@@ -4,7 +4,7 @@
     python benchmarks/variants.py --list
     python benchmarks/variants.py --show out.json
 
-Each variant is fitted with two seeds on the centre 128x128 pixels, denoised (sigma 25) and super-resolved (x4; half of the
+Each variant is fitted with two seeds on the centre pixels (128x128), denoised (sigma 25) and super-resolved (x4; half of the
 pixels missing by ``--tasks inpaint``). The table has the mean PSNR of a single fit, that of the mean of both images, and the
 seconds of the processor for both fits against those of the preset, with one thread, so that other work beside moves them
 little. What is finished is kept in the JSON file, so that the command can be interrupted.
@@ -138,9 +138,9 @@ VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
 """Name -> what is changed."""
 
 
-def measure(path: Path, task: str, name: str) -> dict[str, Any]:
+def measure(path: Path, task: str, name: str, size: int) -> dict[str, Any]:
     """Fit a variant with two seeds."""
-    case = make_case(path, task, 128)
+    case = make_case(path, task, size)
     recipe = VARIANTS[name](presets.fast(case.task))
     hd.restore(case.task, preset=recipe, steps=2, runs=1, device="cpu")
     started = time.process_time()
@@ -148,6 +148,7 @@ def measure(path: Path, task: str, name: str) -> dict[str, Any]:
     return {
         "image": path.name,
         "task": task,
+        "size": size,
         "variant": name,
         "steps": [one.steps for one in found.fits],
         "single": statistics.mean(metrics.psnr(case.task.finish(one.image), case.reference) for one in found.fits),
@@ -185,6 +186,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS[:2]), choices=TASKS)
     parser.add_argument("--json", type=Path, help="file to write, and to go on from")
+    parser.add_argument("--size", type=int, default=128, help="side of the centre crop; a file for each size")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--list", action="store_true", help="print the variants' names and end")
     parser.add_argument("--show", type=Path, metavar="JSON", help="print the table of earlier results and end")
@@ -204,7 +206,7 @@ def main() -> None:
         for name in asked.variants:
             for task in asked.tasks:
                 if (path.name, task, name) not in there:
-                    rows.append(measure(path, task, name))
+                    rows.append(measure(path, task, name, asked.size))
                     write_text(asked.json, json.dumps(rows, indent=2) + "\n")
     print(table(rows))
 

@@ -292,6 +292,8 @@ def quick(task: Task) -> Recipe:
 
 _FAST_STEPS = {"super-resolve": 400, "missing-pixels": 2000}
 """For 128x128 pixels."""
+_LARGE = 192
+"""Side from which on a tenth of the original's time is too short to denoise by Adam; at 128x128 Adam is ahead of Muon."""
 
 
 def fast(task: Task) -> Recipe:
@@ -302,8 +304,8 @@ def fast(task: Task) -> Recipe:
     last ninth of the steps. Where the noise is Gaussian of a known level a fit ends when its residual has the size of the noise
     (the discrepancy principle). Elsewhere it takes a fixed number of steps, more for larger images, with the power 3/2 of
     their side. The filters' steps are Muon's, but where the task is to remove noise, which Muon fits as readily as it fits the
-    image. benchmarks/time_to_quality.py measures it, benchmarks/variants.py each of these choices. JPEG artefacts and flash
-    take the recipe of :func:`quick`.
+    image, from an image so small that there are steps enough. benchmarks/time_to_quality.py measures it, benchmarks/variants.py
+    each of these choices. JPEG artefacts and flash take the recipe of :func:`quick`.
 
     Args:
         task: Any task; benchmarks/README.md says on which ones it was measured.
@@ -316,14 +318,16 @@ def fast(task: Task) -> Recipe:
         return lean
     known = task.name == "denoise" and task.fidelity is gaussian and bool(task.noise_sigma)
     side = math.sqrt(task.shape[-1] * task.shape[-2])
-    most = original(task).steps * min(0.3 * math.sqrt(side / 128), 0.4)  # what keeps two fits below a tenth of the time
-    wanted = max(200, _FAST_STEPS.get(task.name, 1000) * (side / 128) ** 1.5)
+    scale = side / 128
+    # What keeps two fits below a tenth of the time.
+    most = original(task).steps * min(0.3 * max(scale, math.sqrt(scale)), 0.45)
+    wanted = max(200, _FAST_STEPS.get(task.name, 1000) * scale**1.5)
     return replace(
         lean,
         network=EVEN,
         steps=round(most if known else min(wanted, most)),
         lr=0.005,
-        optimizer=partial(adam if task.name == "denoise" else muon, betas=(0.8, 0.9)),
+        optimizer=partial(adam if task.name == "denoise" and side < _LARGE else muon, betas=(0.8, 0.9)),
         average=Growing(1 / 9),
         fallback=None,
         runs=2,

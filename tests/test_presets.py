@@ -122,9 +122,15 @@ def test_fast_fits_every_task_in_less_arithmetic_than_a_tenth_of_the_original(na
         assert work[1] < work[0] / 10
 
 
-@pytest.mark.parametrize(("side", "steps"), [(16, 200), (128, 400), (512, 800)])
+@pytest.mark.parametrize(("side", "steps"), [(16, 200), (128, 400), (512, 900)])
 def test_fast_takes_more_steps_for_larger_images(side: int, steps: int) -> None:
     assert presets.fast(tasks.super_resolve(torch.zeros(1, 3, side // 4, side // 4), factor=4)).steps == steps
+
+
+@pytest.mark.parametrize(("side", "filters"), [(128, False), (256, True)])
+def test_fast_denoises_large_images_by_muon(side: int, filters: bool) -> None:
+    made = presets.fast(tasks.denoise(torch.zeros(1, 3, side, side), sigma=0.1)).describe()["optimizer"]
+    assert made["name"] == ("muon" if filters else "adam")
 
 
 def test_fast_stops_by_the_noise_where_its_level_is_known() -> None:
