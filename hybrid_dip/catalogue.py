@@ -153,7 +153,7 @@ def register(catalogue: Catalogue) -> None:
             "original-hole-resnet": ("presets:original_hole_resnet", "the same with the paper's residual network"),
             "fast": (
                 "presets:fast",
-                "the original's best quality in a tenth of its time: two short fits of a narrow network",
+                "near the original's best quality in a tenth of its time: two short fits of a narrow network",
             ),
             "quick": ("presets:quick", "a lean network and fewer steps, for laptops"),
         },
