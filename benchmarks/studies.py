@@ -48,10 +48,11 @@ def study(**changed: Any) -> Plan:
 def plain(run: Run) -> float:
     """The fit of a run and nothing else; returns its PSNR."""
     torch.set_num_threads(run.threads)
-    case = run.degrading.build(run.source)
-    recipe, terms, rule = run.fitting.build(case)
-    result = hd.restore(case.task, preset=recipe, regularisers=terms, rule=rule, seed=run.seed, device="cpu")
-    return hd.metrics.psnr(result.image, case.reference)
+    subject = run.preparing.build(run.source)
+    recipe, terms, rule = run.fitting.build(subject.task)
+    result = hd.restore(subject.task, preset=recipe, regularisers=terms, rule=rule, seed=run.seed, device="cpu")
+    assert subject.reference is not None
+    return hd.metrics.psnr(result.image, subject.reference)
 
 
 def overhead(repeats: int) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def memory() -> dict[str, Any]:
 
 
 def _own(run: Run) -> int:
-    run.fitting.build(run.degrading.build(run.source))
+    run.fitting.build(run.preparing.build(run.source).task)
     return int(psutil.Process().memory_full_info().uss)
 
 

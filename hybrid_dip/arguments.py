@@ -1,7 +1,7 @@
 """Options of the command line -> tasks and cases: each task function's own signature says which options it takes."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hybrid_dip import operators, optimizers, spec
 from hybrid_dip.catalogue import catalogue
+from hybrid_dip.contracts import Task
 from hybrid_dip.degradations import NOISES
 from hybrid_dip.errors import ImageFileError, SettingsError, nearest
 from hybrid_dip.images import crop_to_centre, load_image, load_mask, read_picture
@@ -44,6 +45,24 @@ def read_psf(text: str) -> Tensor:
     return pixels[0, 0]
 
 
+def read_shape(given: str | Sequence[int]) -> tuple[int, ...]:
+    """The shape of an image from ``H,W`` or ``C,H,W``.
+
+    Args:
+        given: Of either form, as text or as a list.
+
+    Returns:
+        As many numbers.
+
+    Raises:
+        SettingsError: Not two or three whole numbers.
+    """
+    parts = given.split(",") if isinstance(given, str) else [str(part) for part in given]
+    if not 2 <= len(parts) <= 3 or not all(part.strip().isdecimal() for part in parts):
+        raise SettingsError(f"A shape is H,W or C,H,W in pixels, such as 256,128; got {given!r}.")
+    return tuple(map(int, parts))
+
+
 def _noise(name: str) -> Any:
     if name not in NOISES:
         raise SettingsError(f"Unknown noise '{name}': {nearest(name, list(NOISES))}.")
@@ -71,22 +90,52 @@ def degradation_readers(cut: Callable[[Tensor], Tensor], folder: Path = Path()) 
         Parameter name -> reader.
     """
     return {
+        "operator": lambda text: spec.build(spec.located(text, folder), "operators", catalogue()),
         "mask": lambda path: cut(load_mask(folder / path)),
         "psf": lambda text: read_psf(text if text.startswith("gaussian:") else str(folder / text)),
         "sigma": _sigma,
     }
 
 
-def task_readers(cut: Callable[[Tensor], Tensor]) -> Mapping[str, Callable[[Any], Any]]:
-    """How the value of each option of a task is read; those that are not named are taken as they are.
+PARAMETERS = {"noise": "fidelity", "operator": "forward"}
+"""What users call an option of a task -> the task function's parameter."""
+
+
+def make_task(
+    kind: str,
+    observation: Tensor,
+    given: Mapping[str, Any],
+    cut: Callable[[Tensor], Tensor],
+    folder: Path = Path(),
+    spelled: Callable[[str], str] | None = None,
+) -> Task:
+    """A task from its options as users write them.
 
     Args:
-        cut: What is done to images that must lie over the one to restore: the same crop.
+        kind: Of ``hybrid-dip list tasks``.
+        observation: (1, C, H, W).
+        given: Option -> value as written, None where the user gave none.
+        cut: What is done to images that must lie over the observation, such as a mask: the same crop.
+        folder: What relative paths are relative to.
+        spelled: Parameter name -> how the user writes it, for messages; as on the command line by default.
 
     Returns:
-        Parameter name -> reader.
+        The task.
+
+    Raises:
+        SettingsError: An unknown task, an option that it does not take, lacks, or cannot work with.
     """
-    return {**degradation_readers(cut), "guide": lambda path: cut(load_image(path)), "fidelity": _noise}
+    read = degradation_readers(cut, folder)
+    readers = {
+        **read,
+        "forward": read["operator"],
+        "fidelity": _noise,
+        "guide": lambda path: cut(load_image(folder / path)),
+        "shape": read_shape,
+    }
+    options = {PARAMETERS.get(name, name): value for name, value in given.items()}
+    task: Task = call(catalogue().get("tasks", kind), kind, observation, options, readers, spelled or as_option)
+    return task
 
 
 def cropper(crop: int | None) -> Callable[[Tensor], Tensor]:
@@ -94,9 +143,14 @@ def cropper(crop: int | None) -> Callable[[Tensor], Tensor]:
     return (lambda x: x) if crop is None else (lambda x: crop_to_centre(x, crop))
 
 
+def as_key(name: str) -> str:
+    """How a parameter of a task is called by users: the fidelity is their noise, the forward map their operator."""
+    return {parameter: option for option, parameter in PARAMETERS.items()}.get(name, name)
+
+
 def as_option(name: str) -> str:
-    """How a parameter is written on the command line: "--time-budget"; the fidelity is called --noise there."""
-    return "--" + {"fidelity": "noise"}.get(name, name).replace("_", "-")
+    """How a parameter is written on the command line: "--time-budget"."""
+    return "--" + as_key(name).replace("_", "-")
 
 
 def call(
@@ -127,7 +181,7 @@ def call(
     present = {name: value for name, value in given.items() if value is not None}
     for name in present:
         if name not in parameters:
-            takes = ", ".join(spelled(known) for known in parameters) or "no options"
+            takes = ", ".join(spelled(known) for known in parameters if known in given) or "no options"
             raise SettingsError(f"{spelled(name)} does not go with '{what}', which takes {takes}.")
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in present:

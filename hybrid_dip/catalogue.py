@@ -145,6 +145,12 @@ def register(catalogue: Catalogue) -> None:
             "meshgrid": ("latents:meshgrid", "coordinates"),
             "fourier": ("latents:fourier", "Fourier features of the coordinates"),
         },
+        "operators": {
+            "identity": ("operators:Identity", "A x = x"),
+            "downsample": ("operators:Downsample", "low-pass filter, then every factor-th pixel"),
+            "gaussian-blur": ("operators:GaussianBlur", "blur of a deviation in pixels"),
+            "mosaic": ("operators:Mosaic", "Bayer colour filter array"),
+        },
         "presets": {
             "original": ("presets:original", "the paper's settings for each task; inpainting: text"),
             "original-region": ("presets:original_region", "the paper's inpainting of a region (vase)"),
@@ -166,6 +172,7 @@ def register(catalogue: Catalogue) -> None:
             "deblur": ("tasks:deblur", "known blur: --psf FILE or gaussian:SIGMA"),
             "flash": ("tasks:flash", "no-flash photograph with a flash photograph: --guide FILE"),
             "demosaic": ("tasks:demosaic", "Bayer mosaic: --pattern RGGB|BGGR|GRBG|GBRG"),
+            "linear": ("tasks:linear", "measured by any operator: --operator NAME or file.py:name, --shape H,W"),
         },
         "degradations": {
             "denoise": ("degradations:noisy", "Gaussian or Poisson noise, or salt and pepper"),
@@ -175,6 +182,7 @@ def register(catalogue: Catalogue) -> None:
             "super-resolve": ("degradations:downsampled", "shrink: --factor N, --kernel"),
             "deblur": ("degradations:blurred", "blur by --psf FILE or gaussian:SIGMA"),
             "demosaic": ("degradations:mosaicked", "Bayer mosaic: --pattern"),
+            "linear": ("degradations:measured", "measure by any operator: --operator NAME or file.py:name"),
         },
         "stopping": {
             "max_steps": ("stopping:MaxSteps", "all steps, the last iterate"),

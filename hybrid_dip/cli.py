@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
-from hybrid_dip import arguments, degradations, devices, listing, metrics, spec
+from hybrid_dip import arguments, degradations, devices, listing, metrics, options, spec
 from hybrid_dip.arguments import sample_photograph
 from hybrid_dip.catalogue import KINDS, catalogue
 from hybrid_dip.contracts import Task
@@ -21,6 +21,7 @@ from hybrid_dip.presets import fast, original
 from hybrid_dip.restore import resolve
 from hybrid_dip.session import Job, fingerprint, run, summary
 from hybrid_dip.study.commands import app as study_app
+from hybrid_dip.study.commands import sweep
 from hybrid_dip.version import __version__
 
 app = typer.Typer(
@@ -31,118 +32,77 @@ app = typer.Typer(
 )
 
 app.add_typer(study_app, name="study")
-
-_WRONG = "What is wrong with the image"
-_HOW = "How it is fitted"
-_WHERE = "Where, and how long"
+app.command("sweep")(sweep)
 
 ORIGINAL_TIMED = 8
 """Steps of the original's recipe that the demo times."""
 
-Image = Annotated[Path, typer.Argument(help="An image file: PNG, JPEG, TIFF (8 or 16 bit), or .npy (H, W[, C]) in [0, 1].")]
-Sigma = Annotated[
-    float | None,
-    typer.Option(rich_help_panel=_WRONG, help="Level of Gaussian noise, 0..255; denoise estimates it if left out."),
-]
-Mask = Annotated[
-    Path | None, typer.Option(rich_help_panel=_WRONG, help="Mask file: 255 (white) = known pixel, 0 (black) = to fill in.")
-]
-Factor = Annotated[int | None, typer.Option(rich_help_panel=_WRONG, help="Super-resolution: whole number, default 4.")]
-Kernel = Annotated[
-    str | None,
-    typer.Option(
-        rich_help_panel=_WRONG, help="Super-resolution: lanczos2 (default), lanczos3, gauss12, gauss1sq2, box, bicubic."
-    ),
-]
-Psf = Annotated[
-    str | None, typer.Option(rich_help_panel=_WRONG, help="Deblurring: a grey image or .npy file, or gaussian:SIGMA in pixels.")
-]
-Pattern = Annotated[str | None, typer.Option(rich_help_panel=_WRONG, help="Demosaicing: RGGB (default), BGGR, GRBG or GBRG.")]
-Noise = Annotated[
-    str | None,
-    typer.Option(rich_help_panel=_WRONG, help="Noise model: gaussian (default), poisson, or l1 (salt and pepper, outliers)."),
-]
-Crop = Annotated[int | None, typer.Option(help="Use only the centre of so many pixels a side.")]
-
 
 @app.command()
 def restore(
-    image: Image,
-    task: Annotated[str, typer.Option(help="What is wrong with it; see `hybrid-dip list tasks`.")],
+    image: options.Image,
+    task: options.TaskName,
     out: Annotated[Path, typer.Option("-o", "--out", help="Result folder.")],
-    sigma: Sigma = None,
-    noise: Noise = None,
-    mask: Mask = None,
-    factor: Factor = None,
-    kernel: Kernel = None,
-    psf: Psf = None,
-    guide: Annotated[
-        Path | None, typer.Option(rich_help_panel=_WRONG, help="Flash/no-flash: the photograph with flash.")
-    ] = None,
-    pattern: Pattern = None,
-    preset: Annotated[str, typer.Option(rich_help_panel=_HOW, help="Recipe; see `hybrid-dip list presets`.")] = "original",
-    network: Annotated[
-        str | None, typer.Option(rich_help_panel=_HOW, help="Another network: SPEC, such as unet or skip:upsample=nearest.")
-    ] = None,
-    latent: Annotated[
-        str | None, typer.Option(rich_help_panel=_HOW, help="Another latent: SPEC, such as meshgrid or uniform:channels=32.")
-    ] = None,
-    optimise: Annotated[str | None, typer.Option(rich_help_panel=_HOW, help="network, latent or both.")] = None,
-    optimizer: Annotated[str | None, typer.Option(rich_help_panel=_HOW, help="adam, muon or lbfgs.")] = None,
-    lr: Annotated[float | None, typer.Option(rich_help_panel=_HOW, help="Learning rate.")] = None,
-    lr_schedule: Annotated[
-        str | None, typer.Option(rich_help_panel=_HOW, help="Factor of the learning rate, such as cosine=1..0.1.")
-    ] = None,
-    jitter: Annotated[
-        float | None, typer.Option(rich_help_panel=_HOW, help="Deviation of the noise added to the latent at each step.")
-    ] = None,
-    parameter_noise: Annotated[
-        float | None, typer.Option(rich_help_panel=_HOW, help="Relative deviation of noise added to the weights.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(rich_help_panel=_HOW, help="Instead of the preset's number.")] = None,
-    seed: Annotated[int, typer.Option(rich_help_panel=_HOW, help="Of network, latent and jitter.")] = 0,
-    runs: Annotated[int | None, typer.Option(rich_help_panel=_HOW, help="Fit so many seeds and average them.")] = None,
+    sigma: options.Sigma = None,
+    noise: options.Noise = None,
+    mask: options.Mask = None,
+    factor: options.Factor = None,
+    kernel: options.Kernel = None,
+    psf: options.Psf = None,
+    guide: options.Guide = None,
+    pattern: options.Pattern = None,
+    operator: options.Operator = None,
+    shape: options.Shape = None,
+    preset: options.Preset = "original",
+    network: options.Network = None,
+    latent: options.Latent = None,
+    optimise: options.Optimise = None,
+    optimizer: options.Optimizer = None,
+    lr: options.LearningRate = None,
+    lr_schedule: options.LearningRateSchedule = None,
+    jitter: options.Jitter = None,
+    parameter_noise: options.ParameterNoise = None,
+    steps: options.Steps = None,
+    seed: Annotated[int, typer.Option(rich_help_panel=options.HOW, help="Of network, latent and jitter.")] = 0,
+    runs: options.Runs = None,
     regulariser: Annotated[
         list[str] | None,
         typer.Option(
             "-R",
             "--regulariser",
-            rich_help_panel=_HOW,
+            rich_help_panel=options.HOW,
             help="NAME[:option=value,...]\\[@weight], file.py:name or module:name; repeatable.",
         ),
     ] = None,
-    stop: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=_HOW,
-            help="Stopping rule: max_steps, wmv[:window=100,patience=1000] or discrepancy; by default the preset's own.",
-        ),
+    stop: options.Stop = None,
+    reference: options.Reference = None,
+    time_budget: Annotated[
+        float | None, typer.Option(rich_help_panel=options.WHERE, help="Seconds after which a fit ends.")
     ] = None,
-    reference: Annotated[Path | None, typer.Option(help="The clean image, only to measure by; no fit sees it.")] = None,
-    time_budget: Annotated[float | None, typer.Option(rich_help_panel=_WHERE, help="Seconds after which a fit ends.")] = None,
-    device: Annotated[str, typer.Option(rich_help_panel=_WHERE, help="auto, cpu, cuda or mps.")] = "auto",
-    crop: Crop = None,
-    checkpoint_every: Annotated[int, typer.Option(rich_help_panel=_WHERE, help="Steps between two saved states.")] = 200,
+    device: options.Device = "auto",
+    crop: options.Crop = None,
+    checkpoint_every: Annotated[int, typer.Option(rich_help_panel=options.WHERE, help="Steps between two saved states.")] = 200,
     gif: Annotated[bool, typer.Option("--gif", help="Also write fit.gif, the fit as an animation.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the same command stopped.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results that are in the folder.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no messages.")] = False,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Restore IMAGE as it is: no noise is added and no clean image is needed."""
     names = catalogue()
     picture = _cropped(read_picture(image), crop)
     given = {
         "sigma": sigma,
-        "fidelity": noise,
+        "noise": noise,
         "mask": mask,
         "factor": factor,
         "kernel": kernel,
         "psf": psf,
         "guide": guide,
         "pattern": pattern,
+        "operator": operator,
+        "shape": shape,
     }
-    readers = arguments.task_readers(arguments.cropper(crop))
-    made: Task = arguments.call(names.get("tasks", task), task, picture.pixels, given, readers)
+    made = arguments.make_task(task, picture.pixels, given, arguments.cropper(crop))
     recipe = arguments.overridden(
         resolve(preset, made),
         network=network,
@@ -177,6 +137,7 @@ def restore(
         "task": task,
         "task_options": {name: str(value) for name, value in given.items() if value is not None},
         "task_sha256": _task_fingerprint(made),
+        "operator_sha256": "" if operator is None else spec.fingerprint(operator, "operators", names),
         "noise_sigma": made.noise_sigma,
         "noise_sigma_estimated": estimated,
         "preset": preset,
@@ -213,26 +174,27 @@ def restore(
 
 @app.command()
 def degrade(
-    image: Image,
+    image: options.Image,
     task: Annotated[str, typer.Option(help="What to do to it; see `hybrid-dip list degradations`.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="File to write; .npy keeps what 8 bits would clip or round.")],
-    sigma: Sigma = None,
-    noise: Noise = None,
+    sigma: options.Sigma = None,
+    noise: options.Noise = None,
     peak: Annotated[float | None, typer.Option(help="Poisson noise: photons at white.")] = None,
     share: Annotated[float | None, typer.Option(help="Share of pixels kept (missing-pixels) or hit (salt and pepper).")] = None,
     per: Annotated[str | None, typer.Option(help="missing-pixels: whole pixels (pixel) or single channels (entry).")] = None,
     clip: Annotated[bool, typer.Option("--clip", help="Clip Gaussian noise to [0, 1], as the original does.")] = False,
     quality: Annotated[int | None, typer.Option(help="JPEG quality, 1..95.")] = None,
-    mask: Mask = None,
-    factor: Factor = None,
+    mask: options.Mask = None,
+    factor: options.Factor = None,
     kernel: Annotated[
         str | None, typer.Option(help="Super-resolution: pil (default, as the original) or as in restore.")
     ] = None,
-    psf: Psf = None,
-    pattern: Pattern = None,
+    psf: options.Psf = None,
+    pattern: options.Pattern = None,
+    operator: options.Operator = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random; default 0.")] = None,
-    crop: Crop = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    crop: options.Crop = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Degrade a clean IMAGE, to try a restoration on; the mask of missing pixels is written beside it."""
     picture = _cropped(read_picture(image), crop)
@@ -249,6 +211,7 @@ def degrade(
         "kernel": kernel,
         "psf": psf,
         "pattern": pattern,
+        "operator": operator,
         "seed": seed,
     }
     mask_out = out.with_name(f"{out.stem}_mask" + (".npy" if out.suffix == ".npy" else ".png"))
@@ -282,7 +245,7 @@ def degrade(
 @app.command("list")
 def list_(
     kind: Annotated[str, typer.Argument(help=", ".join(KINDS) + ".")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """List what can be named on the command line, with options and their defaults."""
     rows = listing.rows(kind)
@@ -303,10 +266,10 @@ def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Result folder.")] = Path("demo"),
     size: Annotated[int, typer.Option(help="Side of the crop, 16 to 256.")] = 128,
     steps: Annotated[int | None, typer.Option(help="Instead of the preset's number.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: options.Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the demo stopped.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no messages.")] = False,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Restore a noisy photograph (scikit-image's astronaut, sigma 25) with the single-image prior alone."""
     if not 16 <= size <= 256:
@@ -348,7 +311,7 @@ def demo(
 
 
 @app.callback(invoke_without_command=True)
-def options(
+def common(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Restore a degraded image with an untrained network (Deep Image Prior) and any prior you add."""

@@ -305,6 +305,11 @@ class Validation:
         observation = torch.where(self.held_out > 0, self.observation, prediction.detach())
         return self.fidelity(prediction, observation, self.held_out) * (self.held_out.numel() / self.held_out.sum())
 
+    def error(self, x: Tensor) -> float:
+        """Root mean squared error over the held-out entries, in grey levels of 255; ``x`` as for :meth:`score`."""
+        difference = (self.forward(x) - self.observation) * self.held_out
+        return 255 * math.sqrt(float(difference.square().sum() / self.held_out.sum()))
+
 
 @dataclass(frozen=True)
 class MeasurementProtocol:

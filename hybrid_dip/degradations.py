@@ -5,6 +5,7 @@ same seed gives the same degradation whatever was drawn before.
 """
 
 import io
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from hybrid_dip import fidelity, operators, tasks
 from hybrid_dip.contracts import Case, MeasurementProtocol
-from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.errors import HybridDIPError, SettingsError, nearest
 from hybrid_dip.images import quantised
 from hybrid_dip.resampling import Kernel
 
@@ -267,3 +268,30 @@ def mosaicked(
     """
     y = add_gaussian(operators.Mosaic(pattern)(clean), sigma, seed=seed)
     return Case(tasks.demosaic(y, pattern=pattern, sigma=sigma), clean, f"mosaic {pattern}")
+
+
+def measured(clean: Tensor, operator: Callable[[Tensor], Tensor], *, sigma: float = 0.0, seed: int = 0) -> Case:
+    """Measure by any operator of one's own.
+
+    Args:
+        clean: (1, C, H, W) in [0, 1].
+        operator: (1, C, H, W) -> y, differentiable.
+        sigma: Of Gaussian noise on y, in y's units.
+        seed: Of the noise.
+
+    Returns:
+        The case.
+
+    Raises:
+        SettingsError: An operator that fails, or is cut off from its input's gradient.
+    """
+    try:
+        with torch.no_grad():
+            y = operator(clean)
+    except HybridDIPError:
+        raise
+    except Exception as error:  # the operator is anybody's code
+        raise SettingsError(f"The forward operator fails on {tuple(clean.shape)}: {type(error).__name__}: {error}.") from None
+    if not isinstance(y, Tensor):
+        raise SettingsError(f"The forward operator must return a tensor, got {type(y).__name__}.")
+    return Case(tasks.linear(add_gaussian(y, sigma, seed=seed), operator, tuple(clean.shape), sigma=sigma), clean, "linear")

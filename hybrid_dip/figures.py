@@ -154,6 +154,56 @@ def save_psnr_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[Curv
     _save(figure, path)
 
 
+@dataclass(frozen=True)
+class SweepPanel:
+    """A quantity against the weights of priors.
+
+    Attributes:
+        title: Of the quantity.
+        lines: Prior -> weight and one value a seed.
+        without: One value a seed, without any of them.
+        lower_is_better: Which way the best one is looked for.
+    """
+
+    title: str
+    lines: Mapping[str, Sequence[tuple[float, Sequence[float]]]]
+    without: Sequence[float]
+    lower_is_better: bool
+
+
+def save_sweep(path: Path, panels: Sequence[SweepPanel]) -> None:
+    """Draw quantities against the weight: a line a prior, a dot a seed, a star at the best mean, dashed without the prior.
+
+    Args:
+        path: PNG file to write.
+        panels: One a quantity.
+    """
+    figure, axes = _subplots(1, len(panels), (5.4 * len(panels), 4))
+    for axis, panel in zip(axes[0], panels, strict=True):
+        for number, (name, found) in enumerate(panel.lines.items()):
+            known = sorted((weight, values) for weight, values in found if values)
+            if not known:
+                continue  # all its fits have failed
+            means = [(weight, sum(values) / len(values)) for weight, values in known]
+            best = (min if panel.lower_is_better else max)(means, key=lambda point: point[1])
+            colour = f"C{number % 10}"
+            axis.plot(*zip(*means, strict=True), color=colour, label=name)
+            axis.plot(
+                *zip(*((weight, value) for weight, values in known for value in values), strict=True),
+                "o",
+                color=colour,
+                markersize=4,
+            )
+            axis.plot(*best, "*", color=colour, markersize=13)
+            axis.set_xscale("log")
+        if panel.without:
+            axis.axhline(sum(panel.without) / len(panel.without), color="grey", linestyle="--", label="without")
+        axis.set(xlabel="weight", ylabel=panel.title)
+        axis.grid(alpha=0.3, which="both")
+        axis.legend(fontsize="small")
+    _save(figure, path)
+
+
 def _draw(axis: Any, image: Tensor, title: str) -> None:
     values = quantised(displayable(image))
     grey = values.shape[-1] == 1

@@ -14,6 +14,7 @@ _RESTORE = "hybrid-dip restore photo.png --task denoise --sigma 25 -o out"
 _USAGE = {
     "regularisers": _RESTORE + " -R {text}@balance=0.5",
     "denoisers": _RESTORE + " -R red:denoiser={text}@balance=0.5",
+    "operators": "hybrid-dip restore measured.png --task linear --operator {text} -o out",
     "networks": _RESTORE + " --network {text}",
     "latents": _RESTORE + " --latent {text}",
     "presets": _RESTORE + " --preset {text}",

@@ -37,7 +37,7 @@ class Downsample(nn.Module):
 
     taps: Tensor
 
-    def __init__(self, factor: int, kernel: resampling.Kernel = "lanczos2", phase: float | None = None):
+    def __init__(self, factor: int = 4, kernel: resampling.Kernel = "lanczos2", phase: float | None = None):
         super().__init__()
         self.factor = factor
         self.kernel = kernel
@@ -109,6 +109,20 @@ def gaussian_psf(sigma: float) -> Tensor:
     reach = max(1, round(3 * sigma))
     row = torch.exp(-(torch.arange(-reach, reach + 1).double() ** 2) / (2 * sigma**2))
     return (torch.outer(row, row) / row.sum() ** 2).float()
+
+
+class GaussianBlur(Blur):
+    """Blur by :func:`gaussian_psf`.
+
+    Args:
+        sigma: Standard deviation in pixels.
+
+    Raises:
+        SettingsError: Sigma is not above 0, or too large.
+    """
+
+    def __init__(self, sigma: float = 1.0):
+        super().__init__(gaussian_psf(sigma))
 
 
 BAYER_PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")

@@ -5,7 +5,7 @@ Every function takes tensors in [0, 1] and noise levels in the same units, and r
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hybrid_dip import fidelity as likelihood
 from hybrid_dip import operators
 from hybrid_dip.contracts import Fidelity, Task, clamp
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import HybridDIPError, SettingsError
 from hybrid_dip.resampling import Kernel
 
 
@@ -278,7 +278,7 @@ def demosaic(
 def linear(
     observation: Tensor,
     forward: Callable[[Tensor], Tensor],
-    shape: tuple[int, int, int, int],
+    shape: Sequence[int] | None = None,
     *,
     sigma: float | None = None,
     weight: Tensor | None = None,
@@ -291,7 +291,7 @@ def linear(
         observation: y, of the shape of ``forward``'s output.
         forward: (1, C, H, W) -> y's shape, differentiable; an ``nn.Module`` is moved to the fit's device, any other callable
             has to find its tensors' device itself.
-        shape: (1, C, H, W) of the image to restore.
+        shape: (1, C, H, W) of the image to restore, or only (C, H, W) or (H, W), the rest as that of y; None: that of y.
         sigma: Deviation of Gaussian noise on y, in y's units.
         weight: 1 or 0 an entry of y, broadcast to its shape.
         fidelity: The noise model.
@@ -313,11 +313,26 @@ def linear(
             raise SettingsError(
                 f"The weight of shape {tuple(weight.shape)} does not broadcast to y, {tuple(observation.shape)}."
             ) from None
+    given = tuple(shape or ())
+    whole = (*observation.shape[: max(0, 4 - len(given))], *given)
+    if len(whole) != 4 or min(whole) < 1:
+        raise SettingsError(
+            f"The image to restore must be of a shape (1, C, H, W), got {whole} for y of {tuple(observation.shape)}."
+        )
+    shape = (whole[0], whole[1], whole[2], whole[3])
     x = torch.full(shape, 0.5, device=observation.device, requires_grad=True)
-    prediction = forward(x)
+    try:
+        prediction = forward(x)
+    except HybridDIPError:
+        raise
+    except Exception as error:  # the operator is anybody's code
+        raise SettingsError(f"The forward operator fails on an image of {shape}: {type(error).__name__}: {error}.") from None
     if not isinstance(prediction, Tensor) or prediction.shape != observation.shape:
         got = tuple(prediction.shape) if isinstance(prediction, Tensor) else type(prediction).__name__
-        raise SettingsError(f"The forward operator gives {got} for {shape}; y has the shape {tuple(observation.shape)}.")
+        raise SettingsError(
+            f"The forward operator gives {got} for an image of {shape}; y has the shape {tuple(observation.shape)}: give the "
+            f"shape of the image to restore."
+        )
     if not prediction.requires_grad:
         raise SettingsError("The forward operator's output does not depend on its input by torch's gradient.")
     if isinstance(forward, nn.Module):

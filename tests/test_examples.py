@@ -68,18 +68,32 @@ def test_the_door_on_the_command_line(
     assert name.lower() in json.dumps(written).lower()
 
 
+def test_the_door_for_an_operator(mine: ModuleType, photograph: Tensor, hybrid_dip_command: Command) -> None:
+    hd.save_image(photograph, "photo.png")
+    own = ["--task", "linear", "--operator", "mine.py:rows", "--sigma", 5]
+    assert hybrid_dip_command("degrade", "photo.png", *own, "-o", "measured.png")[0] == 0
+    assert hd.load_image("measured.png").shape == (1, 3, 16, 32)
+    code, _, err = hybrid_dip_command("restore", "measured.png", *own, "--shape", "32,32", *SMALL, "-o", "out")
+    assert (code, err) == (0, "")
+    assert hd.load_image("out/restored.png").shape == photograph.shape
+    code, _, err = hybrid_dip_command("restore", "measured.png", *own, *SMALL, "-o", "whole")
+    assert code == 2
+    assert "give the shape of the image to restore" in err
+
+
 def test_the_door_in_a_study(mine: ModuleType, photograph: Tensor, hybrid_dip_command: Command) -> None:
     hd.save_image(photograph, "photo.png")
     Path("study.toml").write_text(
         'name = "own-parts"\nimages = ["photo.png"]\nseeds = [0]\nmetrics = ["psnr", "mine.py:worst"]\n'
-        '[[tasks]]\nkind = "denoise"\nsigma = 25\n'
+        '[[tasks]]\nkind = "denoise"\nsigma = 25\n[[tasks]]\nkind = "linear"\noperator = "mine.py:rows"\n'
         '[[arms]]\nname = "own"\npreset = "quick"\nsteps = 4\nnetwork = "mine.py:Plain"\nstop = "mine.py:Settled"\n'
         'regularisers = ["mine.py:laplacian@0.01", "red:denoiser=mine.py:smooth@0.1"]\n'
     )
     code, _, err = hybrid_dip_command("study", "run", "study.toml", "-o", "out", "--workers", 1)
     assert code == 0, err
-    header, row = Path("out/results.csv").read_text().splitlines()
-    assert 0 < float(row.split(",")[header.split(",").index("worst")]) < 1
+    header, *rows = Path("out/results.csv").read_text().splitlines()
+    assert len(rows) == 2
+    assert all(0 < float(row.split(",")[header.split(",").index("worst")]) < 1 for row in rows)
 
 
 def test_the_door_in_python(mine: ModuleType, photograph: Tensor) -> None:

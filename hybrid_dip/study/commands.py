@@ -1,25 +1,26 @@
 """The commands ``hybrid-dip study plan|run|status|report``: arguments -> objects, nothing else."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from hybrid_dip import arguments, devices
+from hybrid_dip import arguments, devices, options, spec
 from hybrid_dip.errors import Interrupted, SettingsError, nearest
+from hybrid_dip.files import write_text
 from hybrid_dip.session import interruptible
 from hybrid_dip.study.board import Board
 from hybrid_dip.study.executors import Ray, Workers, core_count, gpus
 from hybrid_dip.study.forecast import forecast
 from hybrid_dip.study.plan import Plan, plan_study
 from hybrid_dip.study.run import Tally, run_study
-from hybrid_dip.study.settings import read_study
+from hybrid_dip.study.settings import as_study, read_study
 from hybrid_dip.study.sources import absolute
-from hybrid_dip.study.status import options, save_plan, status
+from hybrid_dip.study.status import planned_with, save_plan, status
 from hybrid_dip.study.store import Store
 
 app = typer.Typer(help="Compare arms on images, tasks and seeds; stop and start at will.", no_args_is_help=True)
@@ -27,12 +28,7 @@ app = typer.Typer(help="Compare arms on images, tasks and seeds; stop and start 
 File = Annotated[Path, typer.Argument(help="The study file, TOML.")]
 Out = Annotated[Path | None, typer.Option("-o", "--out", help="The study's folder; by default the one the file is in.")]
 Images = Annotated[str | None, typer.Option(help="A file, folder, glob or skimage:NAME instead of the study's own images.")]
-Count = Annotated[int | None, typer.Option(help="Processes at a time; by default all cores, or one for each GPU.")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads of each, instead of the study's (1).")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 DEVICES = ("cpu", "cuda", "mps")
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 @app.command()
@@ -40,10 +36,10 @@ def plan(
     file: File,
     out: Out = None,
     images: Images = None,
-    workers: Count = None,
-    threads: Threads = None,
-    device: Device = "auto",
-    as_json: AsJson = False,
+    workers: options.Workers = None,
+    threads: options.Threads = None,
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
 ) -> None:
     """Check FILE, and say how many runs it makes and what they will cost; nothing is started and nothing is written."""
     made = _planned(file, images, device, threads)
@@ -58,15 +54,15 @@ def run(
     file: File,
     out: Out = None,
     images: Images = None,
-    workers: Count = None,
-    threads: Threads = None,
-    device: Device = "auto",
+    workers: options.Workers = None,
+    threads: options.Threads = None,
+    device: options.Device = "auto",
     executor: Annotated[str, typer.Option(help="local, ray, or ray:ADDRESS, such as ray:auto or ray:head:6379.")] = "local",
     share: Annotated[
         float | None, typer.Option("--gpus", help="Ray: GPUs of each run, may be a fraction; default 1 on CUDA.")
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do those runs again that ended with an error.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no messages.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Do all runs of FILE that are not finished. Interrupt it, kill it, repeat it, run it on several machines at once."""
     kind, _, address = executor.partition(":")
@@ -84,13 +80,8 @@ def run(
         default = 1.0 if made.runs[0].device == "cuda" else 0.0
         pool = _ray(address, made.runs[0].threads, default if share is None else share)
         count = 0
-    with pool as using, interruptible() as pressed:
-        board = None if quiet else Board(made, store, count or core_count())
-        try:
-            found = run_study(made, store, using, at_once=count or None, retry_failed=retry_failed, halt=pressed, watcher=board)
-        finally:
-            if board is not None:
-                board.close()
+    with pool as using:
+        found = _carried_out(made, store, using, count, retry_failed, quiet)
     from hybrid_dip.study.report import write_results  # with pandas, which the other commands do not wait for
 
     write_results(made, store)
@@ -101,7 +92,7 @@ def run(
 def status_(
     place: Annotated[Path, typer.Argument(help="The study's folder, or its file.")],
     out: Out = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Say how many runs of the study in PLACE are done, failed, going on (and where), and left."""
     found = status(Store(out or (place.parent if place.is_file() else place)))
@@ -113,18 +104,18 @@ def report(
     file: File,
     out: Out = None,
     images: Images = None,
-    threads: Threads = None,
+    threads: options.Threads = None,
     device: Annotated[
         str | None, typer.Option(help="Which runs: those on cpu, cuda or mps; by default those of the last run.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write results.csv and report.md of what is finished: means with 95 % intervals over images, and pictures."""
     from hybrid_dip.study.report import report_study
 
     store = Store(out or file.parent)
     given = {"images": images, "threads": threads, "device": None if device is None else _device(device, here=False)}
-    asked = {**options(store), **{name: value for name, value in given.items() if value is not None}}
+    asked = {**planned_with(store), **{name: value for name, value in given.items() if value is not None}}
     made = plan_study(read_study(file), **asked)
     there = store.finished()
     if not there:
@@ -140,6 +131,100 @@ def report(
         return
     print(f"{found['finished']} of {found['runs']} runs, {found['failed']} failed.")
     print(f"Look at {store.path / 'report.md'} and {store.path / 'results.csv'}.")
+
+
+def sweep(
+    image: options.Image,
+    task: options.TaskName,
+    regulariser: Annotated[
+        list[str],
+        typer.Option(
+            "-R",
+            "--regulariser",
+            help="NAME\\[:option=value,...]@W1,W2,... or @balance=W1,W2,...: each such prior is swept by itself; one with a "
+            "single weight is in every fit.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the sweep.")],
+    reference: options.Reference = None,
+    held_out: Annotated[
+        float | None,
+        typer.Option(help="Share of the measured pixels that no fit sees, to judge by; 0.1 where there is no --reference."),
+    ] = None,
+    sigma: options.Sigma = None,
+    noise: options.Noise = None,
+    mask: options.Mask = None,
+    factor: options.Factor = None,
+    kernel: options.Kernel = None,
+    psf: options.Psf = None,
+    guide: options.Guide = None,
+    pattern: options.Pattern = None,
+    operator: options.Operator = None,
+    shape: options.Shape = None,
+    preset: options.Preset = "fast",
+    network: options.Network = None,
+    latent: options.Latent = None,
+    lr: options.LearningRate = None,
+    jitter: options.Jitter = None,
+    steps: options.Steps = None,
+    runs: options.Runs = None,
+    stop: options.Stop = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(rich_help_panel=options.HOW, help="Repeatable; a dot of the plot each. Default 0.")
+    ] = None,
+    crop: options.Crop = None,
+    workers: options.Workers = None,
+    threads: options.Threads = None,
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fit degraded IMAGE with priors at several weights, and draw PSNR (or the error on held-out pixels) against the weight.
+
+    It is a study: interrupt it, repeat it, add weights, and what is done stays.
+    """
+    from hybrid_dip.study.sweep import as_toml, report_sweep, sentences, sweep_content
+
+    files = {"mask": mask, "guide": guide, "psf": psf if psf is not None and Path(psf).is_file() else None}
+    named = {name: str(Path(path).absolute()) for name, path in files.items() if path is not None}
+    here = Path.cwd()
+    plain = {"sigma": sigma, "noise": noise, "factor": factor, "kernel": kernel, "psf": psf, "pattern": pattern, "shape": shape}
+    plain["operator"] = None if operator is None else spec.located(operator, here)
+    share = 0.1 if held_out is None and reference is None else held_out
+    entry = {"kind": task, "observed": True, "held_out": share, **plain, **named}
+    texts = {"network": network, "latent": latent, "stop": stop}
+    own = {name: None if text is None else spec.located(text, here) for name, text in texts.items()}
+    arm = {"preset": preset, "lr": lr, "jitter": jitter, "steps": steps, "runs": runs, **own}
+    picture = {"path": str(image.absolute()), "reference": None if reference is None else str(reference.absolute())}
+    content, swept = sweep_content(
+        [spec.located(text, here) for text in regulariser], [_given(picture)], _given(entry), _given(arm)
+    )
+    content |= _given({"crop": crop, "seeds": seed, "threads": threads})
+    made = plan_study(as_study(content, out / "sweep.toml"), device=_device(device, here=True))
+    store = Store(out)
+    with store.writing():
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(out / "sweep.toml", as_toml(content))
+    save_plan(made, store, None)
+    count = min(_workers(workers, made), len(made.unique))
+    with _local(count, made) as using:
+        done = _carried_out(made, store, using, count, False, quiet)
+    if done.reason == "interrupted":
+        _say_how_it_ended(done, made, store, quiet)
+    found = report_sweep(made, store, swept)
+    if as_json:
+        print(json.dumps(found, indent=2))
+    elif not quiet:
+        print(sentences(found))
+        print(f"Look at {found['files'][-1]}; pictures: hybrid-dip study report {out / 'sweep.toml'}")
+    failed = next((row for row in store.records(made.unique).values() if row["error"]), None)
+    if failed is not None:
+        raise SettingsError(f"{done.failed} of {done.total} fits failed; the first, {failed['arm']}: {failed['error']}")
+
+
+def _given(table: Mapping[str, Any]) -> dict[str, Any]:
+    """What a user gave: a study file knows no null."""
+    return {name: value for name, value in table.items() if value is not None}
 
 
 def _planned(file: Path, images: str | None, device: str, threads: int | None, *, here: bool = True) -> Plan:
@@ -184,6 +269,17 @@ def _ray(address: str, cpus: int, gpus: float) -> Iterator[Executor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _carried_out(made: Plan, store: Store, using: Executor, count: int, retry_failed: bool, quiet: bool) -> Tally:
+    """Do the runs, with a board for a person."""
+    with interruptible() as pressed:
+        board = None if quiet else Board(made, store, count or core_count())
+        try:
+            return run_study(made, store, using, at_once=count or None, retry_failed=retry_failed, halt=pressed, watcher=board)
+        finally:
+            if board is not None:
+                board.close()
 
 
 def _say_how_it_ended(found: Tally, plan: Plan, store: Store, quiet: bool) -> None:

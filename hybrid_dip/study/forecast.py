@@ -214,13 +214,13 @@ def time_steps(run: Run) -> Sample:
 
     pixels = 0
     try:
-        case = run.degrading.build(run.source)
-        pixels = case.task.shape[-1] * case.task.shape[-2]
-        recipe, terms, _ = run.fitting.build(case)
-        memory = memory_of_a_step(case.task, recipe)
+        task = run.preparing.build(run.source).task
+        pixels = task.shape[-1] * task.shape[-2]
+        recipe, terms, _ = run.fitting.build(task)
+        memory = memory_of_a_step(task, recipe)
         hooks = RunHooks(observers=[watch])
         result = restore(
-            case.task, preset=recipe, regularisers=terms, steps=TIMED_STEPS + 1, device=device, hooks=lambda seed: hooks
+            task, preset=recipe, regularisers=terms, steps=TIMED_STEPS + 1, device=device, hooks=lambda seed: hooks
         )
     except Exception as error:  # a prior may fail in any way; the forecast says so
         return Sample(0.0, 0, pixels, 0, f"{type(error).__name__}: {' '.join(str(error).split())}")
@@ -233,7 +233,7 @@ def _pixels(runs: list[Run]) -> dict[tuple[str, str], int]:
     found: dict[tuple[str, str], int] = {}
     for run in runs:
         if (run.task, run.image) not in found:
-            shape = run.degrading.build(run.source).task.shape
+            shape = run.preparing.build(run.source).task.shape
             found[run.task, run.image] = shape[-1] * shape[-2]
     return found
 

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from hybrid_dip import spec
 from hybrid_dip.catalogue import catalogue
+from hybrid_dip.contracts import Validation
+from hybrid_dip.errors import SettingsError
 
 RAW = "_raw"
 """A metric's name with this ending is taken of the network's output, before known pixels are pasted back and values clamped."""
@@ -22,14 +24,22 @@ class Outputs:
     Attributes:
         image: Finished, (1, C, H, W).
         raw: The network's output, (1, C, H, W).
-        reference: The clean image.
-        along: PSNR of the finished image at each logged step.
+        reference: The clean image, or None.
+        along: PSNR of the finished image at each logged step; empty without a clean image.
+        validation: Scores an image on what was held out, or None.
     """
 
     image: Tensor
     raw: Tensor
-    reference: Tensor
+    reference: Tensor | None
     along: Sequence[float]
+    validation: Validation | None = None
+
+    def truth(self, metric: str) -> Tensor:
+        """The clean image, for a metric that needs it."""
+        if self.reference is None:
+            raise SettingsError(f"'{metric}' needs a clean image: name one as the image's 'reference', or measure 'held_out'.")
+        return self.reference
 
 
 @dataclass(frozen=True)
@@ -47,12 +57,30 @@ class Measure:
     of: Callable[[Outputs], float]
 
 
+HELD_OUT = "held_out"
+"""The root mean squared error on the measurements that no fit saw, in grey levels of 255; it needs no clean image."""
+
+
+def _best(outputs: Outputs) -> float:
+    outputs.truth(BEST)
+    return max(outputs.along)
+
+
+def _held_out(outputs: Outputs) -> float:
+    if outputs.validation is None:
+        raise SettingsError(f"'{HELD_OUT}' needs measurements that no fit sees: give the task a share of them, held_out = 0.1.")
+    return outputs.validation.error(outputs.raw)
+
+
+_OWN: dict[str, Callable[[Outputs], float]] = {BEST: _best, HELD_OUT: _held_out}
+
+
 def measure(text: str) -> Measure:
     """A metric as a study file names it.
 
     Args:
         text: A name of ``hybrid-dip list metrics`` or a SPEC, with "_raw" where it is taken of the network's output; or
-            "psnr_best", the oracle.
+            "psnr_best", the oracle; or "held_out".
 
     Returns:
         The measure.
@@ -60,8 +88,8 @@ def measure(text: str) -> Measure:
     Raises:
         SettingsError: An unknown name.
     """
-    if text == BEST:
-        return Measure(BEST, BEST, lambda outputs: max(outputs.along))
+    if text in _OWN:
+        return Measure(text, text, _OWN[text])
     plain = text.removesuffix(RAW)
     of_raw = plain != text
     function: Callable[[Tensor, Tensor], float] = spec.build(plain, "metrics", catalogue())
@@ -71,7 +99,7 @@ def measure(text: str) -> Measure:
 
     def of(outputs: Outputs) -> float:
         # A stranger's function gets copies.
-        return float(function((outputs.raw if of_raw else outputs.image).clone(), outputs.reference.clone()))
+        return float(function((outputs.raw if of_raw else outputs.image).clone(), outputs.truth(column).clone()))
 
     return Measure(column, f"{column} {spec.fingerprint(plain, 'metrics', catalogue())}".strip(), of)
 

@@ -5,7 +5,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,14 @@ import torch
 
 from hybrid_dip import arguments, spec
 from hybrid_dip.catalogue import catalogue
-from hybrid_dip.contracts import Case, Rule, Terms, as_terms
+from hybrid_dip.contracts import Rule, Task, Terms, as_terms
 from hybrid_dip.errors import HybridDIPError, SettingsError
 from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import resolve, sketch
-from hybrid_dip.session import fingerprint
 from hybrid_dip.study.measures import Outputs, measure
 from hybrid_dip.study.settings import ArmEntry, ImageEntry, Study, TaskEntry, place
 from hybrid_dip.study.sources import Source, expand
+from hybrid_dip.study.subjects import Preparing, Subject
 from hybrid_dip.version import __version__
 
 KEY_LENGTH = 20
@@ -59,11 +58,11 @@ class Fitting:
         named = {name: getattr(self.arm, name) for name in ("network", "latent", "stop")}
         return {name: text for name, text in named.items() if text is not None}
 
-    def build(self, case: Case) -> tuple[Recipe, Terms, Rule]:
+    def build(self, task: Task) -> tuple[Recipe, Terms, Rule]:
         """Make what a fit needs.
 
         Args:
-            case: The recipe is chosen for its task.
+            task: The recipe is chosen for it.
 
         Returns:
             Recipe, regularisers and stopping rule.
@@ -72,61 +71,11 @@ class Fitting:
             SettingsError: A name, an option or a value is wrong, or the rule does not apply to the task.
         """
         names, arm = catalogue(), self.located
-        recipe = arguments.overridden(resolve(arm.preset, case.task), **arm.overrides)
+        recipe = arguments.overridden(resolve(arm.preset, task), **arm.overrides)
         terms = as_terms([spec.term(text, names) for text in arm.regularisers])
         rule: Rule = recipe.rule if arm.stop is None else spec.build(arm.stop, "stopping", names)
-        rule.start(case.task)
+        rule.start(task)
         return recipe, terms, rule
-
-
-@dataclass(frozen=True)
-class Degrading:
-    """One task, ready to be made from a clean image. Plain data: it travels to worker processes.
-
-    Attributes:
-        task: As written.
-        folder: What paths in it are relative to.
-    """
-
-    task: TaskEntry
-    folder: Path
-
-    def build(self, source: Source) -> Case:
-        """Degrade an image.
-
-        Args:
-            source: The clean image.
-
-        Returns:
-            The case.
-
-        Raises:
-            SettingsError: An option that the degradation does not take, lacks, or cannot work with.
-        """
-        factory = catalogue().get("degradations", self.task.kind)
-        own = source.cropped(self.task.crop)
-        spec.check_options(partial(factory, None), self.task.kind, self.task.options)
-        readers = arguments.degradation_readers(own.cut, self.folder)
-        try:
-            case: Case = arguments.call(
-                factory, self.task.kind, own.load(), self.task.options, readers, spelled=lambda name: f"'{name}'"
-            )
-        except (TypeError, AttributeError, ValueError, RuntimeError) as error:  # a value that the degradation cannot work with
-            if isinstance(error, HybridDIPError):
-                raise
-            raise SettingsError(f"An option of '{self.task.kind}' has a value that cannot be used: {error}.") from None
-        return case
-
-    def files(self) -> dict[str, str]:
-        """SHA-256 of the files that options name, such as a mask; absolute paths would differ between machines."""
-        named = {name: self.folder / str(value) for name, value in self.task.options.items()}
-        found = {
-            name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for name, path in named.items()
-            if isinstance(self.task.options[name], str) and path.is_file()
-        }
-        plugin = spec.fingerprint(self.task.kind, "degradations", catalogue())
-        return {**found, self.task.kind: plugin} if plugin else found
 
 
 @dataclass(frozen=True)
@@ -141,8 +90,8 @@ class Run:
         seed: Of network, latent and jitter.
         steps: Of the recipe.
         fits: Whose images are averaged; their seeds are not those of any other run of the arm.
-        source: The clean image.
-        degrading: How it is degraded.
+        source: The image.
+        preparing: The task that is made of it.
         fitting: What is fitted.
         metrics: What is measured.
         seconds: After which each fit ends, or None.
@@ -160,7 +109,7 @@ class Run:
     steps: int
     fits: int
     source: Source
-    degrading: Degrading
+    preparing: Preparing
     fitting: Fitting
     metrics: tuple[str, ...]
     seconds: float | None
@@ -180,27 +129,27 @@ class Run:
         """For people."""
         return f"{self.image}, {self.task}, {self.arm}, seed {self.seed}"
 
-    def case(self) -> Case:
-        """The degraded image with the clean one.
+    def subject(self) -> Subject:
+        """The task to fit, and what measures it.
 
         Returns:
-            The case.
+            The subject.
 
         Raises:
             SettingsError: A file, or the package, is not what it was when the run was planned.
         """
-        case = self.degrading.build(self.source)
-        now = {**self.configuration(case), "version": __version__}
+        subject = self.preparing.build(self.source)
+        now = {**self.configuration(subject), "version": __version__}
         changed = [name for name in now if now[name] != self.config.get(name)]
         if changed:
             raise SettingsError(f"What the run was planned with has changed since ({', '.join(changed)}): run the study again.")
-        return case
+        return subject
 
-    def configuration(self, case: Case) -> dict[str, Any]:
+    def configuration(self, subject: Subject) -> dict[str, Any]:
         """Everything that the result depends on.
 
         Args:
-            case: Of this run.
+            subject: Of this run.
 
         Returns:
             Plain data.
@@ -208,14 +157,14 @@ class Run:
         arm = self.fitting.arm
         return {
             "version": self.version,
-            "image_sha256": fingerprint(case.reference),
-            "shape": list(case.task.shape),
-            "task": {"kind": self.degrading.task.kind, **self.degrading.task.options},
-            "task_files_sha256": self.degrading.files(),
+            "image_sha256": subject.image_sha256,
+            "shape": list(subject.task.shape),
+            "task": self.preparing.settings(),
+            "task_files_sha256": self.preparing.files(),
             "device": self.device,
             "threads": self.threads,
             "seconds": self.seconds,
-            "recipe": self.fitting.build(case)[0].describe(),
+            "recipe": self.fitting.build(subject.task)[0].describe(),
             "network": arm.network,
             "latent": arm.latent,
             "regularisers": arm.regularisers,
@@ -302,10 +251,10 @@ def plan_study(
     metrics = tuple(spec.located(text, study.folder) for text in study.metrics)
     cells: dict[tuple[str, str], list[tuple[Run, dict[str, Any]]]] = {}
     for number, entry in enumerate(study.tasks):
-        degrading = Degrading(entry, study.folder.absolute())
+        preparing = Preparing(entry, study.folder.absolute())
         for source in sources:
-            case = _at(f"{study.path}, {_place('tasks', number, entry)}, {source.name}", degrading.build, source)
-            _at(f"{study.path}, metrics, {source.name}", _try_metrics, metrics, case)
+            subject = _at(f"{study.path}, {_place('tasks', number, entry)}, {source.name}", preparing.build, source)
+            _at(f"{study.path}, metrics, {source.name}", _try_metrics, metrics, subject)
             cell = cells[labels[number], source.name] = []
             for index, arm in enumerate(study.arms):
                 run = Run(
@@ -317,7 +266,7 @@ def plan_study(
                     steps=0,
                     fits=1,
                     source=source,
-                    degrading=degrading,
+                    preparing=preparing,
                     fitting=Fitting(arm, study.folder.absolute()),
                     metrics=metrics,
                     seconds=study.budget.seconds_per_run,
@@ -326,9 +275,9 @@ def plan_study(
                     version=version,
                 )
                 where = f"{study.path}, {_place('arms', index, arm)}"
-                config = _at(where, run.configuration, case)
+                config = _at(where, run.configuration, subject)
                 if source is sources[0]:
-                    _at(where, _try_network, run, case)
+                    _at(where, _try_network, run, subject.task)
                 cell.append((replace(run, steps=config["recipe"]["steps"], fits=config["recipe"]["runs"]), config))
     runs = [
         run.named(config, seed)
@@ -358,26 +307,27 @@ def _place(section: str, index: int, entry: TaskEntry | ArmEntry) -> str:
     return place(section, index, entry.model_dump())
 
 
-def _try_network(run: Run, case: Case) -> None:
+def _try_network(run: Run, task: Task) -> None:
     """Make the network and the optimiser."""
-    recipe, _, _ = run.fitting.build(case)
-    sketch(case.task, recipe)
+    recipe, _, _ = run.fitting.build(task)
+    sketch(task, recipe)
     try:
         recipe.optimizer(recipe.lr)([torch.zeros(1, requires_grad=True)])
     except ValueError as error:
         raise SettingsError(f"The optimiser cannot be made: {error}.") from None
 
 
-def _try_metrics(texts: tuple[str, ...], case: Case) -> None:
+def _try_metrics(texts: tuple[str, ...], subject: Subject) -> None:
     seen: set[str] = set()
+    tried = torch.full(subject.task.shape, 0.5) if subject.reference is None else subject.reference
     for text in texts:
         found = measure(text)
         if found.column in seen:
             raise SettingsError(f"Two metrics are called '{found.column}'.")
         seen.add(found.column)
-        for image in (case.reference, 0.9 * case.reference):
+        for image in (tried, 0.9 * tried):
             try:
-                found.of(Outputs(image, image, case.reference, along=[0.0]))
+                found.of(Outputs(image, image, subject.reference, along=[0.0], validation=subject.validation))
             except HybridDIPError:
                 raise
             except Exception as error:  # a metric may be anybody's

@@ -9,7 +9,7 @@ import pandas as pd
 from torch import Tensor
 
 from hybrid_dip import figures, metrics
-from hybrid_dip.contracts import Case
+from hybrid_dip.contracts import Task
 from hybrid_dip.estimate import duration
 from hybrid_dip.files import write_text
 from hybrid_dip.study import results
@@ -189,10 +189,12 @@ def _cell(row: Any) -> str:
 
 def _protocol(run: Run) -> str:
     """How the images of a task were degraded, in words."""
-    task = run.degrading.task
-    options = ", ".join(f"{name} = {value}" for name, value in task.options.items()) or "default options"
-    protocol = run.degrading.build(run.source).protocol
-    said = [f"`{task.kind}`, {options}", "noise clipped to [0, 1]" if protocol.clipped else ""]
+    entry = run.preparing.entry
+    options = ", ".join(f"{name} = {value}" for name, value in entry.options.items()) or "default options"
+    protocol = run.preparing.build(run.source).protocol
+    said = [f"`{entry.kind}`, {options}", "images degraded already" if entry.observed else ""]
+    said += [f"{entry.held_out:.0%} of the measured pixels held out" if entry.held_out else ""]
+    said += ["noise clipped to [0, 1]" if protocol.clipped else ""]
     said += [{"pixel": "whole pixels missing", "entry": "single channels missing"}.get(protocol.missing, "")]
     said += [f"made small by {protocol.lowres}" if protocol.lowres else ""]
     said += ["the literature measures it on Y without a border of 4 pixels: `psnr_y`" if protocol.channel == "y" else ""]
@@ -247,7 +249,9 @@ def _save_curves(plan: Plan, store: Store, table: pd.DataFrame) -> str | None:
         cell = (run.image, run.task, run.arm, run.seed)
         if run.seed != plan.study.seeds[0] or run.image not in shown or cell not in kept:
             continue
-        rows = [row for row in store.history(run.key) if row["seed"] == run.seed]
+        rows = [row for row in store.history(run.key) if row["seed"] == run.seed and "psnr" in row]
+        if not rows:
+            continue
         curve = figures.Curve([row["step"] for row in rows], [row["psnr"] for row in rows], int(kept[cell]))
         panels.setdefault(run.task, {}).setdefault(run.arm, []).append(curve)
     if not panels:
@@ -259,25 +263,29 @@ def _save_curves(plan: Plan, store: Store, table: pd.DataFrame) -> str | None:
 
 def _panels(runs: list[Run], store: Store) -> dict[str, tuple[str, Tensor]]:
     """Column -> caption and image of one row."""
-    case = runs[0].degrading.build(runs[0].source)
+    subject = runs[0].preparing.build(runs[0].source)
     panels = {}
-    observation = _shown_observation(case)
+    reference = subject.reference
+    observation = _shown_observation(subject.task)
     if observation is not None:
-        panels["degraded"] = (_db(observation, case.reference), observation)
+        panels["degraded"] = (_db(observation, reference), observation)
     for run in runs:
         raw = store.output(run.key)
-        image = case.task.finish(raw)
-        panels[run.arm] = (_db(image, case.reference), image)
-    panels["clean"] = (runs[0].image, case.reference)
+        image = subject.task.finish(raw)
+        panels[run.arm] = (_db(image, reference), image)
+    if reference is not None:
+        panels["clean"] = (runs[0].image, reference)
     return panels
 
 
-def _shown_observation(case: Case) -> Tensor | None:
-    y = case.task.observation
-    if y.ndim != 4 or y.shape[1] not in (1, case.reference.shape[1]):
+def _shown_observation(task: Task) -> Tensor | None:
+    y = task.observation
+    if y.ndim != 4 or y.shape[1] not in (1, task.shape[1]):
         return None
-    return y if case.task.weight is None else y * case.task.weight
+    return y if task.weight is None else y * task.weight
 
 
-def _db(x: Tensor, reference: Tensor) -> str:
-    return f"{metrics.psnr(x.clamp(0, 1), reference):.2f} dB" if x.shape == reference.shape else ""
+def _db(x: Tensor, reference: Tensor | None) -> str:
+    if reference is None or x.shape != reference.shape:
+        return ""
+    return f"{metrics.psnr(x.clamp(0, 1), reference):.2f} dB"

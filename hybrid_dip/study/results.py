@@ -58,10 +58,11 @@ def _values(run: Run, store: Store, record: Mapping[str, Any], measures: Sequenc
     known, measured = record["metrics"], record.get("measured", {})
     if all(measured.get(one.column) == one.identity and known[one.column] is not None for one in measures):
         return [known[one.column] for one in measures], ""
-    case = run.degrading.build(run.source)
+    subject = run.preparing.build(run.source)
     raw = store.output(run.key)
-    along = [row["psnr"] for row in store.history(run.key)]
-    found = measure_all(run.metrics, Outputs(case.task.finish(raw), raw, case.reference, along))
+    along = [row["psnr"] for row in store.history(run.key) if "psnr" in row]
+    outputs = Outputs(subject.task.finish(raw), raw, subject.reference, along, subject.validation)
+    found = measure_all(run.metrics, outputs)
     return [one.value for one in found], "; ".join(one.error for one in found if one.error)
 
 

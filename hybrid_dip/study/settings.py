@@ -44,33 +44,40 @@ class ImageEntry(_Section):
     Attributes:
         path: A file, a folder (all images in it), a glob, or ``skimage:NAME``; relative to the study file.
         name: In the results; by default the file's name without its suffix. For a single image only.
+        reference: Of a degraded image the clean one, to measure by. For a single image only.
         crop: Side of the centre crop, or [top, left, height, width].
     """
 
     path: str
     name: Name | None = None
+    reference: str | None = None
     crop: Annotated[int, Field(ge=1)] | Annotated[list[int], Field(min_length=4, max_length=4)] | None = None
 
 
 class TaskEntry(_Section):
-    """A degradation with its strength and protocol.
+    """A degradation with its strength and protocol; or what is wrong with images that are degraded already.
 
     Attributes:
-        kind: Of ``hybrid-dip list degradations``.
+        kind: Of ``hybrid-dip list degradations``; of ``hybrid-dip list tasks`` where the images are observed.
         name: In the results; by default the kind, with its options where two tasks are of one kind.
         crop: Side of the centre crop for this task, instead of the study's.
+        observed: The images are degraded already; the clean one, where there is one, is each image's ``reference``.
+        held_out: Share of the measured pixels that no fit sees, for the metric "held_out".
 
-    All further keys are options of the degradation, as ``hybrid-dip degrade`` takes them: sigma, clip, factor, seed, ...
+    All further keys are options of the degradation, as ``hybrid-dip degrade`` takes them: sigma, clip, factor, seed, ...; or
+    of the task, as ``hybrid-dip restore`` takes them.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     kind: str
     name: Name | None = None
     crop: Annotated[int, Field(ge=1)] | None = None
+    observed: bool = False
+    held_out: Annotated[float | None, Field(gt=0, lt=1)] = None
 
     @property
     def options(self) -> dict[str, Any]:
-        """The degradation's options, as written."""
+        """The further keys, as written."""
         return dict(self.model_extra or {})
 
 
@@ -141,7 +148,8 @@ class Study(_Section):
         images: Where they come from.
         crop: Side of the centre crop that all images are cut to.
         seeds: Of network, latent and jitter; the degradation has its own.
-        metrics: Names of ``hybrid-dip list metrics`` or SPECs; with "_raw" measured before known pixels are pasted back.
+        metrics: Names of ``hybrid-dip list metrics`` or SPECs, with "_raw" measured before known pixels are pasted back;
+            "psnr_best", the oracle; "held_out", the error on what a task holds out.
         threads: CPU threads of each run; part of what a result depends on.
         tasks: Degradations.
         arms: What is compared.

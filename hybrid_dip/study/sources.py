@@ -20,29 +20,32 @@ _NO_IMAGES = {"data_dir", "download_all", "file_hash", "lbp_frontal_face_cascade
 
 @dataclass(frozen=True)
 class Source:
-    """One clean image.
+    """One image.
 
     Attributes:
         name: In the results.
         path: A file, or ``skimage:NAME``.
         box: (top, left, height, width) cut out of it first, or None.
         crop: Side of the centre crop cut out of what is left, or None.
+        reference: Of a degraded image the clean one, where somebody has it.
     """
 
     name: str
     path: str
     box: tuple[int, int, int, int] | None = None
     crop: int | None = None
+    reference: str | None = None
 
     def cropped(self, crop: int | None) -> "Source":
         """The same with another centre crop, where one is given."""
         return self if crop is None else replace(self, crop=crop)
 
-    def cut(self, x: Tensor) -> Tensor:
+    def cut(self, x: Tensor, scale: int = 1) -> Tensor:
         """Cut what lies over the whole image, such as a mask, to the part that is used.
 
         Args:
             x: (1, C, H, W).
+            scale: x is so many times as large as the image.
 
         Returns:
             (1, C, h, w).
@@ -51,14 +54,14 @@ class Source:
             SettingsError: The box reaches beyond the image.
         """
         if self.box is not None:
-            top, left, height, width = self.box
+            top, left, height, width = (scale * side for side in self.box)
             if min(top, left) < 0 or min(height, width) < 1 or top + height > x.shape[-2] or left + width > x.shape[-1]:
                 raise SettingsError(
                     f"The crop {list(self.box)} (top, left, height, width) reaches beyond {self.path}, which is "
                     f"{x.shape[-2]} pixels high and {x.shape[-1]} wide."
                 )
             x = x[..., top : top + height, left : left + width]
-        return (x if self.crop is None else crop_to_centre(x, self.crop)).contiguous()
+        return (x if self.crop is None else crop_to_centre(x, self.crop, scale)).contiguous()
 
     def load(self) -> Tensor:
         """Read it.
@@ -71,8 +74,29 @@ class Source:
             ImageFileError: It cannot be read, or is no photograph.
             SettingsError: The box reaches beyond the image.
         """
-        sample = self.path.startswith(SKIMAGE)
-        return self.cut(_sample(self.path.removeprefix(SKIMAGE)) if sample else load_image(self.path))
+        return self.cut(_load(self.path))
+
+    def load_reference(self, scale: int) -> Tensor:
+        """Read the clean image that belongs to a degraded one.
+
+        Args:
+            scale: It is so many times as large.
+
+        Returns:
+            (1, C, H, W) in [0, 1], cropped as the degraded one.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ImageFileError: It cannot be read.
+            SettingsError: There is none, or the box reaches beyond it.
+        """
+        if self.reference is None:
+            raise SettingsError(f"{self.name} has no clean image.")
+        return self.cut(_load(self.reference), scale)
+
+
+def _load(path: str) -> Tensor:
+    return _sample(path.removeprefix(SKIMAGE)) if path.startswith(SKIMAGE) else load_image(path)
 
 
 def expand(entries: Iterable[ImageEntry], folder: Path, crop: int | None) -> list[Source]:
@@ -94,13 +118,16 @@ def expand(entries: Iterable[ImageEntry], folder: Path, crop: int | None) -> lis
     for index, entry in enumerate(entries):
         where = place("images", index, entry.path)
         paths = _paths(entry.path, folder, where)
-        if entry.name is not None and len(paths) > 1:
-            raise SettingsError(f"{where}: a name is for one image, and this stands for {len(paths)}.")
+        for what, given in {"name": entry.name, "reference": entry.reference}.items():
+            if given is not None and len(paths) > 1:
+                raise SettingsError(f"{where}: a {what} is for one image, and this stands for {len(paths)}.")
+        reference = None if entry.reference is None else _paths(entry.reference, folder, where)[0]
         box = entry.crop if isinstance(entry.crop, list) else None
         side = entry.crop if isinstance(entry.crop, int) else crop
         for path in paths:
             name = entry.name or (path.removeprefix(SKIMAGE) if path.startswith(SKIMAGE) else Path(path).stem)
-            found.append(Source(name, path, None if box is None else (box[0], box[1], box[2], box[3]), side))
+            corners = None if box is None else (box[0], box[1], box[2], box[3])
+            found.append(Source(name, path, corners, side, reference))
     return _distinct(found)
 
 

@@ -77,7 +77,7 @@ def save_plan(plan: Plan, store: Store, images: str | None = None) -> None:
         write_text(store.path / PLAN, json.dumps(content, indent=1) + "\n")
 
 
-def options(store: Store) -> dict[str, Any]:
+def planned_with(store: Store) -> dict[str, Any]:
     """How the study in a folder was last run: the arguments of :func:`hybrid_dip.study.plan.plan_study`.
 
     Args:

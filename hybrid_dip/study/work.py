@@ -13,7 +13,7 @@ import torch
 
 from hybrid_dip import devices
 from hybrid_dip.checkpoint import Checkpoint
-from hybrid_dip.contracts import Case, Step
+from hybrid_dip.contracts import Step
 from hybrid_dip.errors import FitError, StorageError
 from hybrid_dip.figures import displayable
 from hybrid_dip.folder import write_history
@@ -23,6 +23,7 @@ from hybrid_dip.study.lease import acquire
 from hybrid_dip.study.measures import Outputs, measure_all
 from hybrid_dip.study.plan import Run
 from hybrid_dip.study.store import HISTORY, OUTPUT, RESTORED, Store
+from hybrid_dip.study.subjects import Subject
 from hybrid_dip.watching import ReferenceWatch
 
 LEAST_AGE = 20.0
@@ -146,8 +147,8 @@ def _fit_and_publish(
 ) -> Outcome:
     try:
         with _threads(run.threads):
-            case = run.case()
-            result, watches = _fit(run, case, store, progress, asked, checkpoint_age)
+            subject = run.subject()
+            result, watches = _fit(run, subject, store, progress, asked, checkpoint_age)
             if result.fits[-1].reason == "interrupted":
                 return Outcome(run.key, "stopped")
     except StorageError:
@@ -157,7 +158,7 @@ def _fit_and_publish(
         store.publish(run.key, {**run.identity, "error": message, "traceback": traceback.format_exc()})
         return Outcome(run.key, "failed", message)
     along = [psnr for watch in watches.values() for psnr in watch.psnr.values()]
-    measured = measure_all(run.metrics, Outputs(result.image, result.raw, case.reference, along))
+    measured = measure_all(run.metrics, Outputs(result.image, result.raw, subject.reference, along, subject.validation))
     first = result.fits[0]
     manifest = {
         **run.identity,
@@ -177,7 +178,7 @@ def _fit_and_publish(
         save_image(result.raw, folder / OUTPUT)
         save_image(displayable(result.image), folder / RESTORED)
         rows = [
-            {"seed": float(seed), **row, "psnr": watches[seed].psnr.get(int(row["step"]), float("nan"))}
+            {"seed": float(seed), **row, **_psnr(watches.get(seed), int(row["step"]))}
             for seed, found in zip(result.seeds, result.fits, strict=True)
             for row in found.history
         ]
@@ -186,16 +187,21 @@ def _fit_and_publish(
     return Outcome(run.key, "done" if store.publish(run.key, manifest, write) else "stopped")
 
 
+def _psnr(watch: ReferenceWatch | None, step: int) -> dict[str, float]:
+    return {} if watch is None else {"psnr": watch.psnr.get(step, float("nan"))}
+
+
 def _fit(
-    run: Run, case: Case, store: Store, progress: dict[str, Any], asked: Callable[[], bool], checkpoint_age: float
+    run: Run, subject: Subject, store: Store, progress: dict[str, Any], asked: Callable[[], bool], checkpoint_age: float
 ) -> tuple[Result, dict[int, ReferenceWatch]]:
-    recipe, terms, rule = run.fitting.build(case)
+    recipe, terms, rule = run.fitting.build(subject.task)
     watches: dict[int, ReferenceWatch] = {}
     first = run.seed * run.fits  # so that the fits of one seed of the study are none of another's
 
     def hooks(seed: int) -> RunHooks:
         # PSNR along the way is for the curves; a fit does not see its observers.
-        watches[seed] = ReferenceWatch(case.task, case.reference)
+        if subject.reference is not None:
+            watches[seed] = ReferenceWatch(subject.task, subject.reference)
         number = seed - first
 
         def count(step: Step) -> None:
@@ -203,10 +209,10 @@ def _fit(
 
         progress["steps"] = run.fits * recipe.steps
         checkpoint = AgedCheckpoint(store.work(run.key) / f"seed-{seed}.pt", 1, checkpoint_age)
-        return RunHooks([watches[seed], count], checkpoint, asked)
+        return RunHooks([*([watches[seed]] if seed in watches else []), count], checkpoint, asked)
 
     result = restore(
-        case.task,
+        subject.task,
         preset=recipe,
         regularisers=terms,
         rule=rule,

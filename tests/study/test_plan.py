@@ -90,9 +90,9 @@ def test_a_change_of_a_file_of_one_s_own_changes_the_key(make_plan: MakePlan, tm
 
 def test_a_run_travels_to_another_process_and_is_made_there(make_plan: MakePlan) -> None:
     run = pickle.loads(pickle.dumps(make_plan(threads=2).runs[1]))
-    case = run.degrading.build(run.source)
-    recipe, terms, _ = run.fitting.build(case)
-    assert case.task.observation.shape == (1, 3, 16, 16)
+    task = run.preparing.build(run.source).task
+    recipe, terms, _ = run.fitting.build(task)
+    assert task.observation.shape == (1, 3, 16, 16)
     assert recipe.steps == run.steps == 5
     assert [term.name for term in terms] == ["tv"]
 
@@ -140,7 +140,7 @@ def test_results_of_an_earlier_version_can_be_named(content: dict[str, Any], tmp
     now, before = plan_study(study), plan_study(study, version="0.0.1")
     assert now.runs[0].key != before.runs[0].key
     with pytest.raises(SettingsError, match=r"has changed since \(version\): run the study again"):
-        before.runs[0].case()
+        before.runs[0].subject()
 
 
 def test_tasks_of_one_kind_are_told_apart_by_what_differs(make_plan: MakePlan) -> None:
@@ -153,7 +153,7 @@ def test_tasks_of_one_kind_are_told_apart_by_what_differs(make_plan: MakePlan) -
 
 def test_a_task_may_have_its_own_crop(make_plan: MakePlan) -> None:
     plan = make_plan(crop=32, tasks=[{"kind": "denoise"}, {"kind": "jpeg", "crop": 16}])
-    sides = {run.task: run.degrading.build(run.source).task.shape[-1] for run in plan.runs}
+    sides = {run.task: run.preparing.build(run.source).task.shape[-1] for run in plan.runs}
     assert sides == {"denoise": 32, "jpeg": 16}
 
 
@@ -162,7 +162,7 @@ def test_a_mask_is_cut_with_its_image(make_plan: MakePlan, tmp_path: Path) -> No
     mask[..., 250, 252] = 0
     save_image(mask, tmp_path / "mask.png")
     run = make_plan(tasks=[{"kind": "inpaint", "mask": "mask.png"}]).runs[0]
-    weight = run.degrading.build(run.source).task.weight
+    weight = run.preparing.build(run.source).task.weight
     assert weight is not None
     assert weight.shape[-2:] == (16, 16)
     assert weight[0, 0].argmin() == (250 - 248) * 16 + (252 - 248)

@@ -31,17 +31,18 @@ def late(x):
 def test_a_run_is_what_restore_gives_and_what_it_wrote(make_plan: MakePlan, store: Store) -> None:
     run = make_plan(metrics=["psnr", "psnr_raw", "ssim"], tasks=[{"kind": "missing-pixels"}]).runs[1]
     assert perform(run, str(store.path)).status == "done"
-    case = run.degrading.build(run.source)
-    recipe, terms, rule = run.fitting.build(case)
+    subject = run.preparing.build(run.source)
+    assert subject.reference is not None
+    recipe, terms, rule = run.fitting.build(subject.task)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    result = restore(case.task, preset=recipe, regularisers=terms, rule=rule, seed=0, device="cpu")
+    result = restore(subject.task, preset=recipe, regularisers=terms, rule=rule, seed=0, device="cpu")
     torch.set_num_threads(threads)
     assert torch.equal(store.output(run.key), result.raw)
     record = store.record(run.key)
     assert record is not None
-    assert record["metrics"]["psnr"] == pytest.approx(psnr(result.image, case.reference), abs=1e-9)
-    assert record["metrics"]["psnr_raw"] == pytest.approx(psnr(result.raw, case.reference), abs=1e-9)
+    assert record["metrics"]["psnr"] == pytest.approx(psnr(result.image, subject.reference), abs=1e-9)
+    assert record["metrics"]["psnr_raw"] == pytest.approx(psnr(result.raw, subject.reference), abs=1e-9)
     assert record["metrics"]["psnr"] > record["metrics"]["psnr_raw"], "known pixels are pasted back only in the finished image"
     assert (record["steps"], record["kept_at"], record["reason"], record["error"]) == (5, 4, "max_steps", "")
     assert record["config"] == json.loads(json.dumps(run.config))

@@ -1,0 +1,86 @@
+"""The options that several commands share, declared once: type, help and panel, no defaults."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+WRONG = "What is wrong with the image"
+HOW = "How it is fitted"
+WHERE = "Where, and how long"
+
+Image = Annotated[Path, typer.Argument(help="An image file: PNG, JPEG, TIFF (8 or 16 bit), or .npy (H, W[, C]) in [0, 1].")]
+Crop = Annotated[int | None, typer.Option(help="Use only the centre of so many pixels a side.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no messages.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the results that are there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+TaskName = Annotated[str, typer.Option(help="What is wrong with it; see `hybrid-dip list tasks`.")]
+Sigma = Annotated[
+    float | None,
+    typer.Option(rich_help_panel=WRONG, help="Level of Gaussian noise, 0..255; denoise estimates it if left out."),
+]
+Mask = Annotated[
+    Path | None, typer.Option(rich_help_panel=WRONG, help="Mask file: 255 (white) = known pixel, 0 (black) = to fill in.")
+]
+Factor = Annotated[int | None, typer.Option(rich_help_panel=WRONG, help="Super-resolution: whole number, default 4.")]
+Kernel = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=WRONG, help="Super-resolution: lanczos2 (default), lanczos3, gauss12, gauss1sq2, box, bicubic."
+    ),
+]
+Psf = Annotated[
+    str | None, typer.Option(rich_help_panel=WRONG, help="Deblurring: a grey image or .npy file, or gaussian:SIGMA in pixels.")
+]
+Pattern = Annotated[str | None, typer.Option(rich_help_panel=WRONG, help="Demosaicing: RGGB (default), BGGR, GRBG or GBRG.")]
+Noise = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=WRONG, help="Noise model: gaussian (default), poisson, or l1 (salt and pepper, outliers)."),
+]
+Guide = Annotated[Path | None, typer.Option(rich_help_panel=WRONG, help="Flash/no-flash: the photograph with flash.")]
+Operator = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=WRONG, help="linear: what measured it, NAME, file.py:name or module:name, with options."),
+]
+Shape = Annotated[
+    str | None, typer.Option(rich_help_panel=WRONG, help="linear: H,W or C,H,W of the image to restore, by default its own.")
+]
+
+Network = Annotated[
+    str | None, typer.Option(rich_help_panel=HOW, help="Another network: SPEC, such as unet or skip:upsample=nearest.")
+]
+Latent = Annotated[
+    str | None, typer.Option(rich_help_panel=HOW, help="Another latent: SPEC, such as meshgrid or uniform:channels=32.")
+]
+Optimise = Annotated[str | None, typer.Option(rich_help_panel=HOW, help="network, latent or both.")]
+Optimizer = Annotated[str | None, typer.Option(rich_help_panel=HOW, help="adam, muon or lbfgs.")]
+LearningRate = Annotated[float | None, typer.Option(rich_help_panel=HOW, help="Learning rate.")]
+LearningRateSchedule = Annotated[
+    str | None, typer.Option(rich_help_panel=HOW, help="Factor of the learning rate, such as cosine=1..0.1.")
+]
+Jitter = Annotated[
+    float | None, typer.Option(rich_help_panel=HOW, help="Deviation of the noise added to the latent at each step.")
+]
+ParameterNoise = Annotated[
+    float | None, typer.Option(rich_help_panel=HOW, help="Relative deviation of noise added to the weights.")
+]
+Preset = Annotated[str, typer.Option(rich_help_panel=HOW, help="Recipe; see `hybrid-dip list presets`.")]
+Steps = Annotated[int | None, typer.Option(rich_help_panel=HOW, help="Instead of the preset's number.")]
+Runs = Annotated[int | None, typer.Option(rich_help_panel=HOW, help="Fit so many seeds and average them.")]
+Stop = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=HOW,
+        help="Stopping rule: max_steps, wmv[:window=100,patience=1000] or discrepancy; by default the preset's own.",
+    ),
+]
+Reference = Annotated[Path | None, typer.Option(help="The clean image, only to measure by; no fit sees it.")]
+
+Device = Annotated[str, typer.Option(rich_help_panel=WHERE, help="auto, cpu, cuda or mps.")]
+Workers = Annotated[
+    int | None, typer.Option(rich_help_panel=WHERE, help="Processes at a time; by default all cores, or one for each GPU.")
+]
+Threads = Annotated[
+    int | None, typer.Option(rich_help_panel=WHERE, help="CPU threads of each; part of what a result depends on.")
+]
