@@ -18,6 +18,7 @@ from hybrid_dip.estimate import duration, seconds_of_a_step
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture, save_image
 from hybrid_dip.presets import fast, original
+from hybrid_dip.regularisers.epll import fit_folder
 from hybrid_dip.restore import resolve
 from hybrid_dip.session import Job, fingerprint, run, summary
 from hybrid_dip.study.commands import app as study_app
@@ -259,6 +260,24 @@ def list_(
 def explain(name: Annotated[str, typer.Argument(help="Any name of `hybrid-dip list`, such as tv or wmv.")]) -> None:
     """Say what a name stands for: its formula, its source, and how it is written."""
     print(listing.explain(name))
+
+
+@app.command()
+def fit_mixture(
+    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write.")],
+    size: Annotated[int, typer.Option(help="Side of the patches, in pixels.")] = 6,
+    components: Annotated[int, typer.Option(help="Gaussians.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of the patches and of the start.")] = 0,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Fit a Gaussian mixture on the patches of a FOLDER of images, for -R epll:mixture=FILE."""
+    arguments.existing_parent(out)
+    arguments.at_least_one(size=size, components=components)
+    if out.exists() and not overwrite:
+        raise SettingsError(f"{out} exists; add --overwrite to replace it.")
+    fit_folder(folder, size=size, components=components, seed=seed).save(out)
+    print(f"Wrote {out}: use it by -R epll:mixture={out},size={size}.")
 
 
 @app.command()

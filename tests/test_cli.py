@@ -40,6 +40,12 @@ def nan(x):
 def two(x, y):
     return x.mean()
 
+def detached(x):
+    return x.detach().mean()
+
+def colour(x):
+    return (x[:, 0] - x[:, 1] - x[:, 2]).square().mean()
+
 def number(in_channels, out_channels):
     return 3
 
@@ -77,6 +83,7 @@ def files(tmp_path: Path, photograph: Tensor) -> Path:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("do not touch")
     (tmp_path / "prior.py").write_text(PRIORS)
+    (tmp_path / "broken.py").write_text("x = 1\ndef prior(x:\n    return x\n")
     (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
     return tmp_path
 
@@ -201,6 +208,12 @@ BAD = {
     "unknown noise": (["noisy.png", "--noise", "poison"], "did you mean 'poisson'"),
     "unknown regulariser": (["noisy.png", "-R", "tvv@0.1"], "did you mean 'tv'"),
     "negative weight": (["noisy.png", "-R", "tv@-1"], "at least 0"),
+    "regulariser's option": (["noisy.png", "-R", "tv:epsilom=1@1"], "'tv' has no option 'epsilom': did you mean 'epsilon'"),
+    "type of a regulariser's option": (["noisy.png", "-R", "tv:epsilon=small@1"], "'epsilon' of 'tv' must be of type float"),
+    "weight": (["noisy.png", "-R", "tv@heavy"], "'heavy' is not a weight"),
+    "file with a syntax error": (["noisy.png", "-R", "broken.py:prior@1"], "'broken.py' cannot be loaded: SyntaxError"),
+    "prior without a gradient": (["noisy.png", "-R", "prior.py:detached@1"], "'detached' returns a tensor cut off"),
+    "prior of three channels": (["grey.png", "-R", "prior.py:colour@1"], "'colour' failed at step 0: IndexError"),
     "vector prior": (["noisy.png", "-R", "prior.py:mine@1"], "'mine' must return a scalar"),
     "prior of two arguments": (["noisy.png", "-R", "prior.py:two@1"], "'two' failed at step 0"),
     "prior that leaves": (["noisy.png", "-R", "prior.py:leaves@1"], "'leaves' failed at step 0: SystemExit"),

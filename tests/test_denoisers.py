@@ -2,6 +2,7 @@ import sys
 
 import pytest
 import torch
+from skimage.restoration import denoise_nl_means
 from torch import Tensor
 
 from hybrid_dip import denoisers, metrics
@@ -38,3 +39,19 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bm3d", None)
     with pytest.raises(SettingsError, match=r"pip install 'hybrid-dip\[bm3d\]'"):
         denoisers.bm3d(torch.rand(1, 1, 16, 16), 0.1)
+
+
+def test_nlm_of_a_grey_image_is_scikit_images(photograph: Tensor) -> None:
+    noisy = photograph[:, :1] + 0.1 * torch.randn(photograph[:, :1].shape)
+    plane = noisy[0, 0].double().numpy()
+    expected = denoise_nl_means(plane, patch_size=5, patch_distance=6, h=0.08, sigma=0.1)
+    torch.testing.assert_close(denoisers.nlm(noisy, 0.1)[0, 0].double(), torch.from_numpy(expected), atol=1e-6, rtol=0)
+
+
+def test_bm3d_is_the_packages(photograph: Tensor) -> None:
+    package = pytest.importorskip("bm3d")
+    noisy = photograph + 0.1 * torch.randn(photograph.shape)
+    grey = torch.from_numpy(package.bm3d(noisy[0, 0].double().numpy(), 0.1))
+    colour = torch.from_numpy(package.bm3d_rgb(noisy[0].movedim(0, -1).double().numpy(), 0.1))
+    torch.testing.assert_close(denoisers.bm3d(noisy[:, :1], 0.1)[0, 0].double(), grey, atol=1e-6, rtol=0)
+    torch.testing.assert_close(denoisers.bm3d(noisy, 0.1)[0].movedim(0, -1).double(), colour, atol=1e-6, rtol=0)

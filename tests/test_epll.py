@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import hybrid_dip as hd
 from hybrid_dip.errors import ImageFileError, SettingsError
 from hybrid_dip.regularisers import EPLL
 from hybrid_dip.regularisers.epll import Mixture, fit_folder, fit_mixture, patches_of
+
+Command = Callable[..., tuple[int, str, str]]
 
 
 def test_by_hand(tmp_path: Path) -> None:
@@ -67,3 +70,16 @@ def test_what_is_wrong_is_said(tmp_path: Path, photograph: Tensor) -> None:
         EPLL(mixture=str(tmp_path / "four"))(x)
     with pytest.raises(SettingsError, match="needs as many patches"):
         fit_mixture([], components=2)
+
+
+def test_a_mixture_is_fitted_by_a_command(photograph: Tensor, tmp_path: Path, hybrid_dip_command: Command) -> None:
+    hd.save_image(photograph, tmp_path / "photo.png")
+    given = ["fit-mixture", tmp_path, "-o", tmp_path / "mixture.pt", "--size", 4, "--components", 2]
+    code, said, err = hybrid_dip_command(*given)
+    assert (code, err) == (0, "")
+    assert "size=4" in said
+    assert Mixture.load(tmp_path / "mixture.pt").means.shape == (2, 16)
+    code, _, err = hybrid_dip_command(*given)
+    assert code == 2
+    assert "exists" in err
+    assert "There are no images" in hybrid_dip_command("fit-mixture", tmp_path / "none", "-o", tmp_path / "other.pt")[2]

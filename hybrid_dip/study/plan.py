@@ -256,7 +256,8 @@ def plan_study(
             subject = _at(f"{study.path}, {_place('tasks', number, entry)}, {source.name}", preparing.build, source)
             _at(f"{study.path}, metrics, {source.name}", _try_metrics, metrics, subject)
             cell = cells[labels[number], source.name] = []
-            for index, arm in enumerate(study.arms):
+            for index, written in enumerate(study.arms):
+                arm = written if entry.steps is None else written.model_copy(update={"steps": entry.steps})
                 run = Run(
                     key="",
                     image=source.name,

@@ -61,6 +61,7 @@ class TaskEntry(_Section):
         kind: Of ``hybrid-dip list degradations``; of ``hybrid-dip list tasks`` where the images are observed.
         name: In the results; by default the kind, with its options where two tasks are of one kind.
         crop: Side of the centre crop for this task, instead of the study's.
+        steps: Of every arm on this task, instead of the arm's own.
         observed: The images are degraded already; the clean one, where there is one, is each image's ``reference``.
         held_out: Share of the measured pixels that no fit sees, for the metric "held_out".
 
@@ -72,6 +73,7 @@ class TaskEntry(_Section):
     kind: str
     name: Name | None = None
     crop: Annotated[int, Field(ge=1)] | None = None
+    steps: Annotated[int | None, Field(ge=1)] = None
     observed: bool = False
     held_out: Annotated[float | None, Field(gt=0, lt=1)] = None
 

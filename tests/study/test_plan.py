@@ -97,6 +97,12 @@ def test_a_run_travels_to_another_process_and_is_made_there(make_plan: MakePlan)
     assert [term.name for term in terms] == ["tv"]
 
 
+def test_a_task_may_have_steps_of_its_own(make_plan: MakePlan) -> None:
+    plan = make_plan(tasks=[{"kind": "denoise"}, {"kind": "super-resolve", "factor": 2, "steps": 7}])
+    assert {run.task: run.config["recipe"]["steps"] for run in plan.runs} == {"denoise": 5, "super-resolve": 7}
+    assert {run.steps for run in plan.runs if run.task == "super-resolve"} == {7}
+
+
 def test_what_modules_and_options_a_network_comes_from_is_part_of_the_key(
     make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
