@@ -65,7 +65,9 @@ class Mixture:
         except FileNotFoundError:
             raise SettingsError(f"There is no file {path} with a mixture; `hybrid-dip fit-mixture` writes one.") from None
         except Exception as error:  # whatever a file that is no mixture makes torch say
-            raise SettingsError(f"{path} holds no mixture of EPLL ({type(error).__name__}); `hybrid-dip fit-mixture` writes one.") from None
+            raise SettingsError(
+                f"{path} holds no mixture of EPLL ({type(error).__name__}); `hybrid-dip fit-mixture` writes one."
+            ) from None
 
 
 def patches_of(x: Tensor, size: int, stride: int = 1) -> Tensor:
@@ -165,7 +167,8 @@ class EPLL(Looking):
     Attributes:
         size: Side of the patches, in pixels.
         components: Gaussians of an internal mixture.
-        mixture: File that ``hybrid-dip fit-mixture`` or ``Mixture.save`` wrote, or folder of images; none for the image's own patches.
+        mixture: File that ``hybrid-dip fit-mixture`` or ``Mixture.save`` wrote, or folder of images; none for the image's own
+            patches.
         every: Steps between two fits of an internal mixture.
         stride: Between the patches whose likelihood is taken; they overlap as long as it is below the size.
     """
