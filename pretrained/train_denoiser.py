@@ -1,0 +1,329 @@
+"""Train the denoiser on a folder of photographs.
+
+    python -m pretrained.train_denoiser PHOTOS -o out --steps 60000
+
+writes ``out/denoiser.safetensors`` (half precision), ``out/log.csv`` and, while it trains, ``out/state.pt``, from which the
+same command goes on after it was stopped.
+
+Each patch gets Gaussian noise of a level drawn uniformly from 0 to 75 of 255, not clipped; a quarter of the patches are grey,
+with the same noise in all three channels. The loss is the mean absolute error, the weights that are kept are an average
+along the way, and some photographs of the folder are held back to look at.
+"""
+
+import argparse
+import csv
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save
+from torch import Tensor
+from tqdm import tqdm
+
+from hybrid_dip import metrics
+from hybrid_dip.errors import ImageFileError
+from hybrid_dip.files import replacing
+from hybrid_dip.images import load_image
+from pretrained.denoiser import Denoiser, DenoisingNetwork
+
+STRONGEST = 75 / 255
+GREY = 0.25
+"""Share of grey patches."""
+SCALES = (1.0, 0.8)
+"""Of the photographs; smaller ones have finer detail and less of what their JPEG files have added."""
+HELD_BACK = 8
+"""Photographs that are only looked at."""
+WARM_UP = 500
+DECAY = 0.999
+"""Of the average of the weights."""
+SAVED_EVERY = 120.0
+LOOKED_EVERY = 1000
+LOOKED_AT = 25 / 255
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Photographs as bytes, to draw patches from.
+
+    Attributes:
+        images: (3, H, W) each.
+        side: Of a patch.
+    """
+
+    images: Sequence[Tensor]
+    side: int
+
+    def batch(self, size: int, draw: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw patches, turned and mirrored, and make them noisy.
+
+        Args:
+            size: How many.
+            draw: Where randomness comes from.
+
+        Returns:
+            Clean and noisy, (size, 3, side, side), and the noise level, (size, 1, 1, 1).
+        """
+
+        def below(limit: int) -> int:
+            return int(torch.randint(limit, (), generator=draw))
+
+        patches = []
+        for _ in range(size):
+            image = self.images[below(len(self.images))]
+            top, left = below(image.shape[1] - self.side + 1), below(image.shape[2] - self.side + 1)
+            patch = image[:, top : top + self.side, left : left + self.side].rot90(below(4), (1, 2))
+            patches.append(patch.flip(2) if below(2) else patch)
+        clean = torch.stack(patches).float() / 255
+        sigma = STRONGEST * torch.rand(size, 1, 1, 1, generator=draw)
+        noise = torch.randn(clean.shape, generator=draw)
+        grey = round(GREY * size)
+        clean[:grey] = luminance(clean[:grey])
+        noise[:grey] = noise[:grey, :1]
+        return clean, clean + sigma * noise, sigma
+
+
+def luminance(x: Tensor) -> Tensor:
+    """Grey of colour: (N, 3, H, W) -> (N, 1, H, W), by the weights of ITU-R 601."""
+    return (x * torch.tensor([0.299, 0.587, 0.114]).to(x).view(3, 1, 1)).sum(1, keepdim=True)
+
+
+def read(folder: Path, side: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Read a folder and the folders in it.
+
+    Args:
+        folder: Of photographs.
+        side: Of a patch; smaller photographs are left out.
+
+    Returns:
+        Photographs to train on, in all scales, as bytes (3, H, W); and those held back.
+
+    Raises:
+        ImageFileError: There are too few.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".bmp", ".tif"})
+    images = [load_image(path)[:, :3] for path in tqdm(files, desc="reading", unit="image")]
+    images = [image.expand(-1, 3, -1, -1) for image in images if min(image.shape[-2:]) >= side / min(SCALES)]
+    if len(images) < HELD_BACK + 1:
+        raise ImageFileError(f"{folder} has {len(images)} photographs of at least {side} pixels; {HELD_BACK + 1} are needed.")
+    every = len(images) // HELD_BACK  # spread over the folder
+    held = images[::every][:HELD_BACK]
+    trained = [image for number, image in enumerate(images) if number % every or number // every >= HELD_BACK]
+    scaled = [
+        image if scale == 1 else F.interpolate(image, scale_factor=scale, mode="bicubic", antialias=True)
+        for image in trained
+        for scale in SCALES
+    ]
+    return [(image[0].clamp(0, 1) * 255).round().byte() for image in scaled], held
+
+
+def rate(step: int, steps: int, highest: float) -> float:
+    """The learning rate: a warm-up, then half a cosine down to a hundredth."""
+    if step < WARM_UP:
+        return highest * (step + 1) / WARM_UP
+    along = (step - WARM_UP) / max(1, steps - WARM_UP)
+    return highest * (0.01 + 0.99 * (1 + math.cos(math.pi * along)) / 2)
+
+
+@torch.no_grad()
+def quality(network: DenoisingNetwork, images: Sequence[Tensor], sigma: float = LOOKED_AT) -> float:
+    """Mean PSNR of denoised photographs, with noise that is not clipped and is the same at each look.
+
+    Args:
+        network: To look at.
+        images: Clean, (1, 3, H, W).
+        sigma: Of the noise, in units of [0, 1].
+
+    Returns:
+        In dB.
+    """
+    device = next(network.parameters()).device
+    draw = torch.Generator().manual_seed(0)
+    found = []
+    for image in images:
+        noisy = image + sigma * torch.randn(image.shape, generator=draw)
+        found.append(metrics.psnr(Denoiser(network)(noisy.to(device), sigma).cpu().clamp(0, 1), image))
+    return sum(found) / len(found)
+
+
+def write_weights(network: DenoisingNetwork, path: Path) -> None:
+    """Write the weights in half precision.
+
+    Args:
+        network: Trained.
+        path: Of the file.
+    """
+    halves = {name: value.detach().cpu().half().contiguous() for name, value in network.state_dict().items()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(halves))
+
+
+@dataclass
+class Training:
+    """Network, average and optimiser at a step.
+
+    Attributes:
+        network: In training.
+        average: Of its weights along the way.
+        optimizer: Adam.
+        draw: Where randomness comes from.
+        step: Steps taken.
+        seconds: That they took.
+    """
+
+    network: DenoisingNetwork
+    average: DenoisingNetwork
+    optimizer: torch.optim.Adam
+    draw: torch.Generator
+    step: int = 0
+    seconds: float = 0.0
+
+    def save(self, path: Path) -> None:
+        """Write all that the training goes on from."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "draw": self.draw.get_state(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        with replacing(path) as temporary:
+            torch.save(state, temporary)
+
+    def resume(self, path: Path) -> None:
+        """Go on from :meth:`save`."""
+        state = torch.load(path, weights_only=True)
+        for name in ("network", "average", "optimizer"):
+            getattr(self, name).load_state_dict(state[name])
+        self.draw.set_state(state["draw"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def start(device: torch.device, highest: float, seed: int) -> Training:
+    """A training at its first step.
+
+    Args:
+        device: Where to.
+        highest: Learning rate.
+        seed: Of weights and patches.
+
+    Returns:
+        The training.
+    """
+    torch.manual_seed(seed)
+    network = DenoisingNetwork().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = DenoisingNetwork().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average.load_state_dict(network.state_dict())
+    optimizer = torch.optim.Adam(network.parameters(), lr=highest, betas=(0.9, 0.99))
+    return Training(network, average, optimizer, torch.Generator().manual_seed(seed))
+
+
+def take(training: Training, photographs: Photographs, size: int, steps: int, highest: float, device: torch.device) -> Tensor:
+    """One step.
+
+    Args:
+        training: Moves on.
+        photographs: To draw from.
+        size: Of a batch.
+        steps: Of the whole training.
+        highest: Learning rate.
+        device: Where the network is.
+
+    Returns:
+        The loss, ().
+    """
+    clean, noisy, sigma = (part.to(device) for part in photographs.batch(size, training.draw))
+    noisy = noisy.contiguous(memory_format=torch.channels_last)
+    for group in training.optimizer.param_groups:
+        group["lr"] = rate(training.step, steps, highest)
+    loss = F.l1_loss(training.network(noisy, sigma.expand(-1, 1, *noisy.shape[-2:])), clean)
+    training.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    training.optimizer.step()
+    training.step += 1
+    # The first steps are worth nothing: the average looks back over a tenth of the way at most.
+    decay = min(DECAY, 1 - 10 / (training.step + 10))
+    with torch.no_grad():
+        for kept, now in zip(training.average.parameters(), training.network.parameters(), strict=True):
+            kept.lerp_(now, 1 - decay)
+    return loss.detach()
+
+
+def train(folder: Path, out: Path, *, steps: int, size: int, side: int, highest: float, seed: int, device: str) -> None:
+    """Train, or go on training.
+
+    Args:
+        folder: Of photographs.
+        out: Folder of the results.
+        steps: In total.
+        size: Of a batch.
+        side: Of a patch.
+        highest: Learning rate.
+        seed: Of weights and patches.
+        device: "cpu" or "cuda".
+    """
+    where = torch.device(device)
+    images, held = read(folder, side)
+    photographs = Photographs(images, side)
+    out.mkdir(parents=True, exist_ok=True)
+    training, state, log = start(where, highest, seed), out / "state.pt", out / "log.csv"
+    if state.exists():
+        training.resume(state)
+    began, saved, losses = time.monotonic() - training.seconds, time.monotonic(), []
+    with tqdm(total=steps, initial=training.step, unit="step") as bar:
+        for _ in _until(training, steps):
+            losses.append(take(training, photographs, size, steps, highest, where))
+            training.seconds = time.monotonic() - began
+            bar.update()
+            if training.step % LOOKED_EVERY == 0 or training.step == steps:
+                found = quality(training.average, held)
+                row = [training.step, f"{torch.stack(losses).mean():.6f}", f"{found:.3f}", f"{training.seconds:.0f}"]
+                _append(log, row)
+                bar.set_postfix_str(f"{found:.2f} dB on what is held back")
+                losses.clear()
+            if time.monotonic() - saved > SAVED_EVERY:
+                training.save(state)
+                saved = time.monotonic()
+    training.save(state)
+    write_weights(training.average, out / "denoiser.safetensors")
+
+
+def _until(training: Training, steps: int) -> Iterator[int]:
+    while training.step < steps:
+        yield training.step
+
+
+def _append(log: Path, row: Sequence[object]) -> None:
+    new = not log.exists()
+    with log.open("a", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        if new:
+            writer.writerow(["step", "loss", "psnr_held_back", "seconds"])
+        writer.writerow(row)
+
+
+def main() -> None:
+    """Read the arguments and train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photographs", type=Path, help="folder of photographs, none of which may be of a test set")
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=60_000)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--side", type=int, default=64, help="of a patch, in pixels")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, help="of the CPU")
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    options = {"steps": given.steps, "size": given.batch, "side": given.side, "highest": given.lr, "seed": given.seed}
+    train(given.photographs, given.out, **options, device=given.device)
+
+
+if __name__ == "__main__":
+    main()
