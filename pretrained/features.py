@@ -1,0 +1,138 @@
+"""Deep features of networks trained on ImageNet, by timm: what an image is like to a network that has seen many."""
+
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hybrid_dip.errors import SettingsError, nearest
+from pretrained import weights
+from pretrained.weights import WeightsError
+
+CARRIED = {"tf_efficientnet_lite0": "efficientnet-lite0"}
+"""Models of timm whose weights a package of ours carries."""
+
+SMALLEST = 32
+"""Smaller images are continued by their borders: deep layers need some pixels to look at."""
+
+
+class Features(nn.Module):
+    """x -> feature maps, frozen and in evaluation mode, with gradients to x.
+
+    Args:
+        trunk: x -> list of maps, of three channels.
+        mean: Of its training images, a channel each.
+        deviation: Of its training images.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, trunk: nn.Module, mean: Sequence[float], deviation: Sequence[float]):
+        super().__init__()
+        self.trunk = trunk
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1))
+        self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Features":
+        """Stay in evaluation mode: statistics of batch norm belong to the training images."""
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Look at an image.
+
+        Args:
+            x: (N, 3, H, W) or (N, 1, H, W) in [0, 1], of any size.
+
+        Returns:
+            (N, C, h, w) each, from fine to coarse.
+
+        Raises:
+            SettingsError: Neither 1 nor 3 channels.
+        """
+        found: list[Tensor] = self.trunk((as_colour(x, "Deep features") - self.mean) / self.deviation)
+        return found
+
+
+def as_colour(x: Tensor, who: str, smallest: int = SMALLEST) -> Tensor:
+    """Three channels of an image, and so many pixels a side at least.
+
+    Args:
+        x: (N, 3, H, W) or (N, 1, H, W).
+        who: Looks at it, for messages.
+        smallest: Side in pixels, below which the image is continued by its borders.
+
+    Returns:
+        (N, 3, H', W').
+
+    Raises:
+        SettingsError: Another number of channels.
+    """
+    if x.shape[1] not in (1, 3):
+        raise SettingsError(f"{who} need an image of 1 or 3 channels, got {x.shape[1]}.")
+    height, width = x.shape[-2:]
+    padding = (0, max(0, smallest - width), 0, max(0, smallest - height))
+    return F.pad(x.expand(-1, 3, -1, -1), padding, mode="replicate")
+
+
+@lru_cache(maxsize=4)
+def load_features(model: str = "tf_efficientnet_lite0", layers: tuple[int, ...] = (0, 1, 2)) -> Features:
+    """A network of timm, trained on ImageNet.
+
+    Args:
+        model: A name of timm; the default's weights come with the extra ``offline``, others are downloaded by timm.
+        layers: Which of its stages, from 0, fine to coarse.
+
+    Returns:
+        The network, on the CPU.
+
+    Raises:
+        SettingsError: An unknown model or stage.
+        WeightsError: The weights are not here and cannot be downloaded.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise SettingsError("Deep features need timm: pip install timm.") from None
+    if model not in timm.list_models():
+        raise SettingsError(f"timm has no model '{model}': {nearest(model, timm.list_models())}.")
+    carried = CARRIED.get(model)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about names that timm has given up
+            trunk = timm.create_model(model, features_only=True, out_indices=layers, pretrained=carried is None)
+    except (IndexError, AssertionError):
+        raise SettingsError(f"The layers {layers} of '{model}' cannot be taken; it has no such stages.") from None
+    except Exception as error:  # whatever a network, or its lack, makes timm say
+        reason = " ".join(str(error).split())[:120].rstrip(".")
+        raise WeightsError(
+            f"timm cannot load '{model}' ({type(error).__name__}: {reason}); models that work with no network: "
+            f"{', '.join(CARRIED)}, or those in timm's own cache."
+        ) from None
+    if carried is not None:
+        load_in_order(trunk, weights.get(carried).load(), model)
+    found: Any = trunk.pretrained_cfg
+    return Features(trunk, found["mean"], found["std"])
+
+
+def load_in_order(network: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
+    """Load weights whose names differ but whose order is the network's; what comes after its last tensor is left out.
+
+    Args:
+        network: To be filled.
+        tensors: In order.
+        name: Of the network, for messages.
+
+    Raises:
+        WeightsError: A shape differs.
+    """
+    own = network.state_dict()
+    given = list(tensors.values())[: len(own)]
+    if len(given) < len(own) or any(a.shape != b.shape for a, b in zip(own.values(), given, strict=True)):
+        raise WeightsError(f"The weights do not fit the network '{name}'; another version of timm may have changed it.")
+    network.load_state_dict(dict(zip(own, given, strict=True)))
