@@ -120,7 +120,7 @@ def _explained(kind: str, name: str) -> str:
     given = options_of(found) if kind in WITH_OPTIONS else {}
     # One option shows the form; that of an image has no default that would do.
     shown = [f"{option}={_plain(value)}" for option, value in given.items() if value not in (None, "", [])][:1]
-    options = "image=FILE" if "image" in given else "".join(shown)
+    options = "image=FILE" if entry.family == "reference" else "".join(shown)
     lines = [f"{name} ({kind}{', ' + entry.family if entry.family else ''}): {entry.summary}", "", text, ""]
     if given:
         lines.append("Defaults: " + ", ".join(f"{option}={_plain(value)}" for option, value in given.items()))

@@ -1,0 +1,190 @@
+"""Regularisers: small for images that a network which has seen many others takes for the target.
+
+The target is a guide image, the observation (A x against y), or what a denoiser makes of the current estimate.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from hybrid_dip.contracts import LEAST_SIGMA, Moment, Schedule, Task
+from hybrid_dip.denoisers import Denoiser, nlm
+from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.regularisers.guides import guide_like, same_size
+from hybrid_dip.regularisers.memory import Looking, Memory, Remembering, check_every
+from pretrained.distances import ALIKE, DISTANCES
+from pretrained.features import load_features
+from pretrained.perceptual import load_perceptual
+
+Target = Literal["estimate", "observation", "guide"]
+TARGETS = ("estimate", "observation", "guide")
+
+
+@dataclass(frozen=True, eq=False)
+class Likeness(Looking):
+    """What the regularisers of this module have in common: the target, and when it is looked at.
+
+    Attributes:
+        to: "estimate": the denoised current estimate, constant in the gradient, as in RED; "observation": y, compared with A x;
+            "guide": an image.
+        image: File of the guide, or (1, C, H, W) in [0, 1].
+        denoiser: Of the estimate, (x, sigma) -> x.
+        sigma: Noise level that it removes, 0..1, a number or a schedule; None for the task's (at least 2/255; 10/255 where the
+            task has none).
+        over: Steps that a schedule of sigma takes.
+        every: Steps between two estimates.
+    """
+
+    to: Target = "estimate"
+    image: str | Tensor = ""
+    denoiser: Annotated[Denoiser, "denoisers"] = nlm
+    sigma: float | Schedule | None = None
+    over: int = 1000
+    every: int = 25
+
+    def __post_init__(self) -> None:
+        check_every(type(self).__name__, self.every)
+        check_every(f"{type(self).__name__}'s schedule", self.over)
+        if self.to not in TARGETS:
+            raise SettingsError(f"The target 'to' of {type(self).__name__}: {nearest(self.to, list(TARGETS))}.")
+        if isinstance(self.sigma, float | int) and not 0 <= self.sigma <= 1:
+            raise SettingsError(f"{type(self).__name__} needs a noise level on the scale 0..1, got sigma={self.sigma}.")
+
+    def look(self, x: Tensor) -> list[Tensor]:
+        """What is compared of an image."""
+        raise NotImplementedError
+
+    def compare(self, mine: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+        """The distance of what :meth:`look` gave, ()."""
+        raise NotImplementedError
+
+    def bind(self, task: Task) -> Remembering:
+        """Begin a fit."""
+        if self.to == "observation":
+            return Remembering(Observed(self, task))
+        known = max(task.noise_sigma or 10 / 255, LEAST_SIGMA)
+        return Remembering(replace(self, sigma=known) if self.sigma is None else self)
+
+    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+        """What is compared of the target."""
+        if self.to == "guide" and memory:
+            return dict(memory)
+        with torch.no_grad():
+            return {str(index): part for index, part in enumerate(self.look(self._target(x, step)))}
+
+    def _target(self, x: Tensor, step: int) -> Tensor:
+        name = type(self).__name__
+        if self.to == "observation":
+            raise SettingsError(f"{name} can be compared with the observation within a fit only.")
+        if self.to == "guide":
+            return same_size(x, guide_like(x, self.image, name), name)
+        sigma = 10 / 255 if self.sigma is None else self.sigma
+        level = sigma(Moment(min(step, self.over - 1), self.over, torch.ones(()), 0.0)) if callable(sigma) else sigma
+        return self.denoiser(x, float(level))
+
+    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+        """The distance to the target."""
+        return self.compare(self.look(x), [memory[str(index)] for index in range(len(memory))])
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """A likeness of A x to y.
+
+    Attributes:
+        likeness: What compares.
+        task: With A and y.
+    """
+
+    likeness: Likeness
+    task: Task
+
+    @property
+    def every(self) -> int:
+        """Steps between two looks, which find the same."""
+        return self.likeness.every
+
+    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+        """What is compared of y."""
+        if memory:
+            return dict(memory)
+        y = self.task.observation
+        if y.ndim != 4 or y.shape[0] != 1:
+            raise SettingsError(f"An observation of the shape {tuple(y.shape)} is no image to look at; take another target.")
+        with torch.no_grad():
+            return {str(index): part for index, part in enumerate(self.likeness.look(self._seen(y)))}
+
+    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+        """The distance of A x to y."""
+        return self.likeness.energy(self._seen(self.task.forward(x)), memory)
+
+    def _seen(self, y: Tensor) -> Tensor:
+        """Zero where nothing was measured."""
+        return y if self.task.weight is None else y * self.task.weight
+
+
+@dataclass(frozen=True, eq=False)
+class DeepFeatures(Likeness):
+    """Distance of deep features to those of a target (Johnson, Alahi & Fei-Fei 2016; Gatys, Ecker & Bethge 2016).
+
+        R(x) = mean over layers l of d(f_l(x), f_l(target))
+
+    f_l are maps of a network that was trained on ImageNet, d one of "mse", "cosine", "gram" (style), "sliced-wasserstein" and
+    "contextual"; see pretrained/distances.py for the formulas.
+
+    Attributes:
+        model: Of timm; the default works with no network (extra ``offline``).
+        layers: Stages of it, from 0, fine to coarse.
+        distance: Between maps.
+    """
+
+    model: str = "tf_efficientnet_lite0"
+    layers: tuple[int, ...] = (0, 1, 2)
+    distance: Literal["mse", "cosine", "gram", "sliced-wasserstein", "contextual"] = "mse"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.distance not in DISTANCES:
+            raise SettingsError(f"The distance of DeepFeatures: {nearest(self.distance, list(DISTANCES))}.")
+
+    def look(self, x: Tensor) -> list[Tensor]:
+        """Maps of the layers."""
+        found: list[Tensor] = load_features(self.model, tuple(self.layers)).to(x.device, x.dtype)(x)
+        return found
+
+    def compare(self, mine: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+        """The mean of the distances."""
+        measured = DISTANCES[self.distance]
+        return torch.stack([measured(a, b) for a, b in zip(mine, other, strict=True)]).mean()
+
+    def _target(self, x: Tensor, step: int) -> Tensor:
+        if self.to == "guide" and self.distance not in ALIKE:  # wherever it is: another size will do
+            return guide_like(x, self.image, "DeepFeatures")
+        return super()._target(x, step)
+
+
+@dataclass(frozen=True, eq=False)
+class LPIPS(Likeness):
+    """Learned perceptual distance to a target (Zhang et al. 2018; shift-tolerant: Ghildyal & Liu 2022).
+
+        R(x) = sum over layers of mean over places of sum_c w_c (f_c(x) - f_c(target))^2
+
+    f are features of length one at each place, w weights fitted to people's judgements.
+
+    Attributes:
+        name: "stlpips-alex" or "stlpips-vgg", which work with no network (extra ``offline``); "lpips-alex", "lpips-vgg",
+            "lpips-squeeze".
+    """
+
+    name: str = "stlpips-alex"
+
+    def look(self, x: Tensor) -> list[Tensor]:
+        """Features of length one."""
+        return load_perceptual(self.name).to(x.device, x.dtype).features(x)
+
+    def compare(self, mine: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+        """The weighted squared distance."""
+        return load_perceptual(self.name).to(mine[0].device, mine[0].dtype).compare(mine, other).mean()
