@@ -3,12 +3,14 @@
 The target is a guide image, the observation (A x against y), or what a denoiser makes of the current estimate.
 """
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from functools import lru_cache
+from typing import Annotated, Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hybrid_dip.contracts import LEAST_SIGMA, Moment, Schedule, Task
 from hybrid_dip.denoisers import Denoiser, nlm
@@ -21,6 +23,18 @@ from pretrained.perceptual import load_perceptual
 
 Target = Literal["estimate", "observation", "guide"]
 TARGETS = ("estimate", "observation", "guide")
+
+
+@lru_cache(maxsize=4)
+def _copied(load: Callable[..., nn.Module], given: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> nn.Module:
+    return copy.deepcopy(load(*given)).to(device, dtype)
+
+
+def _beside(x: Tensor, load: Callable[..., nn.Module], *given: Any) -> Any:
+    """A network where x is and of its type; the one that others use stays where it is."""
+    if x.device.type == "cpu" and x.dtype == torch.float32:
+        return load(*given)
+    return _copied(load, given, x.device, x.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +166,7 @@ class DeepFeatures(Likeness):
 
     def look(self, x: Tensor) -> list[Tensor]:
         """Maps of the layers."""
-        found: list[Tensor] = load_features(self.model, tuple(self.layers)).to(x.device, x.dtype)(x)
+        found: list[Tensor] = _beside(x, load_features, self.model, tuple(self.layers))(x)
         return found
 
     def compare(self, mine: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
@@ -183,8 +197,10 @@ class LPIPS(Likeness):
 
     def look(self, x: Tensor) -> list[Tensor]:
         """Features of length one."""
-        return load_perceptual(self.name).to(x.device, x.dtype).features(x)
+        found: list[Tensor] = _beside(x, load_perceptual, self.name).features(x)
+        return found
 
     def compare(self, mine: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
         """The weighted squared distance."""
-        return load_perceptual(self.name).to(mine[0].device, mine[0].dtype).compare(mine, other).mean()
+        found: Tensor = _beside(mine[0], load_perceptual, self.name).compare(mine, other).mean()
+        return found

@@ -49,6 +49,14 @@ def test_the_estimate_is_the_denoised_image(make: Callable[..., Likeness], photo
     assert asked == [0.1]
 
 
+@pytest.mark.parametrize("make", MAKERS)
+def test_another_type_leaves_the_network_of_others_as_it_is(make: Callable[..., Likeness], photograph: Tensor) -> None:
+    regulariser = make(to="guide", image=photograph.flip(-1))
+    single = regulariser(photograph)
+    assert float(regulariser(photograph.double())) == pytest.approx(float(single), rel=1e-4)
+    assert torch.equal(regulariser(photograph), single)
+
+
 def test_style_may_come_from_an_image_of_another_size(photograph: Tensor) -> None:
     for distance in ("gram", "sliced-wasserstein", "contextual"):
         assert float(DeepFeatures(to="guide", image=photograph[..., :24, :], distance=distance)(photograph)) > 0
