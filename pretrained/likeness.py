@@ -4,6 +4,7 @@ The target is a guide image, the observation (A x against y), or what a denoiser
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -38,7 +39,7 @@ def _beside(x: Tensor, load: Callable[..., nn.Module], *given: Any) -> Any:
 
 
 @dataclass(frozen=True, eq=False)
-class Likeness(Looking):
+class Likeness(Looking, ABC):
     """What the regularisers of this module have in common: the target, and when it is looked at.
 
     Attributes:
@@ -67,13 +68,13 @@ class Likeness(Looking):
         if isinstance(self.sigma, float | int) and not 0 <= self.sigma <= 1:
             raise SettingsError(f"{type(self).__name__} needs a noise level on the scale 0..1, got sigma={self.sigma}.")
 
+    @abstractmethod
     def look(self, x: Tensor) -> list[Tensor]:
         """What is compared of an image."""
-        raise NotImplementedError
 
+    @abstractmethod
     def compare(self, mine: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
         """The distance of what :meth:`look` gave, ()."""
-        raise NotImplementedError
 
     def bind(self, task: Task) -> Remembering:
         """Begin a fit."""

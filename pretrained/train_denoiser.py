@@ -11,6 +11,7 @@ along the way, and some photographs of the folder are held back to look at.
 """
 
 import argparse
+import copy
 import csv
 import math
 import time
@@ -216,8 +217,7 @@ def start(device: torch.device, highest: float, seed: int) -> Training:
     """
     torch.manual_seed(seed)
     network = DenoisingNetwork().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = DenoisingNetwork().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average.load_state_dict(network.state_dict())
+    average = copy.deepcopy(network)
     optimizer = torch.optim.Adam(network.parameters(), lr=highest, betas=(0.9, 0.99))
     return Training(network, average, optimizer, torch.Generator().manual_seed(seed))
 
