@@ -6,7 +6,7 @@ brings by ``catalogue.add(kind, name, "package.module:attribute", summary)``. No
 
 import importlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -26,6 +26,7 @@ KINDS = (
     "stopping",
     "metrics",
     "weights",
+    "commands",
 )
 GROUP = "hybrid_dip.plugins"
 
@@ -36,17 +37,24 @@ class Entry:
 
     Attributes:
         name: As written on the command line.
-        target: "package.module:attribute".
+        target: "package.module:attribute", or a function that makes it.
         summary: One line.
         family: What it belongs to within its kind; "" where the kind has no families.
+        needs: Names of the learned weights without which it does not work as it is set by default.
         source: Which plug-in brought it.
     """
 
     name: str
-    target: str
+    target: str | Callable[[], Any]
     summary: str
     family: str = ""
+    needs: tuple[str, ...] = ()
     source: str = "hybrid_dip"
+
+    @property
+    def module(self) -> str:
+        """Of the target; "" where that is a function."""
+        return self.target.partition(":")[0] if isinstance(self.target, str) else ""
 
     def load(self) -> Any:
         """Import and return what the name stands for.
@@ -54,6 +62,8 @@ class Entry:
         Raises:
             SettingsError: A package that it needs is missing.
         """
+        if not isinstance(self.target, str):
+            return self.target()
         module, _, attribute = self.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
@@ -68,15 +78,24 @@ class Catalogue:
         self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
         self._source = "hybrid_dip"
 
-    def add(self, kind: str, name: str, target: str, summary: str = "", family: str = "") -> None:
+    def add(
+        self,
+        kind: str,
+        name: str,
+        target: str | Callable[[], Any],
+        summary: str = "",
+        family: str = "",
+        needs: Sequence[str] = (),
+    ) -> None:
         """Add a name.
 
         Args:
             kind: One of :data:`KINDS`.
             name: As written on the command line; must be new in its kind.
-            target: "package.module:attribute".
+            target: "package.module:attribute", or a function that makes it.
             summary: One line.
             family: What it belongs to within its kind.
+            needs: Names of the learned weights without which it does not work as it is set by default.
 
         Raises:
             SettingsError: An unknown kind, or a name that is taken.
@@ -86,7 +105,7 @@ class Catalogue:
         taken = self._entries[kind].get(name)
         if taken is not None:
             raise SettingsError(f"The name '{name}' of {self._source} is taken by {taken.source} among the {kind}.")
-        self._entries[kind][name] = Entry(name, target, summary, family, self._source)
+        self._entries[kind][name] = Entry(name, target, summary, family, tuple(needs), self._source)
 
     def entries(self, kind: str) -> Mapping[str, Entry]:
         """All entries of a kind, by name."""

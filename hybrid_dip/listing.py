@@ -22,6 +22,8 @@ _USAGE = {
     "tasks": "hybrid-dip restore photo.png --task {text} -o out",
     "degradations": "hybrid-dip degrade photo.png --task {text} -o degraded.png",
     "metrics": 'metrics = ["{text}"] in a study file',
+    "weights": "hybrid-dip weights fetch {text}",
+    "commands": "hybrid-dip {text} --help",
 }
 
 
@@ -52,7 +54,8 @@ def rows(kind: str) -> list[dict[str, Any]]:
         kind: Of :data:`hybrid_dip.catalogue.KINDS`.
 
     Returns:
-        One row a name, by family and name: name, summary, source, and where the kind has them family and options.
+        One row a name, by family and name: name, summary, source, and where the kind has them family and options; for weights
+        where they come from, their licence, size in bytes, and whether they are on this machine; for what needs weights those.
 
     Raises:
         SettingsError: There is no such kind.
@@ -66,8 +69,18 @@ def rows(kind: str) -> list[dict[str, Any]]:
             row["family"] = entry.family
         if kind in WITH_OPTIONS:
             row["options"] = options_of(entry.load())
+        if kind == "weights":
+            row |= _origin(name)
+        elif entry.needs:
+            row["weights"] = [{"name": needed, **_origin(needed)} for needed in entry.needs]
         found.append(row)
     return found
+
+
+def _origin(name: str) -> dict[str, Any]:
+    """Where weights come from, and whether they are on this machine; nothing is read or downloaded."""
+    found = catalogue().get("weights", name)
+    return {"from": found.source, "licence": found.licence, "bytes": found.size, "here": found.here() is not None}
 
 
 def as_text(listed: list[dict[str, Any]]) -> str:
@@ -86,8 +99,16 @@ def as_text(listed: list[dict[str, Any]]) -> str:
             family = row["family"]
             lines.append(f"{family or 'others'}:")
         options = ", ".join(f"{name}={_plain(value)}" for name, value in row.get("options", {}).items())
-        lines.append(f"{'  ' if family else ''}{row['name']:<{width}}{row['summary']}" + (f" ({options})" if options else ""))
+        weights = "".join(f" [weights {needed['name']}, {_whereabouts(needed)}]" for needed in row.get("weights", []))
+        if "here" in row:
+            weights = f", {row['bytes'] / 1e6:.2g} MB, {_whereabouts(row)}"
+        given = f" ({options})" if options else ""
+        lines.append(f"{'  ' if family else ''}{row['name']:<{width}}{row['summary']}{given}{weights}")
     return "\n".join(lines)
+
+
+def _whereabouts(weights: dict[str, Any]) -> str:
+    return f"{'on this machine' if weights['here'] else 'NOT on this machine'}, from {weights['from']}"
 
 
 def _plain(value: Any) -> str:
@@ -117,6 +138,8 @@ def _explained(kind: str, name: str) -> str:
     entry = catalogue().entries(kind)[name]
     found = entry.load()
     text = inspect.getdoc(found.func if isinstance(found, partial) else found) or "It has no docstring."
+    if kind == "weights":
+        text = f"From {found.source}\nLicence: {found.licence}"
     given = options_of(found) if kind in WITH_OPTIONS else {}
     # One option shows the form; that of an image has no default that would do.
     shown = [f"{option}={_plain(value)}" for option, value in given.items() if value not in (None, "", [])][:1]

@@ -102,7 +102,7 @@ def fingerprint(text: str, kind: str = "", names: Catalogue | None = None) -> st
     if path.suffix != ".py":
         entry = names.entries(kind).get(spec.name) if names is not None and spec.name else None
         foreign = entry is not None and entry.source != __package__
-        module = entry.target.partition(":")[0] if entry is not None and foreign else spec.place
+        module = entry.module if entry is not None and foreign else spec.place
         try:
             found = importlib.util.find_spec(module) if module else None
         except (ImportError, ValueError):

@@ -1,20 +1,33 @@
 """Learned global priors, a plug-in of hybrid_dip: what was trained on many images, to be used beside the image's own prior."""
 
+from functools import partial
+
 from hybrid_dip.catalogue import Catalogue
+from pretrained import weights
 
 METRICS = {
-    "stlpips-alex": "shift-tolerant LPIPS with AlexNet, works offline; lower is better",
-    "stlpips-vgg": "shift-tolerant LPIPS with VGG16, works offline; lower is better",
-    "lpips-alex": "LPIPS with AlexNet, which is downloaded; lower is better",
-    "lpips-vgg": "LPIPS with VGG16, which is downloaded; lower is better",
-    "lpips-squeeze": "LPIPS with SqueezeNet, which is downloaded; lower is better",
+    "stlpips-alex": ("shift-tolerant LPIPS with AlexNet; lower is better", ["stlpips-alex"]),
+    "stlpips-vgg": ("shift-tolerant LPIPS with VGG16; lower is better", ["stlpips-vgg"]),
+    "lpips-alex": ("LPIPS with AlexNet; lower is better", ["alexnet", "lpips-alex-heads"]),
+    "lpips-vgg": ("LPIPS with VGG16; lower is better", ["vgg16", "lpips-vgg-heads"]),
+    "lpips-squeeze": ("LPIPS with SqueezeNet; lower is better", ["squeezenet", "lpips-squeeze-heads"]),
 }
+"""Name -> summary, weights."""
 
 
 def register(catalogue: Catalogue) -> None:
     """Add what this package brings; nothing is loaded before it is asked for."""
     learned = "learned"
-    catalogue.add("regularisers", "deep-features", "pretrained.likeness:DeepFeatures", "deep features of a target", learned)
-    catalogue.add("regularisers", "lpips", "pretrained.likeness:LPIPS", "learned perceptual distance to a target", learned)
-    for name, summary in METRICS.items():
-        catalogue.add("metrics", name, f"pretrained.metrics:{name.replace('-', '_')}", summary)
+    for name, found in weights.index().items():
+        catalogue.add("weights", name, partial(weights.get, name), found.purpose)
+    catalogue.add(
+        "commands",
+        "weights",
+        "pretrained.commands:app",
+        "Learned weights: what there is, what is here, and whether it is sound.",
+    )
+    features, perceptual = "pretrained.likeness:DeepFeatures", "pretrained.likeness:LPIPS"
+    catalogue.add("regularisers", "deep-features", features, "deep features of a target", learned, ["efficientnet-lite0"])
+    catalogue.add("regularisers", "lpips", perceptual, "learned perceptual distance to a target", learned, ["stlpips-alex"])
+    for name, (summary, needs) in METRICS.items():
+        catalogue.add("metrics", name, f"pretrained.metrics:{name.replace('-', '_')}", summary, needs=needs)

@@ -12,8 +12,9 @@ from hybrid_dip.errors import SettingsError
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_entry_loads_and_has_a_summary(kind: str) -> None:
     for name, entry in catalogue().entries(kind).items():
-        assert callable(catalogue().get(kind, name))
+        assert catalogue().get(kind, name) is not None
         assert entry.summary
+        assert all(needed in catalogue().entries("weights") for needed in entry.needs)
 
 
 def test_unknown_names_come_with_the_nearest() -> None:
@@ -46,6 +47,12 @@ def plugin(monkeypatch: pytest.MonkeyPatch, register: Any) -> None:
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
     point = EntryPoint("a-plugin", f"{fake.__name__}:register", module.GROUP)
     monkeypatch.setattr(module, "entry_points", lambda group: [point] if group == module.GROUP else [])
+
+
+def test_a_target_may_be_a_function_that_makes_it() -> None:
+    names = Catalogue()
+    names.add("metrics", "made", lambda: max)
+    assert names.get("metrics", "made") is max
 
 
 def test_a_plugin_registers_through_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,61 @@
+"""`hybrid-dip weights`: which learned weights there are, which are on this machine, and whether they are sound."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from hybrid_dip import listing, options
+from hybrid_dip.errors import HybridDIPError
+from pretrained.weights import Weights, WeightsError, cache_folder, get, index
+
+app = typer.Typer(help="Learned weights: what there is, what is here, and whether it is sound.", no_args_is_help=True)
+
+Names = Annotated[list[str] | None, typer.Argument(help="Of `hybrid-dip weights list`; by default all that are meant.")]
+
+
+@app.command("list")
+def list_(as_json: options.AsJson = False) -> None:
+    """List all weights: purpose, size, where they come from, and whether they are on this machine."""
+    rows = listing.rows("weights")
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print(listing.as_text(rows))
+        print(f"\nDownloads are kept in {cache_folder()} (HYBRID_DIP_CACHE); `hybrid-dip explain NAME` tells the licence.")
+
+
+@app.command()
+def fetch(names: Names = None) -> None:
+    """Download weights into the cache, by default all that can be downloaded and are not here."""
+    chosen = [get(name) for name in names or []] or [found for found in index().values() if found.url and found.here() is None]
+    if not chosen:
+        print("All that can be downloaded is on this machine.")
+    for found in chosen:
+        here = found.find()
+        found.verify()
+        print(f"{found.name}: {here}")
+
+
+@app.command()
+def verify(names: Names = None) -> None:
+    """Check the hashes of weights, by default of all that are on this machine."""
+    chosen = [get(name) for name in names or []] or [found for found in index().values() if found.here() is not None]
+    wrong = [error for error in map(_fault, chosen) if error is not None]
+    if wrong:
+        for error in wrong[:-1]:
+            print(f"hybrid-dip: {error}", file=sys.stderr)
+        raise wrong[-1]
+
+
+def _fault(weights: Weights) -> HybridDIPError | None:
+    try:
+        path = weights.here()
+        if path is None:
+            return WeightsError(f"The weights '{weights.name}' are not on this machine.")
+        weights.verify(path)
+    except HybridDIPError as error:
+        return error
+    print(f"{weights.name}: sound, {path}")
+    return None
