@@ -16,6 +16,7 @@ from hybrid_dip.degradations import NOISES
 from hybrid_dip.errors import ImageFileError, SettingsError, nearest
 from hybrid_dip.images import crop_to_centre, load_image, load_mask, read_picture
 from hybrid_dip.presets import Recipe
+from hybrid_dip.start import read_start
 
 
 def read_psf(text: str) -> Tensor:
@@ -275,6 +276,8 @@ def overridden(recipe: Recipe, **given: Any) -> Recipe:
     for name, known in _CHOICES.items():
         if name in changed and changed[name] not in known:
             raise SettingsError(f"Unknown --{name} '{changed[name]}': {nearest(changed[name], known)}.")
+    if "start" in changed:
+        changed["start"] = read_start(changed["start"])
     if "optimizer" in changed:
         changed["optimizer"] = optimizers.BY_NAME[changed["optimizer"]]
     if "lr_schedule" in changed:

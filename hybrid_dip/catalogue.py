@@ -181,6 +181,7 @@ def register(catalogue: Catalogue) -> None:
                 "near the original's best quality in a tenth of its time: two short fits of a narrow network",
             ),
             "quick": ("presets:quick", "a lean network and fewer steps, for laptops"),
+            "one-shot": ("presets:one_shot", "no fit: a denoiser applied once to a noisy image, one-shot:denoiser=NAME"),
         },
         "tasks": {
             "denoise": ("tasks:denoise", "noise: --sigma 0..255 (estimated if left out), --noise gaussian|poisson|l1"),

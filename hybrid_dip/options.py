@@ -53,6 +53,10 @@ Network = Annotated[
 Latent = Annotated[
     str | None, typer.Option(rich_help_panel=HOW, help="Another latent: SPEC, such as meshgrid or uniform:channels=32.")
 ]
+Start = Annotated[
+    Path | None,
+    typer.Option(rich_help_panel=HOW, help="File of parameters to begin at, which `hybrid-dip pretrain-network` makes."),
+]
 Optimise = Annotated[str | None, typer.Option(rich_help_panel=HOW, help="network, latent or both.")]
 Optimizer = Annotated[str | None, typer.Option(rich_help_panel=HOW, help="adam, muon or lbfgs.")]
 LearningRate = Annotated[float | None, typer.Option(rich_help_panel=HOW, help="Learning rate.")]

@@ -10,15 +10,18 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from hybrid_dip import latents, networks
-from hybrid_dip.contracts import Rule, Schedule, Task
+from hybrid_dip.contracts import LEAST_SIGMA, Rule, Schedule, Task
+from hybrid_dip.denoisers import Denoiser, nlm
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
 from hybrid_dip.optimizers import OptimizerFactory, adam, muon
+from hybrid_dip.start import Start
 from hybrid_dip.stopping import Discrepancy, MaxSteps
 from hybrid_dip.tracking import Growing
 
@@ -44,6 +47,7 @@ class Recipe:
         runs: Fits with consecutive seeds whose images are averaged.
         rule: When to stop and what to keep, where the user does not say.
         latent_first: z is drawn before the network is made, as the original does for super-resolution.
+        start: Values that every fit begins at; None leaves the random ones.
         note: What the user should know about the choice.
     """
 
@@ -61,6 +65,7 @@ class Recipe:
     runs: int = 1
     rule: Rule = ALL_STEPS
     latent_first: bool = False
+    start: Start | None = None
     note: str = ""
 
     def build_network(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> nn.Module:
@@ -78,6 +83,7 @@ class Recipe:
             "rule": repr(self.rule),
             "average": repr(self.average) if isinstance(self.average, Growing) else self.average,
             **{name: getattr(self, name) for name in _PLAIN},
+            **({} if self.start is None else {"start_sha256": self.start.sha256}),
         }
 
 
@@ -89,6 +95,8 @@ Preset = Callable[[Task], Recipe]
 def _described(maker: Callable[..., Any]) -> dict[str, Any]:
     if isinstance(maker, partial):
         return {**_described(maker.func), **{f"arg{i}": a for i, a in enumerate(maker.args)}, **maker.keywords}
+    if isinstance(maker, Denoised):
+        return {"name": "pixels", "start": _described(maker.denoiser)}
     return {"name": getattr(maker, "__name__", type(maker).__name__)}
 
 
@@ -333,3 +341,43 @@ def fast(task: Task) -> Recipe:
         runs=2,
         rule=Discrepancy() if known else ALL_STEPS,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Denoised:
+    """Makes the network x = theta that starts at D(y).
+
+    Attributes:
+        task: With y.
+        denoiser: D.
+    """
+
+    task: Task
+    denoiser: Denoiser
+
+    def __call__(self, in_channels: int, out_channels: int) -> nn.Module:
+        """The pixels; both numbers are those of the task's image."""
+        sigma = max(self.task.noise_sigma or 0.0, LEAST_SIGMA)
+        # A sketch is made on the meta device, but y is an image.
+        with torch.no_grad(), torch.device("cpu"):
+            return networks.Pixels(self.denoiser(self.task.observation.cpu(), sigma).detach())
+
+
+def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:
+    """A denoiser alone, applied once to the observation: the learned prior without a fit, to compare with.
+
+    Args:
+        task: Denoising of Gaussian noise.
+        denoiser: (x, sigma) -> x; on the command line ``one-shot:denoiser=bundled``.
+
+    Returns:
+        The recipe: x = theta starts at D(y), and is kept before its first step.
+
+    Raises:
+        SettingsError: Another task, or another noise.
+    """
+    if task.name != "denoise" or task.noise_sigma is None:
+        raise SettingsError(
+            "The preset 'one-shot' is for the task 'denoise' with Gaussian noise; for others take RED on pixels."
+        )
+    return Recipe(Denoised(task, denoiser), partial(latents.uniform, channels=1), steps=1)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip import devices, latents
+from hybrid_dip import devices, latents, spec
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.checkpoint import Checkpoint, forked_random_state
 from hybrid_dip.contracts import Fit, Observer, Rule, Task, Term, Terms, as_terms
@@ -81,7 +81,8 @@ def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
         The network in training mode, and z.
 
     Raises:
-        SettingsError: A seed out of range, or options that the network or the latent cannot be made with.
+        SettingsError: A seed out of range, options that the network or the latent cannot be made with, or a start for another
+            network.
     """
     if not 0 <= seed < 2**63:
         raise SettingsError(f"A seed must be a whole number from 0 to 2^63 - 1, got {seed}.")
@@ -97,6 +98,8 @@ def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
         network = recipe.build_network(channels, task.shape[1], size)
         if not isinstance(network, nn.Module):
             raise SettingsError(f"A network must be a torch module, got {type(network).__name__}.")
+        if recipe.start is not None:
+            recipe.start.fill(network)
         network.train()
         return network, draw() if z is None else z
     except HybridDIPError:
@@ -137,21 +140,21 @@ def _channels(recipe: Recipe, task: Task, z: Tensor | None) -> int:
 
 
 def resolve(preset: str | Preset | Recipe, task: Task) -> Recipe:
-    """A recipe from a preset's name, a preset, or itself.
+    """A recipe from a preset's SPEC, a preset, or itself.
 
     Args:
-        preset: Any of the three.
+        preset: Any of the three; a SPEC is a name of the catalogue or ``file.py:name``, with options.
         task: To choose the recipe for.
 
     Returns:
         The recipe.
 
     Raises:
-        SettingsError: An unknown name.
+        SettingsError: An unknown name or option, or a preset for other tasks.
     """
     if isinstance(preset, Recipe):
         return preset
-    chosen: Preset = catalogue().get("presets", preset) if isinstance(preset, str) else preset
+    chosen: Preset = spec.build(preset, "presets", catalogue()) if isinstance(preset, str) else preset
     return chosen(task)
 
 
@@ -180,7 +183,7 @@ def restore(
 
     Args:
         task: From :mod:`hybrid_dip.tasks`.
-        preset: "original", "fast", "quick", another name of the catalogue, a preset, or a recipe of one's own.
+        preset: "original", "fast", "quick", another name of the catalogue, ``file.py:name``, a preset, or one's own recipe.
         regularisers: A term, a bare callable x -> scalar (weight 1), or any number of them.
         rule: When to stop and what to keep; by default the recipe's, which for most is all steps and the last iterate.
         seed: Of the network, the latent and the jitter.

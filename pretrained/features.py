@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from hybrid_dip.errors import SettingsError, nearest
 from pretrained import weights
+from pretrained.placing import loaded_once
 from pretrained.weights import WeightsError
 
 CARRIED = {"tf_efficientnet_lite0": "efficientnet-lite0"}
@@ -80,7 +80,7 @@ def as_colour(x: Tensor, who: str, smallest: int = SMALLEST) -> Tensor:
     return F.pad(x.expand(-1, 3, -1, -1), padding, mode="replicate")
 
 
-@lru_cache(maxsize=4)
+@loaded_once
 def load_features(model: str = "tf_efficientnet_lite0", layers: tuple[int, ...] = (0, 1, 2)) -> Features:
     """A network of timm, trained on ImageNet.
 

@@ -3,39 +3,28 @@
 The target is a guide image, the observation (A x against y), or what a denoiser makes of the current estimate.
 """
 
-import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hybrid_dip.contracts import LEAST_SIGMA, Moment, Schedule, Task
-from hybrid_dip.denoisers import Denoiser, nlm
+from hybrid_dip.contracts import Schedule, Task
+from hybrid_dip.denoisers import Denoiser
 from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.regularisers.guides import guide_like, same_size
+from hybrid_dip.regularisers.levels import Level, check_sigma
 from hybrid_dip.regularisers.memory import Looking, Memory, Remembering, check_every
+from pretrained.denoisers import bundled
 from pretrained.distances import ALIKE, DISTANCES
 from pretrained.features import load_features
 from pretrained.perceptual import load_perceptual
+from pretrained.placing import beside
 
 Target = Literal["estimate", "observation", "guide"]
 TARGETS = ("estimate", "observation", "guide")
-
-
-@lru_cache(maxsize=4)
-def _copied(load: Callable[..., nn.Module], given: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> nn.Module:
-    return copy.deepcopy(load(*given)).to(device, dtype)
-
-
-def _beside(x: Tensor, load: Callable[..., nn.Module], *given: Any) -> Any:
-    """A network where x is and of its type; the one that others use stays where it is."""
-    if x.device.type == "cpu" and x.dtype == torch.float32:
-        return load(*given)
-    return _copied(load, given, x.device, x.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,16 +36,16 @@ class Likeness(Looking, ABC):
             "guide": an image.
         image: File of the guide, or (1, C, H, W) in [0, 1].
         denoiser: Of the estimate, (x, sigma) -> x.
-        sigma: Noise level that it removes, 0..1, a number or a schedule; None for the task's (at least 2/255; 10/255 where the
-            task has none).
+        sigma: Noise level that it removes, 0..1, a number or a schedule; "residual" for that of the current residual; None for
+            the task's (at least 2/255; 10/255 where the task has none).
         over: Steps that a schedule of sigma takes.
         every: Steps between two estimates.
     """
 
     to: Target = "estimate"
     image: str | Tensor = ""
-    denoiser: Annotated[Denoiser, "denoisers"] = nlm
-    sigma: float | Schedule | None = None
+    denoiser: Annotated[Denoiser, "denoisers"] = bundled
+    sigma: float | Schedule | str | None = None
     over: int = 1000
     every: int = 25
 
@@ -65,8 +54,7 @@ class Likeness(Looking, ABC):
         check_every(f"{type(self).__name__}'s schedule", self.over)
         if self.to not in TARGETS:
             raise SettingsError(f"The target 'to' of {type(self).__name__}: {nearest(self.to, list(TARGETS))}.")
-        if isinstance(self.sigma, float | int) and not 0 <= self.sigma <= 1:
-            raise SettingsError(f"{type(self).__name__} needs a noise level on the scale 0..1, got sigma={self.sigma}.")
+        check_sigma(type(self).__name__, self.sigma)
 
     @abstractmethod
     def look(self, x: Tensor) -> list[Tensor]:
@@ -80,29 +68,80 @@ class Likeness(Looking, ABC):
         """Begin a fit."""
         if self.to == "observation":
             return Remembering(Observed(self, task))
-        known = max(task.noise_sigma or 10 / 255, LEAST_SIGMA)
-        return Remembering(replace(self, sigma=known) if self.sigma is None else self)
+        if self.to == "guide":
+            return Remembering(Guided(self))
+        return Remembering(Estimated(self, Level(self.sigma, self.over, task)))
 
     def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
-        """What is compared of the target."""
-        if self.to == "guide" and memory:
-            return dict(memory)
-        with torch.no_grad():
-            return {str(index): part for index, part in enumerate(self.look(self._target(x, step)))}
-
-    def _target(self, x: Tensor, step: int) -> Tensor:
-        name = type(self).__name__
+        """What is compared of the target, outside of a fit."""
         if self.to == "observation":
-            raise SettingsError(f"{name} can be compared with the observation within a fit only.")
-        if self.to == "guide":
-            return same_size(x, guide_like(x, self.image, name), name)
-        sigma = 10 / 255 if self.sigma is None else self.sigma
-        level = sigma(Moment(min(step, self.over - 1), self.over, torch.ones(()), 0.0)) if callable(sigma) else sigma
-        return self.denoiser(x, float(level))
+            raise SettingsError(f"{type(self).__name__} can be compared with the observation within a fit only.")
+        return self.seen(self.guide(x) if self.to == "guide" else self.denoiser(x, Level(self.sigma, self.over)(x, step)))
+
+    def guide(self, x: Tensor) -> Tensor:
+        """The guide image for an x."""
+        name = type(self).__name__
+        return same_size(x, guide_like(x, self.image, name), name)
+
+    def seen(self, target: Tensor) -> Memory:
+        """What is compared of a target, to be remembered."""
+        with torch.no_grad():
+            return {str(index): part for index, part in enumerate(self.look(target))}
 
     def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
         """The distance to the target."""
         return self.compare(self.look(x), [memory[str(index)] for index in range(len(memory))])
+
+
+@dataclass(frozen=True, eq=False)
+class Estimated:
+    """A likeness to what a denoiser makes of the current estimate.
+
+    Attributes:
+        likeness: What compares.
+        level: That the denoiser is told.
+    """
+
+    likeness: Likeness
+    level: Level
+
+    @property
+    def every(self) -> int:
+        """Steps between two estimates."""
+        return self.likeness.every
+
+    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+        """What is compared of the denoised estimate."""
+        with torch.no_grad():
+            return self.likeness.seen(self.likeness.denoiser(x, self.level(x, step)))
+
+    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+        """The distance to it."""
+        return self.likeness.energy(x, memory)
+
+
+@dataclass(frozen=True, eq=False)
+class Guided:
+    """A likeness to a guide image.
+
+    Attributes:
+        likeness: What compares.
+    """
+
+    likeness: Likeness
+
+    @property
+    def every(self) -> int:
+        """Steps between two looks, which find the same."""
+        return self.likeness.every
+
+    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+        """What is compared of the guide."""
+        return dict(memory) or self.likeness.seen(self.likeness.guide(x))
+
+    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+        """The distance to it."""
+        return self.likeness.energy(x, memory)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +168,7 @@ class Observed:
         y = self.task.observation
         if y.ndim != 4 or y.shape[0] != 1:
             raise SettingsError(f"An observation of the shape {tuple(y.shape)} is no image to look at; take another target.")
-        with torch.no_grad():
-            return {str(index): part for index, part in enumerate(self.likeness.look(self._seen(y)))}
+        return self.likeness.seen(self._seen(y))
 
     def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
         """The distance of A x to y."""
@@ -167,7 +205,7 @@ class DeepFeatures(Likeness):
 
     def look(self, x: Tensor) -> list[Tensor]:
         """Maps of the layers."""
-        found: list[Tensor] = _beside(x, load_features, self.model, tuple(self.layers))(x)
+        found: list[Tensor] = beside(load_features(self.model, tuple(self.layers)), x)(x)
         return found
 
     def compare(self, mine: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
@@ -175,10 +213,9 @@ class DeepFeatures(Likeness):
         measured = DISTANCES[self.distance]
         return torch.stack([measured(a, b) for a, b in zip(mine, other, strict=True)]).mean()
 
-    def _target(self, x: Tensor, step: int) -> Tensor:
-        if self.to == "guide" and self.distance not in ALIKE:  # wherever it is: another size will do
-            return guide_like(x, self.image, "DeepFeatures")
-        return super()._target(x, step)
+    def guide(self, x: Tensor) -> Tensor:
+        """The guide image for an x; where the distance does not ask what is where, another size will do."""
+        return super().guide(x) if self.distance in ALIKE else guide_like(x, self.image, "DeepFeatures")
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,10 +235,8 @@ class LPIPS(Likeness):
 
     def look(self, x: Tensor) -> list[Tensor]:
         """Features of length one."""
-        found: list[Tensor] = _beside(x, load_perceptual, self.name).features(x)
-        return found
+        return beside(load_perceptual(self.name), x).features(x)
 
     def compare(self, mine: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
         """The weighted squared distance."""
-        found: Tensor = _beside(mine[0], load_perceptual, self.name).compare(mine, other).mean()
-        return found
+        return beside(load_perceptual(self.name), mine[0]).compare(mine, other).mean()

@@ -8,7 +8,6 @@ with an epsilon inside its root, so that gradients are finite where all features
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from hybrid_dip.errors import SettingsError, nearest
 from pretrained import weights
 from pretrained.features import as_colour
+from pretrained.placing import loaded_once
 
 EPSILON = 1e-10
 """Added to the squared length of a feature vector."""
@@ -188,7 +188,7 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-@lru_cache(maxsize=4)
+@loaded_once
 def load_perceptual(name: str = "stlpips-alex") -> Perceptual:
     """A learned perceptual distance.
 

@@ -1,9 +1,9 @@
 """Train the denoiser on a folder of photographs.
 
-    python -m pretrained.train_denoiser PHOTOS -o out --steps 60000
+    python -m pretrained.train_denoiser PHOTOS -o out --steps 24000 --test OTHERS
 
-writes ``out/denoiser.safetensors`` (half precision), ``out/log.csv`` and, while it trains, ``out/state.pt``, from which the
-same command goes on after it was stopped.
+writes ``out/denoiser.safetensors`` (half precision), ``out/log.csv``, with ``--test`` the model card ``out/denoiser.md``, and,
+while it trains, ``out/state.pt``, from which the same command goes on after it was stopped.
 
 Each patch gets Gaussian noise of a level drawn uniformly from 0 to 75 of 255, not clipped; a quarter of the patches are grey,
 with the same noise in all three channels. The loss is the mean absolute error, the weights that are kept are an average
@@ -26,10 +26,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hybrid_dip import metrics
+from hybrid_dip.devices import describe
 from hybrid_dip.errors import ImageFileError
 from hybrid_dip.files import replacing
 from hybrid_dip.images import load_image
-from pretrained.denoiser import Denoiser, DenoisingNetwork
+from pretrained.bundled import DenoisingNetwork
+from pretrained.denoisers import load_denoiser, of_network
+from pretrained.model_card import luminance, measured, photographs, write_card
 
 STRONGEST = 75 / 255
 GREY = 0.25
@@ -87,11 +90,6 @@ class Photographs:
         return clean, clean + sigma * noise, sigma
 
 
-def luminance(x: Tensor) -> Tensor:
-    """Grey of colour: (N, 3, H, W) -> (N, 1, H, W), by the weights of ITU-R 601."""
-    return (x * torch.tensor([0.299, 0.587, 0.114]).to(x).view(3, 1, 1)).sum(1, keepdim=True)
-
-
 def read(folder: Path, side: int) -> tuple[list[Tensor], list[Tensor]]:
     """Read a folder and the folders in it.
 
@@ -105,8 +103,7 @@ def read(folder: Path, side: int) -> tuple[list[Tensor], list[Tensor]]:
     Raises:
         ImageFileError: There are too few.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".bmp", ".tif"})
-    images = [load_image(path)[:, :3] for path in tqdm(files, desc="reading", unit="image")]
+    images = [load_image(path)[:, :3] for path in tqdm(photographs(folder), desc="reading", unit="image")]
     images = [image.expand(-1, 3, -1, -1) for image in images if min(image.shape[-2:]) >= side / min(SCALES)]
     if len(images) < HELD_BACK + 1:
         raise ImageFileError(f"{folder} has {len(images)} photographs of at least {side} pixels; {HELD_BACK + 1} are needed.")
@@ -143,10 +140,10 @@ def quality(network: DenoisingNetwork, images: Sequence[Tensor], sigma: float = 
     """
     device = next(network.parameters()).device
     draw = torch.Generator().manual_seed(0)
-    found = []
+    denoiser, found = of_network(network), []
     for image in images:
         noisy = image + sigma * torch.randn(image.shape, generator=draw)
-        found.append(metrics.psnr(Denoiser(network)(noisy.to(device), sigma).cpu().clamp(0, 1), image))
+        found.append(metrics.psnr(denoiser(noisy.to(device), sigma).cpu().clamp(0, 1), image))
     return sum(found) / len(found)
 
 
@@ -253,7 +250,18 @@ def take(training: Training, photographs: Photographs, size: int, steps: int, hi
     return loss.detach()
 
 
-def train(folder: Path, out: Path, *, steps: int, size: int, side: int, highest: float, seed: int, device: str) -> None:
+def train(
+    folder: Path,
+    out: Path,
+    *,
+    steps: int,
+    size: int,
+    side: int,
+    highest: float,
+    seed: int,
+    device: str,
+    test: Path | None = None,
+) -> None:
     """Train, or go on training.
 
     Args:
@@ -265,10 +273,11 @@ def train(folder: Path, out: Path, *, steps: int, size: int, side: int, highest:
         highest: Learning rate.
         seed: Of weights and patches.
         device: "cpu" or "cuda".
+        test: Folder of photographs to measure on, for the model card.
     """
     where = torch.device(device)
     images, held = read(folder, side)
-    photographs = Photographs(images, side)
+    drawn_from = Photographs(images, side)
     out.mkdir(parents=True, exist_ok=True)
     training, state, log = start(where, highest, seed), out / "state.pt", out / "log.csv"
     if state.exists():
@@ -276,7 +285,7 @@ def train(folder: Path, out: Path, *, steps: int, size: int, side: int, highest:
     began, saved, losses = time.monotonic() - training.seconds, time.monotonic(), []
     with tqdm(total=steps, initial=training.step, unit="step") as bar:
         for _ in _until(training, steps):
-            losses.append(take(training, photographs, size, steps, highest, where))
+            losses.append(take(training, drawn_from, size, steps, highest, where))
             training.seconds = time.monotonic() - began
             bar.update()
             if training.step % LOOKED_EVERY == 0 or training.step == steps:
@@ -290,6 +299,20 @@ def train(folder: Path, out: Path, *, steps: int, size: int, side: int, highest:
                 saved = time.monotonic()
     training.save(state)
     write_weights(training.average, out / "denoiser.safetensors")
+    if test is not None:
+        write_card(
+            out / "denoiser.md",
+            parameters=sum(p.numel() for p in training.average.parameters()),
+            weights=out / "denoiser.safetensors",
+            data=folder,
+            trained_on=len(images) // len(SCALES),
+            settings={"steps": steps, "patches a step": size, "pixels a side": side, "learning rate": highest, "seed": seed},
+            hours=training.seconds / 3600,
+            machine=describe(where),
+            test=test,
+            # As it will be loaded: in half precision.
+            found=measured(load_denoiser("bundled", out / "denoiser.safetensors"), test),
+        )
 
 
 def _until(training: Training, steps: int) -> Iterator[int]:
@@ -311,18 +334,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path, help="folder of photographs, none of which may be of a test set")
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=60_000)
+    parser.add_argument("--steps", type=int, default=24_000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--side", type=int, default=64, help="of a patch, in pixels")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="of the CPU")
+    parser.add_argument("--test", type=Path, help="folder of photographs to measure on, none of which was trained on")
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
     options = {"steps": given.steps, "size": given.batch, "side": given.side, "highest": given.lr, "seed": given.seed}
-    train(given.photographs, given.out, **options, device=given.device)
+    train(given.photographs, given.out, **options, device=given.device, test=given.test)
 
 
 if __name__ == "__main__":

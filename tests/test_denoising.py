@@ -65,3 +65,19 @@ def test_what_is_wrong_is_said() -> None:
         RED(sigma=25)
     with pytest.raises(SettingsError, match=r"gave the shape \(1, 1, 2, 2\)"):
         RED(lambda x, sigma: x[..., :2, :2])(torch.rand(1, 1, 4, 4))
+
+
+def test_the_blind_level_is_that_of_the_residual() -> None:
+    half = Half()
+    y = torch.full((1, 1, 16, 16), 0.5)
+    mask = (torch.arange(256).view(1, 1, 16, 16) % 4 == 0).float()
+    bound = RED(half, sigma="residual", every=1).bind(tasks.missing_pixels(y, mask))
+    for step, far in enumerate((0.1, 0.05, 0.0, 0.5)):
+        x = y + far
+        x[mask == 0] = 7  # not measured, so not part of it
+        bound.refresh(step, x)
+    assert half.levels == pytest.approx([0.1, 0.05, 2 / 255, 75 / 255])
+    RED(half, sigma="residual")(y)
+    assert half.levels[-1] == pytest.approx(10 / 255), "outside of a fit nothing is known"
+    with pytest.raises(SettingsError, match="did you mean 'residual'"):
+        RED(sigma="residul")

@@ -14,7 +14,7 @@ PACKAGE = Path(hybrid_dip.__file__).parent
 # From the top down; a module may import those in lines above its own, a package also its own files.
 LAYERS = [
     ["errors", "files", "version", "allocation", "options"],
-    ["contracts", "resampling"],
+    ["contracts", "resampling", "start"],
     ["images", "metrics", "networks", "latents", "operators", "fidelity", "denoisers", "schedules", "optimizers"],
     ["regularisers", "stopping", "checkpoint", "devices"],
     ["objective", "tasks"],
@@ -23,7 +23,8 @@ LAYERS = [
     ["fit"],
     ["presets"],
     ["catalogue"],
-    ["restore", "spec"],
+    ["spec"],
+    ["restore"],
     ["estimate", "watching", "figures", "folder", "arguments", "listing", "deepinv"],
     ["session"],
     ["study"],

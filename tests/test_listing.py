@@ -37,11 +37,13 @@ def test_every_regulariser_is_explained_with_its_formula_and_its_use(name: str) 
 
 def test_what_needs_weights_says_where_they_come_from_and_whether_they_are_here() -> None:
     rows = listing.rows("regularisers")
-    (weights,) = next(row for row in rows if row["name"] == "deep-features")["weights"]
+    weights, own = next(row for row in rows if row["name"] == "deep-features")["weights"]
+    assert own["here"] is True, "this package's own denoiser"
     assert weights["name"] == "efficientnet-lite0"
     assert "Apache-2.0" in weights["licence"]
     line = next(line for line in listing.as_text(rows).splitlines() if "deep-features" in line)
     assert ("NOT on this machine" in line) == (not weights["here"])
+    assert ", on this machine, from this project" in line
     assert "from Google" in line
     assert "weights" not in next(row for row in rows if row["name"] == "tv")
     assert "Licence: GPL-3.0" in listing.explain("ffdnet-grey")

@@ -181,3 +181,11 @@ def test_pixels_is_its_own_parameter() -> None:
     network = networks.pixels(32, 3, size=(16, 20), level=0.25)
     assert network(torch.rand(1, 32, 16, 20)).unique().tolist() == [0.25]
     assert [p.shape for p in network.parameters()] == [(1, 3, 16, 20)]
+
+
+def test_the_image_of_pixels_stays_when_they_move() -> None:
+    network = networks.pixels(1, 3, size=(4, 4))
+    before = network(torch.zeros(1))
+    with torch.no_grad():
+        network.image.add_(1)
+    assert float(before.max()) == 0.5

@@ -12,8 +12,8 @@ class Pixels(nn.Module):
         self.image = nn.Parameter(start.clone())
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return the image; z is not looked at."""
-        return self.image
+        """Return the image, a copy that stays as it is when the optimiser moves on; z is not looked at."""
+        return self.image.clone()
 
 
 def pixels(in_channels: int, out_channels: int = 3, *, size: tuple[int, int], level: float = 0.5) -> Pixels:

@@ -1,15 +1,16 @@
 """Regularisation by denoising: an image is likely where a denoiser leaves it as it is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import LEAST_SIGMA, Moment, Schedule, Task
+from hybrid_dip.contracts import Schedule, Task
 from hybrid_dip.denoisers import Denoiser, nlm
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.regularisers.levels import Level, check_sigma
 from hybrid_dip.regularisers.memory import Looking, Memory, Remembering, check_every
 
 
@@ -25,38 +26,57 @@ class RED(Looking):
     Attributes:
         denoiser: (x, sigma) -> x; on the command line a name of ``hybrid-dip list denoisers``, ``file.py:name`` or
             ``module:name``.
-        sigma: Noise level that D removes, 0..1, a number or a schedule such as ``linear=0.1..0.02``; None for the noise level
-            of the task (at least 2/255; 10/255 where the task has none).
+        sigma: Noise level that D removes, 0..1, a number or a schedule such as ``linear=0.1..0.02``; "residual" for that of the
+            current residual (where the noise is not known); None for the noise level of the task (at least 2/255; 10/255
+            where the task has none).
         over: Steps that a schedule of sigma takes.
         every: Steps between two applications of D.
     """
 
     denoiser: Annotated[Denoiser, "denoisers"] = nlm
-    sigma: float | Schedule | None = None
+    sigma: float | Schedule | str | None = None
     over: int = 1000
     every: int = 10
 
     def __post_init__(self) -> None:
         check_every("RED", self.every)
         check_every("RED's schedule", self.over)
-        if isinstance(self.sigma, float | int) and not 0 <= self.sigma <= 1:
-            raise SettingsError(f"RED needs a noise level on the scale 0..1, got sigma={self.sigma}.")
+        check_sigma("RED", self.sigma)
 
     def bind(self, task: Task) -> Remembering:
-        """Begin a fit; the noise level is the task's where none was given."""
-        known = max(task.noise_sigma or 10 / 255, LEAST_SIGMA)
-        return Remembering(replace(self, sigma=known) if self.sigma is None else self)
+        """Begin a fit; the noise level may be the task's."""
+        return Remembering(_Within(self, Level(self.sigma, self.over, task)))
 
     def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
-        """D(x)."""
-        sigma = 10 / 255 if self.sigma is None else self.sigma
-        level = sigma(Moment(min(step, self.over - 1), self.over, torch.ones(()), 0.0)) if callable(sigma) else sigma
+        """D(x), outside of a fit."""
+        return self.denoised(x, Level(self.sigma, self.over)(x, step))
+
+    def denoised(self, x: Tensor, sigma: float) -> Memory:
+        """D(x) at a noise level."""
         with torch.no_grad():
-            denoised = self.denoiser(x, float(level))
-        if denoised.shape != x.shape:
-            raise SettingsError(f"The denoiser of RED gave the shape {tuple(denoised.shape)} for {tuple(x.shape)}.")
-        return {"denoised": denoised.detach()}
+            found = self.denoiser(x, sigma)
+        if found.shape != x.shape:
+            raise SettingsError(f"The denoiser of RED gave the shape {tuple(found.shape)} for {tuple(x.shape)}.")
+        return {"denoised": found.detach()}
 
     def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
         """<x, x - D(x)> / n, the second factor constant."""
         return (x * (x.detach() - memory["denoised"])).mean()
+
+
+@dataclass(frozen=True, eq=False)
+class _Within:
+    """RED within one fit."""
+
+    red: RED
+    level: Level
+
+    @property
+    def every(self) -> int:
+        return self.red.every
+
+    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+        return self.red.denoised(x, self.level(x, step))
+
+    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+        return self.red.energy(x, memory)

@@ -164,6 +164,7 @@ def sweep(
     preset: options.Preset = "fast",
     network: options.Network = None,
     latent: options.Latent = None,
+    start: options.Start = None,
     lr: options.LearningRate = None,
     jitter: options.Jitter = None,
     steps: options.Steps = None,
@@ -193,8 +194,9 @@ def sweep(
     share = 0.1 if held_out is None and reference is None else held_out
     entry = {"kind": task, "observed": True, "held_out": share, **plain, **named}
     texts = {"network": network, "latent": latent, "stop": stop}
+    begun = None if start is None else str(start.absolute())
     own = {name: None if text is None else spec.located(text, here) for name, text in texts.items()}
-    arm = {"preset": preset, "lr": lr, "jitter": jitter, "steps": steps, "runs": runs, **own}
+    arm = {"preset": preset, "start": begun, "lr": lr, "jitter": jitter, "steps": steps, "runs": runs, **own}
     picture = {"path": str(image.absolute()), "reference": None if reference is None else str(reference.absolute())}
     content, swept = sweep_content(
         [spec.located(text, here) for text in regulariser], [_given(picture)], _given(entry), _given(arm)

@@ -27,6 +27,10 @@ KEY_LENGTH = 20
 """Hexadecimal digits of a run's hash: 80 bits, so that a million runs meet by chance once in a trillion studies."""
 
 
+SPEC_KINDS = {"preset": "presets", "network": "networks", "latent": "latents", "stop": "stopping"}
+"""Keys of an arm that hold one SPEC -> kind of the catalogue."""
+
+
 @dataclass(frozen=True)
 class Fitting:
     """One arm, ready to be made for a case. Plain data: it travels to worker processes.
@@ -42,20 +46,20 @@ class Fitting:
     @property
     def located(self) -> ArmEntry:
         """The arm with absolute paths."""
+        start = None if self.arm.start is None else str((self.folder / self.arm.start).absolute())
         own = {name: spec.located(text, self.folder) for name, text in self._texts().items()}
         regularisers = [spec.located(text, self.folder) for text in self.arm.regularisers]
-        return self.arm.model_copy(update={**own, "regularisers": regularisers})
+        return self.arm.model_copy(update={**own, "start": start, "regularisers": regularisers})
 
     def files(self) -> dict[str, str]:
         """SHA-256 of one's own Python files and of plug-ins, by the text that names them."""
-        kinds = {"network": "networks", "latent": "latents", "stop": "stopping"}
-        texts = [(text, kinds[name]) for name, text in self._texts().items()]
-        texts += [(self.arm.preset, "presets"), *((text, "regularisers") for text in self.arm.regularisers)]
+        texts = [(text, SPEC_KINDS[name]) for name, text in self._texts().items()]
+        texts += [(text, "regularisers") for text in self.arm.regularisers]
         found = {text: spec.fingerprint(spec.located(text, self.folder), kind, catalogue()) for text, kind in texts}
         return {text: sha256 for text, sha256 in found.items() if sha256}
 
     def _texts(self) -> dict[str, str]:
-        named = {name: getattr(self.arm, name) for name in ("network", "latent", "stop")}
+        named = {name: getattr(self.arm, name) for name in SPEC_KINDS}
         return {name: text for name, text in named.items() if text is not None}
 
     def build(self, task: Task) -> tuple[Recipe, Terms, Rule]:

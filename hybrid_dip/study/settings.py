@@ -88,9 +88,10 @@ class ArmEntry(_Section):
 
     Attributes:
         name: In the results.
-        preset: Of ``hybrid-dip list presets``.
+        preset: SPEC; a name of ``hybrid-dip list presets``, ``one-shot:denoiser=NAME``, ``file.py:name``.
         network: SPEC.
         latent: SPEC.
+        start: File of parameters to begin at, relative to the study file.
         optimise: What is fitted.
         optimizer: "adam", "muon" or "lbfgs".
         lr: Learning rate.
@@ -108,6 +109,7 @@ class ArmEntry(_Section):
     preset: str = "original"
     network: str | None = None
     latent: str | None = None
+    start: str | None = None
     optimise: Literal["network", "latent", "both"] | None = None
     optimizer: Literal["adam", "muon", "lbfgs"] | None = None
     lr: float | None = None

@@ -8,8 +8,8 @@ from torch import Tensor
 from hybrid_dip.errors import ImageFileError
 from hybrid_dip.images import save_image
 from pretrained import train_denoiser
-from pretrained.denoiser import DenoisingNetwork
-from pretrained.train_denoiser import HELD_BACK, Photographs, luminance, rate, read, start, take, train
+from pretrained.bundled import DenoisingNetwork
+from pretrained.train_denoiser import HELD_BACK, Photographs, rate, read, start, take, train
 
 
 @pytest.fixture
@@ -29,11 +29,6 @@ def test_patches_and_their_noise(photograph: Tensor) -> None:
     grey = (noisy.amax(1) - noisy.amin(1)).flatten(1).amax(1) < 1e-6
     assert int(grey.sum()) == 16
     assert float(noisy.max()) > 1, "noise is not clipped"
-
-
-def test_luminance_of_grey_is_itself() -> None:
-    x = torch.rand(2, 1, 4, 4)
-    torch.testing.assert_close(luminance(x.expand(-1, 3, -1, -1)), x)
 
 
 def test_what_is_held_back_is_not_trained_on(folder: Path) -> None:
@@ -71,7 +66,8 @@ def test_training_lowers_the_loss(photograph: Tensor) -> None:
 
 def test_a_stopped_training_goes_on_to_the_same_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"steps": 3, "size": 2, "side": 16, "highest": 1e-3, "seed": 0, "device": "cpu"}
-    train(folder, folder / "whole", **options)
+    train(folder, folder / "whole", **options, test=folder)
+    assert "| colour, denoised |" in (folder / "whole" / "denoiser.md").read_text()
     calls = 0
 
     def stopped(*given: object) -> Tensor:

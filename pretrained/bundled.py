@@ -1,4 +1,4 @@
-"""The denoiser that this project trained itself: a small U-Net without biases that is told the noise level.
+"""The network of the denoiser that this project trained itself: a small U-Net without biases that is told the noise level.
 
 After DRUNet (Zhang et al. 2021, "Plug-and-Play Image Restoration with Deep Denoiser Prior") in small: residual blocks at three
 scales, the noise level as one more channel, no biases, so that an image and a noise level twice as large give a result twice as
@@ -81,41 +81,3 @@ class DenoisingNetwork(nn.Module):
             deep = blocks(larger(deep) + beside)
         # What it finds is the noise.
         return x - F.pixel_shuffle(self.last(deep), 2)
-
-
-def _padded(x: Tensor, multiple: int) -> Tensor:
-    height, width = x.shape[-2:]
-    return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-
-
-class Denoiser:
-    """(x, sigma) -> x, for images of any size and number of channels.
-
-    Colour images go through as they are; a channel of any other image goes as a grey one, repeated in three channels, which the
-    network has learnt, too.
-
-    Args:
-        network: Trained; it is put into evaluation mode and its parameters are frozen.
-    """
-
-    def __init__(self, network: DenoisingNetwork):
-        self.network = network.eval().requires_grad_(False)
-
-    def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        """Denoise, differentiably with respect to x.
-
-        Args:
-            x: (N, C, H, W) in [0, 1] plus noise.
-            sigma: Of the noise, in units of [0, 1]: a number, or a map that broadcasts to (N, 1, H, W).
-
-        Returns:
-            Of the shape of x.
-        """
-        count, channels, height, width = x.shape
-        level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(count, 1, height, width)
-        colour = channels == COLOURS
-        planes = x if colour else x.reshape(-1, 1, height, width).expand(-1, COLOURS, -1, -1)
-        levels = level if colour else level.repeat_interleave(channels, 0)
-        multiple = self.network.multiple
-        found: Tensor = self.network(_padded(planes, multiple), _padded(levels, multiple))[..., :height, :width]
-        return found if colour else found.mean(1).reshape(x.shape)

@@ -1,12 +1,13 @@
 import pytest
 import torch
 
-from pretrained.denoiser import Denoiser, DenoisingNetwork
+from pretrained.bundled import DenoisingNetwork
+from pretrained.denoisers import Denoiser, of_network
 
 
 @pytest.fixture
 def denoiser() -> Denoiser:
-    return Denoiser(DenoisingNetwork(widths=(8, 8, 8), blocks=1))
+    return of_network(DenoisingNetwork(widths=(8, 8, 8), blocks=1))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 16, 16), (1, 3, 17, 23), (2, 3, 8, 40), (1, 5, 9, 9)])
@@ -41,4 +42,4 @@ def test_the_gradient_reaches_the_image_and_not_the_weights(denoiser: Denoiser) 
     denoiser(x, 0.1).sum().backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None
     assert float(x.grad.abs().sum()) > 0
-    assert all(not parameter.requires_grad for parameter in denoiser.network.parameters())
+    assert all(not parameter.requires_grad for parameter in denoiser.colour.parameters())

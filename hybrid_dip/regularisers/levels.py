@@ -1,0 +1,82 @@
+"""The noise level that a denoiser within a regulariser is told: a number, a schedule, the task's, or that of the residual."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hybrid_dip.contracts import LEAST_SIGMA, Moment, Schedule, Task
+from hybrid_dip.errors import SettingsError, nearest
+
+UNKNOWN = 10 / 255
+"""Where neither the user nor the task says."""
+MOST = 75 / 255
+"""Of a residual; more than most denoisers have learnt."""
+RESIDUAL = "residual"
+
+Sigma = float | Schedule | str | None
+"""A level on the scale 0..1, a schedule of it, "residual", or None for the task's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """(x, step) -> noise level on the scale 0..1.
+
+    Attributes:
+        sigma: What was asked for.
+        over: Steps that a schedule takes.
+        task: Whose level or residual it is; None outside of a fit.
+    """
+
+    sigma: Sigma
+    over: int
+    task: Task | None = None
+
+    def __call__(self, x: Tensor, step: int) -> float:
+        """The level at a step.
+
+        Args:
+            x: The current estimate, (1, C, H, W).
+            step: Index.
+
+        Returns:
+            On the scale 0..1.
+        """
+        if self.sigma is None:
+            return UNKNOWN if self.task is None else max(self.task.noise_sigma or UNKNOWN, LEAST_SIGMA)
+        if isinstance(self.sigma, str):
+            return UNKNOWN if self.task is None else blind(x, self.task)
+        if callable(self.sigma):
+            return float(self.sigma(Moment(min(step, self.over - 1), self.over, torch.ones(()), 0.0)))
+        return self.sigma
+
+
+def blind(x: Tensor, task: Task) -> float:
+    """The level of what is left of the residual: its root mean square over what was measured, 2/255 to 75/255.
+
+    Args:
+        x: The current estimate, (1, C, H, W).
+        task: To fit.
+
+    Returns:
+        On the scale 0..1; it falls as the data are met, to the noise level where the noise is not fitted.
+    """
+    mean = float(task.residual(x).square().sum() / task.measured)
+    return min(max(math.sqrt(mean), LEAST_SIGMA), MOST)
+
+
+def check_sigma(name: str, sigma: Sigma) -> None:
+    """Refuse what is no noise level.
+
+    Args:
+        name: Of the regulariser.
+        sigma: A level, a schedule, "residual" or None.
+
+    Raises:
+        SettingsError: A number that is not on the scale 0..1, or another word.
+    """
+    if isinstance(sigma, str) and sigma != RESIDUAL:
+        raise SettingsError(f"The noise level of {name} is a number, a schedule or '{RESIDUAL}': {nearest(sigma, [RESIDUAL])}.")
+    if isinstance(sigma, float | int) and not 0 <= sigma <= 1:
+        raise SettingsError(f"{name} needs a noise level on the scale 0..1, got sigma={sigma}.")

@@ -1,0 +1,124 @@
+"""The model card of a denoiser: what it is, what it was trained on, and what it reaches on images it has not seen."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from hybrid_dip import metrics
+from hybrid_dip.degradations import add_gaussian
+from hybrid_dip.images import load_image
+
+LEVELS = (15, 25, 50)
+"""Of the noise, of 255."""
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif"}
+
+
+def luminance(x: Tensor) -> Tensor:
+    """Grey of colour: (N, 3, H, W) -> (N, 1, H, W), by the weights of ITU-R 601."""
+    return (x * torch.tensor([0.299, 0.587, 0.114]).to(x).view(3, 1, 1)).sum(1, keepdim=True)
+
+
+def photographs(folder: Path) -> list[Path]:
+    """The image files in a folder and the folders in it, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def measured(denoiser: Callable[[Tensor, float], Tensor], folder: Path) -> dict[tuple[str, int], tuple[float, float]]:
+    """Mean PSNR over a folder of photographs, with Gaussian noise that is not clipped; results are clamped to [0, 1].
+
+    Args:
+        denoiser: (x, sigma) -> x.
+        folder: Of photographs in colour.
+
+    Returns:
+        ("colour" or "grey", level) -> noisy and denoised, in dB; the noisy one not clamped.
+    """
+    files = photographs(folder)
+    sums: dict[tuple[str, int], Tensor] = {}
+    for number, file in enumerate(tqdm(files, desc="measuring", unit="image")):
+        image = load_image(file)[:, :3]
+        for kind, clean in {"colour": image, "grey": luminance(image)}.items():
+            for level in LEVELS:
+                noisy = add_gaussian(clean, level / 255, seed=number)
+                with torch.no_grad():
+                    found = denoiser(noisy, level / 255).clamp(0, 1)
+                pair = torch.tensor([metrics.psnr(noisy, clean), metrics.psnr(found, clean)])
+                sums[kind, level] = sums.get((kind, level), torch.zeros(2)) + pair
+    return {key: (float(total[0] / len(files)), float(total[1] / len(files))) for key, total in sums.items()}
+
+
+def table(found: Mapping[tuple[str, int], tuple[float, float]]) -> list[str]:
+    """Lines of Markdown of what :func:`measured` found."""
+    lines = ["| | " + " | ".join(f"sigma {level}" for level in LEVELS) + " |", "|---" * (len(LEVELS) + 1) + "|"]
+    for kind in ("colour", "grey"):
+        for part, what in enumerate(("noisy", "denoised")):
+            cells = [f"{found[kind, level][part]:.2f} dB" for level in LEVELS]
+            lines.append(f"| {kind}, {what} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def write_card(
+    path: Path,
+    *,
+    parameters: int,
+    weights: Path,
+    data: Path,
+    trained_on: int,
+    settings: Mapping[str, Any],
+    hours: float,
+    machine: Mapping[str, Any],
+    test: Path,
+    found: Mapping[tuple[str, int], tuple[float, float]],
+) -> None:
+    """Write the card.
+
+    Args:
+        path: Of the file.
+        parameters: Of the network.
+        weights: Its file.
+        data: Folder of the photographs.
+        trained_on: How many of them.
+        settings: Of the training.
+        hours: That it took.
+        machine: Where.
+        test: Folder of the photographs that it was measured on.
+        found: From :func:`measured`.
+    """
+    options = ", ".join(f"{name} {value}" for name, value in settings.items())
+    lines = [
+        "# A denoiser for colour and grey images",
+        "",
+        f"`{weights.name}`: {parameters / 1e6:.2f} million parameters in half precision, {weights.stat().st_size / 1e6:.1f} "
+        "MB. Takes an image in [0, 1] with white Gaussian noise, and the noise level, a number or a map, from 0 to 75 of 255; "
+        "gives the image without it. The network is in `bundled.py`: a U-Net without biases on half the resolution.",
+        "",
+        "## What it reaches",
+        "",
+        f"On the {len(photographs(test))} photographs of `{test.name}`, none of which it was trained on, with noise that is "
+        "not clipped; means of PSNR:",
+        "",
+        *table(found),
+        "",
+        "## How it was trained",
+        "",
+        f"- On {trained_on} photographs of `{data.name}` and their copies at 0.8 of the size: {options}.",
+        "- Noise levels uniform from 0 to 75, a quarter of the patches grey, mean absolute error, Adam with half a cosine, an "
+        "average of the weights along the way.",
+        f"- {hours:.1f} hours on {machine['device_name']} ({machine['threads']} thread(s), torch {machine['torch']}).",
+        "",
+        "## What it is not for",
+        "",
+        "Noise of cameras and JPEG artefacts are not white Gaussian noise; what it makes of them was not measured. It invents "
+        "nothing: at high noise levels it is smooth where it cannot know.",
+        "",
+        "## Licence",
+        "",
+        "The weights are under the project's licence, MIT. The photographs of BSDS500 (Arbelaez et al. 2011) are for research "
+        "and education, and are not part of this package.",
+        "",
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")

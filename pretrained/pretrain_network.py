@@ -1,0 +1,246 @@
+"""`hybrid-dip pretrain-network`: theta_0 from many images, where fits begin sooner than from random weights.
+
+Reptile (Nichol, Achiam & Schulman 2018, "On first-order meta-learning algorithms") over Deep Image Prior fits, as MetaDIP
+(Zhang et al. 2022) learns an initialisation:
+
+    theta <- theta + epsilon (theta_k - theta),   theta_k: after k steps of a fit to one image, begun at theta
+
+Each round takes another image, another part of it and another latent, so that theta_0 belongs to no latent; epsilon falls
+linearly to 0. The fit is to the clean image, or to the degraded one as in a restoration.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from hybrid_dip import arguments, devices, operators, options, tasks
+from hybrid_dip.catalogue import catalogue
+from hybrid_dip.contracts import Case, Task
+from hybrid_dip.errors import Interrupted, SettingsError
+from hybrid_dip.files import replacing
+from hybrid_dip.fit import fit
+from hybrid_dip.images import load_image
+from hybrid_dip.presets import Recipe
+from hybrid_dip.restore import prepare, resolve
+from hybrid_dip.session import fingerprint, interruptible
+from hybrid_dip.start import write_start
+
+SAVED_EVERY = 20
+"""Rounds between two saved states."""
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How theta_0 is learnt.
+
+    Attributes:
+        rounds: Fits.
+        steps: Of each.
+        epsilon: How far theta goes along with the first fit; it falls to 0.
+        to: What is fitted: "clean" or "observation".
+        side: Of the part of an image that is taken.
+        seed: Of everything random.
+    """
+
+    rounds: int
+    steps: int
+    epsilon: float
+    to: str
+    side: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.to not in ("clean", "observation"):
+            raise SettingsError(f"--to is clean or observation, got '{self.to}'.")
+        if not 0 < self.epsilon <= 1:
+            raise SettingsError(f"--epsilon is in (0, 1], got {self.epsilon}.")
+
+
+def learn(
+    images: Sequence[Tensor],
+    degrade: Callable[[Tensor], Case],
+    recipe: Callable[[Task], Recipe],
+    plan: Plan,
+    device: torch.device,
+    *,
+    state: Path | None = None,
+    halt: Callable[[], bool] = lambda: False,
+    quiet: bool = True,
+) -> tuple[nn.Module, int]:
+    """Learn theta_0.
+
+    Args:
+        images: (1, C, H, W) each, clean, in [0, 1].
+        degrade: Image -> case, for the task.
+        recipe: Task -> what is fitted.
+        plan: How.
+        device: Where.
+        state: Where it is saved now and then, and gone on from.
+        halt: Asked between two rounds whether to end.
+        quiet: No progress bar.
+
+    Returns:
+        The network with theta_0, on the CPU, and the rounds done.
+    """
+    draw = torch.Generator().manual_seed(plan.seed)
+    first = degrade(_part(images[0], plan.side, draw)).task
+    with torch.random.fork_rng(devices=[]):
+        network = prepare(first, recipe(first), plan.seed)[0].to(device)
+    done = 0
+    if state is not None and state.exists():
+        saved = torch.load(state, weights_only=True)
+        network.load_state_dict(saved["network"])
+        done = saved["round"]
+    with tqdm(total=plan.rounds, initial=done, unit="fit", disable=quiet) as bar:
+        while done < plan.rounds and not halt():
+            # A round depends on its number alone, so that it does not matter where the training was stopped.
+            draw.manual_seed(plan.seed + 1 + done)
+            image = images[int(torch.randint(len(images), (), generator=draw))]
+            case = degrade(_part(image, plan.side, draw))
+            loss = _towards(network, case, recipe(case.task), plan, done, device)
+            done += 1
+            bar.set_postfix_str(f"loss {loss:.5f}")
+            bar.update()
+            if state is not None and (done % SAVED_EVERY == 0 or done == plan.rounds):
+                _save(state, network, done)
+    if state is not None:
+        _save(state, network, done)
+    return network.cpu(), done
+
+
+def _towards(network: nn.Module, case: Case, recipe: Recipe, plan: Plan, number: int, device: torch.device) -> float:
+    """One round: fit, and go along; the loss of the last step."""
+    task = case.task if plan.to == "observation" else tasks.linear(case.reference, operators.Identity())
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    with torch.random.fork_rng(devices=[]):
+        latent = prepare(case.task, recipe, plan.seed + 1 + number)[1]
+        found = fit(
+            network,
+            latent.to(device),
+            task.to(device),
+            max_steps=plan.steps,
+            optimizer=recipe.optimizer(recipe.lr),
+            jitter=recipe.jitter,
+            log_every=plan.steps,
+        )
+    epsilon = plan.epsilon * (1 - number / plan.rounds)
+    with torch.no_grad():
+        for parameter, old in zip(network.parameters(), before, strict=True):
+            parameter.copy_(old.lerp(parameter, epsilon))
+    return found.history[-1]["loss"]
+
+
+def _part(image: Tensor, side: int, draw: torch.Generator) -> Tensor:
+    height, width = (min(side, extent) for extent in image.shape[-2:])
+    top = int(torch.randint(image.shape[-2] - height + 1, (), generator=draw))
+    left = int(torch.randint(image.shape[-1] - width + 1, (), generator=draw))
+    return image[..., top : top + height, left : left + width]
+
+
+def _save(path: Path, network: nn.Module, done: int) -> None:
+    with replacing(path) as temporary:
+        torch.save({"network": network.state_dict(), "round": done}, temporary)
+
+
+def _read(places: Sequence[Path]) -> list[Tensor]:
+    """All images that are named, or in folders that are named."""
+    files = [
+        file
+        for place in places
+        for file in (sorted(p for p in place.iterdir() if p.suffix.lower() in SUFFIXES) if place.is_dir() else [place])
+    ]
+    images = [load_image(file) for file in files]
+    if not images:
+        raise SettingsError(f"There is no image in {', '.join(map(str, places))}.")
+    if len({image.shape[1] for image in images}) > 1:
+        raise SettingsError("The images are partly grey and partly in colour; a network has one number of channels.")
+    return images
+
+
+app = typer.Typer()
+
+
+@app.command()
+def pretrain_network(
+    images: Annotated[list[Path], typer.Argument(help="Clean images, or folders of them.")],
+    task: Annotated[str, typer.Option(help="What will be restored; see `hybrid-dip list degradations`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write, .safetensors.")],
+    sigma: options.Sigma = None,
+    factor: options.Factor = None,
+    kernel: options.Kernel = None,
+    share: Annotated[float | None, typer.Option(help="Share of pixels kept (missing-pixels).")] = None,
+    quality: Annotated[int | None, typer.Option(help="JPEG quality, 1..95.")] = None,
+    psf: options.Psf = None,
+    pattern: options.Pattern = None,
+    preset: options.Preset = "quick",
+    network: options.Network = None,
+    latent: options.Latent = None,
+    lr: options.LearningRate = None,
+    jitter: options.Jitter = None,
+    rounds: Annotated[int, typer.Option(help="Fits.")] = 300,
+    steps: Annotated[int, typer.Option(help="Of each fit.")] = 30,
+    epsilon: Annotated[float, typer.Option(help="How far to go along with the first fit; it falls to 0.")] = 0.5,
+    to: Annotated[str, typer.Option(help="What is fitted: clean, or observation as in a restoration.")] = "clean",
+    side: Annotated[int, typer.Option(help="Of the part of an image that a fit takes, in pixels.")] = 128,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: options.Device = "auto",
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Learn from IMAGES where fits of a task begin, for `hybrid-dip restore --start FILE`. Stop it, repeat it: it goes on."""
+    arguments.existing_parent(out)
+    arguments.at_least_one(rounds=rounds, steps=steps, side=side)
+    if out.suffix != ".safetensors":
+        raise SettingsError(f"A start is a .safetensors file, got {out.name}.")
+    if out.exists() and not overwrite:
+        raise SettingsError(f"{out} exists; add --overwrite to replace it.")
+    given = {
+        "sigma": sigma,
+        "factor": factor,
+        "kernel": kernel,
+        "share": share,
+        "quality": quality,
+        "psf": psf,
+        "pattern": pattern,
+    }
+    factory, readers = catalogue().get("degradations", task), arguments.degradation_readers(lambda x: x)
+
+    def degrade(image: Tensor) -> Case:
+        case: Case = arguments.call(factory, task, image, given, readers)
+        return case
+
+    def recipe(of: Task) -> Recipe:
+        own = {"network": network, "latent": latent, "lr": lr, "jitter": jitter}
+        return arguments.overridden(resolve(preset, of), **own)
+
+    plan = Plan(rounds, steps, epsilon, to, side, seed)
+    read = _read(images)
+    case = degrade(_part(read[0], side, torch.Generator().manual_seed(seed)))
+    made_of = [fingerprint(image) for image in read]
+    about: dict[str, Any] = {
+        "preset": preset,
+        "network": network,
+        "task": task,
+        "task_options": {name: value for name, value in given.items() if value is not None},
+        "recipe": recipe(case.task).describe(),
+        **vars(plan),
+        "images": len(read),
+    }
+    key = fingerprint(torch.tensor(list(json.dumps([about, made_of], default=str).encode())))[:12]
+    state = out.with_name(f".{out.stem}.{key}.state.pt")
+    with interruptible() as pressed:
+        learnt, done = learn(read, degrade, recipe, plan, devices.pick(device), state=state, halt=pressed, quiet=quiet)
+    if done < rounds:
+        raise Interrupted(f"Interrupted after {done} of {rounds} fits; repeat the command to go on.")
+    write_start(learnt, out, json.loads(json.dumps(about, default=str)))
+    state.unlink(missing_ok=True)
+    if not quiet:
+        print(f"Wrote {out}: use it by hybrid-dip restore IMAGE --task {task} --preset {preset} --start {out}.")

