@@ -38,3 +38,7 @@ def test_the_shipped_denoiser_has_its_card() -> None:
     assert f"{known.size / 1e6:.1f} MB" in card
     for said in ("cbsd68", "bsds500", "MIT", "24000"):
         assert said in card
+    (row,) = (line for line in card.splitlines() if line.startswith("| colour, denoised"))
+    at_25 = row.split("|")[3].strip()
+    for page in ("README.md", "CHANGELOG.md"):
+        assert f"{at_25} on CBSD68 at sigma 25" in (Path(__file__).parents[2] / page).read_text()
