@@ -58,6 +58,8 @@ class Denoiser:
         Returns:
             Of the shape of x.
         """
+        if isinstance(sigma, float | int) and sigma <= 0:  # nothing to remove
+            return x.clone()
         count, channels, height, width = x.shape
         level = (x.new_tensor(sigma) if isinstance(sigma, float | int) else sigma.to(x)).expand(count, 1, height, width)
         padding = (0, -width % self.multiple, 0, -height % self.multiple)

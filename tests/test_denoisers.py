@@ -12,11 +12,21 @@ from hybrid_dip.errors import SettingsError
 DENOISERS = sorted(catalogue().entries("denoisers"))
 
 
+@pytest.fixture(autouse=True)
+def _installed(request: pytest.FixtureRequest) -> None:
+    """Extras that are not there are skipped."""
+    name = getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")
+    if name == "bm3d":
+        pytest.importorskip("bm3d")
+    if name and any(
+        catalogue().get("weights", needed).here() is None for needed in catalogue().entries("denoisers")[name].needs
+    ):
+        pytest.skip(f"the weights of {name} are not installed")
+
+
 @pytest.mark.parametrize("name", DENOISERS)
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_noise_is_removed(name: str, channels: int, photograph: Tensor) -> None:
-    if name == "bm3d":
-        pytest.importorskip("bm3d")
     large = torch.nn.functional.interpolate(photograph, scale_factor=2, mode="bicubic").clamp(0, 1)
     clean = large.repeat(1, 2, 1, 1)[:, :channels]
     noisy = clean + 0.1 * torch.randn(clean.shape)
@@ -28,8 +38,6 @@ def test_noise_is_removed(name: str, channels: int, photograph: Tensor) -> None:
 
 @pytest.mark.parametrize("name", DENOISERS)
 def test_a_clean_image_without_noise_is_nearly_left_alone(name: str, photograph: Tensor) -> None:
-    if name == "bm3d":
-        pytest.importorskip("bm3d")
     if name == "median":
         return  # it knows two windows, and removes what is smaller at any level
     assert metrics.psnr(catalogue().get("denoisers", name)(photograph, 0.0), photograph) > 45
