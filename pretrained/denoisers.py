@@ -53,7 +53,8 @@ class Denoiser:
 
         Args:
             x: (N, C, H, W) in [0, 1] plus noise.
-            sigma: Of the noise, in units of [0, 1]: a number, or a map that broadcasts to (N, 1, H, W).
+            sigma: Of the noise, in units of [0, 1]: a number (at 0 there is nothing to remove, and x is returned), or a map
+                that broadcasts to (N, 1, H, W).
 
         Returns:
             Of the shape of x.

@@ -15,7 +15,7 @@ from hybrid_dip.contracts import Schedule, Task
 from hybrid_dip.denoisers import Denoiser
 from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.regularisers.guides import guide_like, same_size
-from hybrid_dip.regularisers.levels import Level, check_sigma
+from hybrid_dip.regularisers.levels import AtLevel, Level, check_sigma
 from hybrid_dip.regularisers.memory import Looking, Memory, Remembering, check_every
 from pretrained.denoisers import bundled
 from pretrained.distances import ALIKE, DISTANCES
@@ -69,14 +69,21 @@ class Likeness(Looking, ABC):
         if self.to == "observation":
             return Remembering(Observed(self, task))
         if self.to == "guide":
-            return Remembering(Guided(self))
-        return Remembering(Estimated(self, Level(self.sigma, self.over, task)))
+            return Remembering(self)
+        return Remembering(AtLevel(self, Level(self.sigma, self.over, task)))
 
     def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
-        """What is compared of the target, outside of a fit."""
+        """What is compared of a guide, which stays, or outside of a fit of the denoised x."""
         if self.to == "observation":
             raise SettingsError(f"{type(self).__name__} can be compared with the observation within a fit only.")
-        return self.seen(self.guide(x) if self.to == "guide" else self.denoiser(x, Level(self.sigma, self.over)(x, step)))
+        if self.to == "guide":
+            return dict(memory) or self.seen(self.guide(x))
+        return self.at(x, Level(self.sigma, self.over)(x, step))
+
+    def at(self, x: Tensor, sigma: float) -> Memory:
+        """What is compared of x, denoised at a level."""
+        with torch.no_grad():
+            return self.seen(self.denoiser(x, sigma))
 
     def guide(self, x: Tensor) -> Tensor:
         """The guide image for an x."""
@@ -91,57 +98,6 @@ class Likeness(Looking, ABC):
     def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
         """The distance to the target."""
         return self.compare(self.look(x), [memory[str(index)] for index in range(len(memory))])
-
-
-@dataclass(frozen=True, eq=False)
-class Estimated:
-    """A likeness to what a denoiser makes of the current estimate.
-
-    Attributes:
-        likeness: What compares.
-        level: That the denoiser is told.
-    """
-
-    likeness: Likeness
-    level: Level
-
-    @property
-    def every(self) -> int:
-        """Steps between two estimates."""
-        return self.likeness.every
-
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
-        """What is compared of the denoised estimate."""
-        with torch.no_grad():
-            return self.likeness.seen(self.likeness.denoiser(x, self.level(x, step)))
-
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
-        """The distance to it."""
-        return self.likeness.energy(x, memory)
-
-
-@dataclass(frozen=True, eq=False)
-class Guided:
-    """A likeness to a guide image.
-
-    Attributes:
-        likeness: What compares.
-    """
-
-    likeness: Likeness
-
-    @property
-    def every(self) -> int:
-        """Steps between two looks, which find the same."""
-        return self.likeness.every
-
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
-        """What is compared of the guide."""
-        return dict(memory) or self.likeness.seen(self.likeness.guide(x))
-
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
-        """The distance to it."""
-        return self.likeness.energy(x, memory)
 
 
 @dataclass(frozen=True, eq=False)

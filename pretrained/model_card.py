@@ -113,7 +113,8 @@ def write_card(
         "## What it is not for",
         "",
         "Noise of cameras and JPEG artefacts are not white Gaussian noise; what it makes of them was not measured. It invents "
-        "nothing: at high noise levels it is smooth where it cannot know.",
+        "nothing: at high noise levels it is smooth where it cannot know, and told a level below about 5 it may take a "
+        "photograph's own grain for the noise.",
         "",
         "## Licence",
         "",

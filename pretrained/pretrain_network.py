@@ -9,6 +9,7 @@ Each round takes another image, another part of it and another latent, so that t
 linearly to 0. The fit is to the clean image, or to the degraded one as in a restoration.
 """
 
+import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,19 +23,20 @@ from tqdm import tqdm
 
 from hybrid_dip import arguments, devices, operators, options, tasks
 from hybrid_dip.catalogue import catalogue
+from hybrid_dip.checkpoint import forked_random_state
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.files import replacing
 from hybrid_dip.fit import fit
-from hybrid_dip.images import load_image
 from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import prepare, resolve
 from hybrid_dip.session import fingerprint, interruptible
 from hybrid_dip.start import write_start
+from hybrid_dip.study.settings import ImageEntry
+from hybrid_dip.study.sources import expand
 
 SAVED_EVERY = 20
 """Rounds between two saved states."""
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Plan:
 
 def learn(
     images: Sequence[Tensor],
-    degrade: Callable[[Tensor], Case],
+    degrade: Callable[[Tensor, int], Case],
     recipe: Callable[[Task], Recipe],
     plan: Plan,
     device: torch.device,
@@ -79,7 +81,7 @@ def learn(
 
     Args:
         images: (1, C, H, W) each, clean, in [0, 1].
-        degrade: Image -> case, for the task.
+        degrade: Image, seed -> case, for the task; each round has a seed of its own.
         recipe: Task -> what is fitted.
         plan: How.
         device: Where.
@@ -91,8 +93,8 @@ def learn(
         The network with theta_0, on the CPU, and the rounds done.
     """
     draw = torch.Generator().manual_seed(plan.seed)
-    first = degrade(_part(images[0], plan.side, draw)).task
-    with torch.random.fork_rng(devices=[]):
+    first = degrade(_part(images[0], plan.side, draw), plan.seed).task
+    with forked_random_state(device):
         network = prepare(first, recipe(first), plan.seed)[0].to(device)
     done = 0
     if state is not None and state.exists():
@@ -104,7 +106,7 @@ def learn(
             # A round depends on its number alone, so that it does not matter where the training was stopped.
             draw.manual_seed(plan.seed + 1 + done)
             image = images[int(torch.randint(len(images), (), generator=draw))]
-            case = degrade(_part(image, plan.side, draw))
+            case = degrade(_part(image, plan.side, draw), plan.seed + 1 + done)
             loss = _towards(network, case, recipe(case.task), plan, done, device)
             done += 1
             bar.set_postfix_str(f"loss {loss:.5f}")
@@ -120,7 +122,7 @@ def _towards(network: nn.Module, case: Case, recipe: Recipe, plan: Plan, number:
     """One round: fit, and go along; the loss of the last step."""
     task = case.task if plan.to == "observation" else tasks.linear(case.reference, operators.Identity())
     before = [parameter.detach().clone() for parameter in network.parameters()]
-    with torch.random.fork_rng(devices=[]):
+    with forked_random_state(device):
         latent = prepare(case.task, recipe, plan.seed + 1 + number)[1]
         found = fit(
             network,
@@ -150,16 +152,10 @@ def _save(path: Path, network: nn.Module, done: int) -> None:
         torch.save({"network": network.state_dict(), "round": done}, temporary)
 
 
-def _read(places: Sequence[Path]) -> list[Tensor]:
+def _read(places: Sequence[str]) -> list[Tensor]:
     """All images that are named, or in folders that are named."""
-    files = [
-        file
-        for place in places
-        for file in (sorted(p for p in place.iterdir() if p.suffix.lower() in SUFFIXES) if place.is_dir() else [place])
-    ]
-    images = [load_image(file) for file in files]
-    if not images:
-        raise SettingsError(f"There is no image in {', '.join(map(str, places))}.")
+    sources = expand([ImageEntry(path=place) for place in places], Path(), None)
+    images = [source.load() for source in sources]
     if len({image.shape[1] for image in images}) > 1:
         raise SettingsError("The images are partly grey and partly in colour; a network has one number of channels.")
     return images
@@ -170,7 +166,7 @@ app = typer.Typer()
 
 @app.command()
 def pretrain_network(
-    images: Annotated[list[Path], typer.Argument(help="Clean images, or folders of them.")],
+    images: Annotated[list[str], typer.Argument(help="Clean images: files, folders, globs or skimage:NAME.")],
     task: Annotated[str, typer.Option(help="What will be restored; see `hybrid-dip list degradations`.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="File to write, .safetensors.")],
     sigma: options.Sigma = None,
@@ -213,8 +209,10 @@ def pretrain_network(
     }
     factory, readers = catalogue().get("degradations", task), arguments.degradation_readers(lambda x: x)
 
-    def degrade(image: Tensor) -> Case:
-        case: Case = arguments.call(factory, task, image, given, readers)
+    random = "seed" in inspect.signature(factory).parameters
+
+    def degrade(image: Tensor, seed: int) -> Case:
+        case: Case = arguments.call(factory, task, image, {**given, "seed": seed} if random else given, readers)
         return case
 
     def recipe(of: Task) -> Recipe:
@@ -223,7 +221,7 @@ def pretrain_network(
 
     plan = Plan(rounds, steps, epsilon, to, side, seed)
     read = _read(images)
-    case = degrade(_part(read[0], side, torch.Generator().manual_seed(seed)))
+    case = degrade(_part(read[0], side, torch.Generator().manual_seed(seed)), seed)
     made_of = [fingerprint(image) for image in read]
     about: dict[str, Any] = {
         "preset": preset,

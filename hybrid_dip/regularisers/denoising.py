@@ -10,7 +10,7 @@ from torch import Tensor
 from hybrid_dip.contracts import Schedule, Task
 from hybrid_dip.denoisers import Denoiser, nlm
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.regularisers.levels import Level, check_sigma
+from hybrid_dip.regularisers.levels import AtLevel, Level, check_sigma
 from hybrid_dip.regularisers.memory import Looking, Memory, Remembering, check_every
 
 
@@ -45,13 +45,13 @@ class RED(Looking):
 
     def bind(self, task: Task) -> Remembering:
         """Begin a fit; the noise level may be the task's."""
-        return Remembering(_Within(self, Level(self.sigma, self.over, task)))
+        return Remembering(AtLevel(self, Level(self.sigma, self.over, task)))
 
     def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
         """D(x), outside of a fit."""
-        return self.denoised(x, Level(self.sigma, self.over)(x, step))
+        return self.at(x, Level(self.sigma, self.over)(x, step))
 
-    def denoised(self, x: Tensor, sigma: float) -> Memory:
+    def at(self, x: Tensor, sigma: float) -> Memory:
         """D(x) at a noise level."""
         with torch.no_grad():
             found = self.denoiser(x, sigma)
@@ -62,21 +62,3 @@ class RED(Looking):
     def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
         """<x, x - D(x)> / n, the second factor constant."""
         return (x * (x.detach() - memory["denoised"])).mean()
-
-
-@dataclass(frozen=True, eq=False)
-class _Within:
-    """RED within one fit."""
-
-    red: RED
-    level: Level
-
-    @property
-    def every(self) -> int:
-        return self.red.every
-
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
-        return self.red.denoised(x, self.level(x, step))
-
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
-        return self.red.energy(x, memory)

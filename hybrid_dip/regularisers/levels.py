@@ -1,13 +1,16 @@
 """The noise level that a denoiser within a regulariser is told: a number, a schedule, the task's, or that of the residual."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from hybrid_dip.contracts import LEAST_SIGMA, Moment, Schedule, Task
 from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.regularisers.memory import Memory
 
 UNKNOWN = 10 / 255
 """Where neither the user nor the task says."""
@@ -50,6 +53,49 @@ class Level:
         if callable(self.sigma):
             return float(self.sigma(Moment(min(step, self.over - 1), self.over, torch.ones(()), 0.0)))
         return self.sigma
+
+
+class Denoising(Protocol):
+    """A regulariser that denoises the estimate every so many steps."""
+
+    @property
+    def every(self) -> int:
+        """Steps between two looks."""
+        ...
+
+    def at(self, x: Tensor, sigma: float) -> Memory:
+        """What is remembered of x, denoised at a level."""
+        ...
+
+    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+        """The energy of x given that, as ()."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class AtLevel:
+    """Such a regulariser within one fit, with its level.
+
+    Attributes:
+        prior: The regulariser.
+        level: That its denoiser is told.
+    """
+
+    prior: Denoising
+    level: Level
+
+    @property
+    def every(self) -> int:
+        """Steps between two looks."""
+        return self.prior.every
+
+    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+        """What is found in the denoised estimate."""
+        return self.prior.at(x, self.level(x, step))
+
+    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+        """The energy of x given what was found."""
+        return self.prior.energy(x, memory)
 
 
 def blind(x: Tensor, task: Task) -> float:

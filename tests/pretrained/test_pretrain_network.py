@@ -28,8 +28,8 @@ def recipe(task: Task) -> hd.Recipe:
     return hd.Recipe(network, lambda size: hd.latents.uniform(8, size), steps=10, lr=0.01, jitter=0.01)
 
 
-def degrade(image: Tensor) -> Case:
-    return degradations.noisy(image, sigma=0.1)
+def degrade(image: Tensor, seed: int = 0) -> Case:
+    return degradations.noisy(image, sigma=0.1, seed=seed)
 
 
 def test_a_fit_of_another_image_begins_nearer(photograph: Tensor, tmp_path: Path) -> None:
@@ -60,6 +60,19 @@ def test_a_stopped_training_goes_on_to_the_same_values(photograph: Tensor, tmp_p
     torch.manual_seed(99)
     resumed, _ = learn([photograph], degrade, recipe, plan, CPU, state=state)
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+
+
+def test_every_round_has_noise_of_its_own(photograph: Tensor) -> None:
+    seen: list[Tensor] = []
+
+    def watched(image: Tensor, seed: int) -> Case:
+        case = degrade(image, seed)
+        seen.append(case.task.observation - image)
+        return case
+
+    learn([photograph], watched, recipe, Plan(2, 1, 0.5, "observation", 32, 0), CPU)
+    assert len(seen) == 3
+    assert not any(torch.equal(a, b) for a, b in ((seen[0], seen[1]), (seen[1], seen[2]), (seen[0], seen[2])))
 
 
 def test_the_random_state_of_the_caller_is_left_alone(photograph: Tensor) -> None:
