@@ -7,7 +7,7 @@ READY := .venv/.installed
 .PHONY: demo test test-all lint clean
 
 demo: $(READY)
-	$(BIN)/hybrid-dip demo -o demo --overwrite
+	$(BIN)/hybrid-dip demo -o demo
 
 test: $(READY)
 	$(BIN)/python -m pytest

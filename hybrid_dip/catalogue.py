@@ -245,7 +245,10 @@ REGULARISERS: dict[str, dict[str, tuple[str, str]]] = {
         "sliced-wasserstein": ("SlicedWasserstein", "patches distributed as at a smaller scale, or as an exemplar's"),
         "epll": ("EPLL", "likelihood of the patches under a mixture of Gaussians"),
     },
-    "denoising": {"red": ("RED", "regularisation by denoising, around any denoiser")},
+    "denoising": {
+        "red": ("RED", "regularisation by denoising, around any denoiser"),
+        "denoised-observation": ("DenoisedObservation", "distance to the denoised observation"),
+    },
     "generator": {
         "weight-decay": ("WeightDecay", "mean square of the parameters"),
         "start-distance": ("StartDistance", "distance of the parameters to where they started"),

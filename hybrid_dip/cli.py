@@ -10,20 +10,20 @@ import torch
 import typer
 import typer.core
 
-from hybrid_dip import arguments, degradations, devices, listing, metrics, options, spec
-from hybrid_dip.arguments import sample_photograph
+from hybrid_dip import arguments, devices, listing, options, spec
 from hybrid_dip.catalogue import KINDS, catalogue
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError, Interrupted, SettingsError
 from hybrid_dip.estimate import duration, seconds_of_a_step
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture, save_image
-from hybrid_dip.presets import fast, original
+from hybrid_dip.presets import original
 from hybrid_dip.regularisers.epll import fit_folder
 from hybrid_dip.restore import resolve
 from hybrid_dip.session import Job, fingerprint, run, summary
 from hybrid_dip.study.commands import app as study_app
 from hybrid_dip.study.commands import sweep
+from hybrid_dip.study.terminal import failure, whole_study
 from hybrid_dip.version import __version__
 
 
@@ -322,49 +322,28 @@ def fit_mixture(
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Result folder.")] = Path("demo"),
     size: Annotated[int, typer.Option(help="Side of the crop, 16 to 256.")] = 128,
-    steps: Annotated[int | None, typer.Option(help="Instead of the preset's number.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Of a fit, instead of the preset's number.")] = None,
+    workers: options.Workers = None,
     device: options.Device = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the demo stopped.")] = False,
-    overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Restore a noisy photograph (scikit-image's astronaut, sigma 25) with the single-image prior alone."""
-    if not 16 <= size <= 256:
-        raise SettingsError(f"--size must be 16 to 256, got {size}.")
-    clean = sample_photograph(size)
-    case = degradations.noisy(clean, sigma=25 / 255)
-    recipe = arguments.overridden(fast(case.task), steps=steps)
-    where = devices.pick(device)
-    job = Job(
-        picture=Picture(case.task.observation),
-        task=case.task,
-        recipe=recipe,
-        terms=(),
-        rule=recipe.rule,
-        seed=0,
-        device=where,
-        reference=clean,
-        time_budget=None,
-        checkpoint_every=200,
-        animate=False,
-        quiet=quiet,
-        settings={
-            "demo": "astronaut, sigma 25",
-            "size": size,
-            "seed": 0,
-            "device": device,
-            "recipe": recipe.describe(),
-        },
-    )
-    if not quiet:
-        before = metrics.psnr(case.task.observation.clamp(0, 1), clean)
-        print(f"The photograph with noise of sigma 25: {before:.2f} dB.", file=sys.stderr)
-    _finish(job, ResultFolder(out), resume=resume, overwrite=overwrite)
-    if not quiet:
-        full = original(case.task)
-        step = seconds_of_a_step(case.task, full, (), where, timed=ORIGINAL_TIMED)
-        cost = duration(full.steps * step)
-        print(f"The original's recipe takes {full.steps} steps, of {step:.2g} s here ({ORIGINAL_TIMED} were timed): {cost}.")
+    """Restore a noisy photograph by the image's own prior (DIP alone), by a learned one alone, and by both; then compare."""
+    from hybrid_dip.study.demo import PICTURE, demo_content, report_demo, sentences
+
+    made, store, done = whole_study(demo_content(size, steps), out, device=device, workers=workers, quiet=quiet)
+    failed = failure(made, store, done)
+    if failed is not None:
+        raise failed
+    table = report_demo(made, store)
+    if quiet:
+        return
+    print(sentences(made, table))
+    print(f"Look at {store.path / PICTURE}.")
+    task = made.runs[0].subject().task
+    full = original(task)
+    step = seconds_of_a_step(task, full, (), devices.pick(device), timed=ORIGINAL_TIMED)
+    cost = duration(full.steps * step)
+    print(f"The original's recipe takes {full.steps} steps, of {step:.2g} s here ({ORIGINAL_TIMED} were timed): {cost}.")
 
 
 @app.callback(invoke_without_command=True)

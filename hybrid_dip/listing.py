@@ -83,6 +83,20 @@ def _origin(name: str) -> dict[str, Any]:
     return {"from": found.source, "licence": found.licence, "bytes": found.size, "here": found.here() is not None}
 
 
+def ready(kind: str, name: str) -> bool:
+    """Whether there is such a name, and all weights that it needs by default are on this machine.
+
+    Args:
+        kind: Of :data:`hybrid_dip.catalogue.KINDS`.
+        name: Of an entry, or not.
+
+    Returns:
+        True where it can be used offline.
+    """
+    entry = catalogue().entries(kind).get(name)
+    return entry is not None and all(_origin(needed)["here"] for needed in entry.needs)
+
+
 def as_text(listed: list[dict[str, Any]]) -> str:
     """Rows for a terminal, one line each; families as headings.
 

@@ -469,14 +469,22 @@ def test_unknown_commands_and_lists(hybrid_dip_command: Command) -> None:
     assert "did you mean 'regularisers'" in err
 
 
-def test_demo_denoises_a_photograph(tmp_path: Path, hybrid_dip_command: Command) -> None:
-    status, out, err = hybrid_dip_command("demo", "-o", tmp_path / "demo", "--size", 32, "--steps", 60)
-    assert status == 0
-    assert "comparison.png" in out
+def test_the_demo_compares_the_priors(tmp_path: Path, hybrid_dip_command: Command) -> None:
+    given = ["demo", "-o", tmp_path / "demo", "--size", 32, "--steps", 120, "--workers", 1]
+    status, out, err = hybrid_dip_command(*given)
+    assert status == 0, err
     assert "The original's recipe takes 3000 steps, of 0." in out
-    assert "PSNR" in err
-    rows = list(csv.DictReader((tmp_path / "demo" / "history.csv").open()))
-    assert float(rows[-1]["psnr"]) > float(rows[0]["psnr"])
+    rows = {row["arm"]: row for row in csv.DictReader((tmp_path / "demo" / "results.csv").open())}
+    assert list(rows) == ["DIP alone", "learned alone", "both"]
+    psnr = {arm: float(row["psnr"]) for arm, row in rows.items()}
+    assert psnr["both"] > psnr["DIP alone"], "the learned prior does nothing"
+    for arm, row in rows.items():
+        assert f"{float(row['psnr']):.2f}" in next(line for line in out.splitlines() if line.strip().startswith(arm))
+    assert 0 < float(rows["both"]["stlpips-alex"]) < 1
+    assert (tmp_path / "demo" / "comparison.png").stat().st_size > 10000
+    assert (
+        hybrid_dip_command("demo", "-o", tmp_path / "demo", "--size", 8)[2] == "hybrid-dip: --size must be 16 to 256, got 8.\n"
+    )
 
 
 def command_line(files: Path, out: str, steps: int) -> list[str]:

@@ -5,7 +5,7 @@ from torch import Tensor
 from hybrid_dip import denoisers, spec, tasks
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.regularisers import RED
+from hybrid_dip.regularisers import RED, DenoisedObservation
 from hybrid_dip.regularisers.memory import Remembering
 from hybrid_dip.schedules import Linear
 
@@ -81,3 +81,30 @@ def test_the_blind_level_is_that_of_the_residual() -> None:
     assert half.levels[-1] == pytest.approx(10 / 255), "outside of a fit nothing is known"
     with pytest.raises(SettingsError, match="did you mean 'residual'"):
         RED(sigma="residul")
+
+
+def test_the_denoised_observation_is_looked_at_once() -> None:
+    """D(y) = y / 2: the distance of x to y / 2; with the weight w the best x is (y + w D(y)) / (1 + w)."""
+    half, y = Half(), torch.rand(1, 3, 16, 16)
+    task = tasks.denoise(y, sigma=0.1)
+    prior = DenoisedObservation(half).bind(task)
+    x = torch.rand(1, 3, 16, 16)
+    torch.testing.assert_close(prior(x), (x - y / 2).square().mean())
+    prior(x)
+    assert half.levels == [0.1]
+    best = ((y + 3 * y / 2) / 4).requires_grad_()
+    (gradient,) = torch.autograd.grad(task.fidelity(best, y, None) + 3 * prior(best), best)
+    assert float(gradient.abs().max()) < 1e-8
+
+
+def test_the_denoised_observation_is_for_noisy_images() -> None:
+    image, prior = torch.rand(1, 3, 16, 16), DenoisedObservation(Half())
+    with pytest.raises(SettingsError, match=r"not for 'super-resolve'; take RED"):
+        prior.bind(tasks.super_resolve(image, factor=2))
+    with pytest.raises(SettingsError, match=r"not for 'inpaint'; take RED"):
+        prior.bind(tasks.inpaint(image, torch.eye(16).view(1, 1, 16, 16)))
+    with pytest.raises(SettingsError, match="needs the noise level of 'jpeg'"):
+        prior.bind(tasks.jpeg(image))
+    DenoisedObservation(Half(), sigma=0.05).bind(tasks.jpeg(image))
+    with pytest.raises(SettingsError, match="within a fit only"):
+        prior(image)

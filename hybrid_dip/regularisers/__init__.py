@@ -1,6 +1,6 @@
 """R(x): energies of an image, one family a file. Each is a mean per pixel with a finite gradient everywhere."""
 
-from hybrid_dip.regularisers.denoising import RED
+from hybrid_dip.regularisers.denoising import RED, DenoisedObservation
 from hybrid_dip.regularisers.epll import EPLL
 from hybrid_dip.regularisers.generator import NoiseSensitivity, Orthogonality, SpectralNorm, StartDistance, WeightDecay
 from hybrid_dip.regularisers.patches import LowRank, NonLocal, SlicedWasserstein
@@ -15,6 +15,7 @@ __all__ = [
     "TV",
     "AnisotropicTV",
     "BlockDCT",
+    "DenoisedObservation",
     "GuideCorrelation",
     "GuideGradients",
     "GuideHistogram",

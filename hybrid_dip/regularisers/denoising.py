@@ -1,4 +1,4 @@
-"""Regularisation by denoising: an image is likely where a denoiser leaves it as it is."""
+"""Priors made of a denoiser: likely is what it leaves as it is (RED), or what is near to the denoised observation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,11 +7,13 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Schedule, Task
+from hybrid_dip.contracts import LEAST_SIGMA, Schedule, Task, Weighable
 from hybrid_dip.denoisers import Denoiser, nlm
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.operators import Identity
 from hybrid_dip.regularisers.levels import AtLevel, Level, check_sigma
 from hybrid_dip.regularisers.memory import Looking, Memory, Remembering, check_every
+from hybrid_dip.regularisers.reference import GuidePixels
 
 
 @dataclass(frozen=True)
@@ -62,3 +64,45 @@ class RED(Looking):
     def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
         """<x, x - D(x)> / n, the second factor constant."""
         return (x * (x.detach() - memory["denoised"])).mean()
+
+
+@dataclass(frozen=True)
+class DenoisedObservation(Weighable):
+    """Mean squared distance to what a denoiser D makes of the noisy observation: a second opinion, asked for once.
+
+    The pull of DeepRED (Mataev, Milanfar & Elad 2019), but D is applied to y and not to the estimate.
+
+        R(x) = mean_p |x(p) - D(y)(p)|^2
+
+    With Gaussian noise and the weight w the fit is, but for a constant, one to (y + w D(y)) / (1 + w), which holds the noise of
+    y divided by 1 + w: the network fits less noise, and what D has smoothed away and y still shows comes back.
+
+    Attributes:
+        denoiser: (x, sigma) -> x, as for RED.
+        sigma: Noise level that D removes, 0..1; None for the task's.
+    """
+
+    denoiser: Annotated[Denoiser, "denoisers"] = nlm
+    sigma: float | None = None
+
+    def __post_init__(self) -> None:
+        check_sigma("DenoisedObservation", self.sigma)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Say that there is no observation outside of a fit."""
+        raise SettingsError("DenoisedObservation can be compared with the observation within a fit only.")
+
+    def bind(self, task: Task) -> GuidePixels:
+        """Begin a fit: denoise y.
+
+        Raises:
+            SettingsError: y is not a whole image of noisy pixels, or its noise level is known to nobody.
+        """
+        y = task.observation
+        if tuple(y.shape) != tuple(task.shape) or task.weight is not None or not isinstance(task.forward, Identity):
+            raise SettingsError(f"DenoisedObservation is for noisy images, not for '{task.name}'; take RED there.")
+        level = task.noise_sigma if self.sigma is None else self.sigma
+        if level is None:
+            raise SettingsError(f"DenoisedObservation needs the noise level of '{task.name}': give sigma, on the scale 0..1.")
+        with torch.no_grad():
+            return GuidePixels(self.denoiser(y, max(level, LEAST_SIGMA)).detach())

@@ -1,34 +1,36 @@
 """The commands ``hybrid-dip study plan|run|status|report``: arguments -> objects, nothing else."""
 
 import json
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hybrid_dip import arguments, devices, options, spec
-from hybrid_dip.errors import Interrupted, SettingsError, nearest
-from hybrid_dip.files import write_text
-from hybrid_dip.session import interruptible
-from hybrid_dip.study.board import Board
-from hybrid_dip.study.executors import Ray, Workers, core_count, gpus
+from hybrid_dip import arguments, options, spec
+from hybrid_dip.errors import SettingsError
 from hybrid_dip.study.forecast import forecast
 from hybrid_dip.study.plan import Plan, plan_study
-from hybrid_dip.study.run import Tally, run_study
-from hybrid_dip.study.settings import as_study, read_study
+from hybrid_dip.study.settings import read_study
 from hybrid_dip.study.sources import absolute
 from hybrid_dip.study.status import planned_with, save_plan, status
 from hybrid_dip.study.store import Store
+from hybrid_dip.study.terminal import (
+    carried_out,
+    device_kind,
+    failure,
+    local_workers,
+    ray_workers,
+    say_how_it_ended,
+    whole_study,
+    worker_count,
+)
 
 app = typer.Typer(help="Compare arms on images, tasks and seeds; stop and start at will.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(help="The study file, TOML.")]
 Out = Annotated[Path | None, typer.Option("-o", "--out", help="The study's folder; by default the one the file is in.")]
 Images = Annotated[str | None, typer.Option(help="A file, folder, glob or skimage:NAME instead of the study's own images.")]
-DEVICES = ("cpu", "cuda", "mps")
 
 
 @app.command()
@@ -43,8 +45,8 @@ def plan(
 ) -> None:
     """Check FILE, and say how many runs it makes and what they will cost; nothing is started and nothing is written."""
     made = _planned(file, images, device, threads)
-    count = _workers(workers, made)
-    with _local(count, made) as executor:
+    count = worker_count(workers, made)
+    with local_workers(count, made) as executor:
         found = forecast(made, Store(out or file.parent), executor, count)
     print(json.dumps(found.as_json(), indent=2) if as_json else found.sentences())
 
@@ -74,18 +76,18 @@ def run(
     store = Store(out or file.parent)
     save_plan(made, store, None if images is None else absolute(images))
     if kind == "local":
-        count = min(_workers(workers, made), len(made.unique))
-        pool = _local(count, made)
+        count = min(worker_count(workers, made), len(made.unique))
+        pool = local_workers(count, made)
     else:
         default = 1.0 if made.runs[0].device == "cuda" else 0.0
-        pool = _ray(address, made.runs[0].threads, default if share is None else share)
+        pool = ray_workers(address, made.runs[0].threads, default if share is None else share)
         count = 0
     with pool as using:
-        found = _carried_out(made, store, using, count, retry_failed, quiet)
+        found = carried_out(made, store, using, count, retry_failed, quiet)
     from hybrid_dip.study.report import write_results  # with pandas, which the other commands do not wait for
 
     write_results(made, store)
-    _say_how_it_ended(found, made, store, quiet)
+    say_how_it_ended(found, made, store, quiet)
 
 
 @app.command("status")
@@ -114,7 +116,7 @@ def report(
     from hybrid_dip.study.report import report_study
 
     store = Store(out or file.parent)
-    given = {"images": images, "threads": threads, "device": None if device is None else _device(device, here=False)}
+    given = {"images": images, "threads": threads, "device": None if device is None else device_kind(device, here=False)}
     asked = {**planned_with(store), **{name: value for name, value in given.items() if value is not None}}
     made = plan_study(read_study(file), **asked)
     there = store.finished()
@@ -184,7 +186,7 @@ def sweep(
 
     It is a study: interrupt it, repeat it, add weights, and what is done stays.
     """
-    from hybrid_dip.study.sweep import as_toml, report_sweep, sentences, sweep_content
+    from hybrid_dip.study.sweep import report_sweep, sentences, sweep_content
 
     files = {"mask": mask, "guide": guide, "psf": psf if psf is not None and Path(psf).is_file() else None}
     named = {name: str(Path(path).absolute()) for name, path in files.items() if path is not None}
@@ -202,26 +204,16 @@ def sweep(
         [spec.located(text, here) for text in regulariser], [_given(picture)], _given(entry), _given(arm)
     )
     content |= _given({"crop": crop, "seeds": seed, "threads": threads})
-    made = plan_study(as_study(content, out / "sweep.toml"), device=_device(device, here=True))
-    store = Store(out)
-    with store.writing():
-        out.mkdir(parents=True, exist_ok=True)
-        write_text(out / "sweep.toml", as_toml(content))
-    save_plan(made, store, None)
-    count = min(_workers(workers, made), len(made.unique))
-    with _local(count, made) as using:
-        done = _carried_out(made, store, using, count, False, quiet)
-    if done.reason == "interrupted":
-        _say_how_it_ended(done, made, store, quiet)
+    made, store, done = whole_study(content, out, device=device, workers=workers, quiet=quiet)
     found = report_sweep(made, store, swept)
     if as_json:
         print(json.dumps(found, indent=2))
     elif not quiet:
         print(sentences(found))
         print(f"Look at {found['files'][-1]}; pictures: hybrid-dip study report {out / 'sweep.toml'}")
-    failed = next((row for row in store.records(made.unique).values() if row["error"]), None)
+    failed = failure(made, store, done)
     if failed is not None:
-        raise SettingsError(f"{done.failed} of {done.total} fits failed; the first, {failed['arm']}: {failed['error']}")
+        raise failed
 
 
 def _given(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,67 +224,4 @@ def _given(table: Mapping[str, Any]) -> dict[str, Any]:
 def _planned(file: Path, images: str | None, device: str, threads: int | None, *, here: bool = True) -> Plan:
     if threads is not None:
         arguments.at_least_one(threads=threads)
-    return plan_study(read_study(file), images=images, device=_device(device, here=here), threads=threads)
-
-
-def _device(name: str, *, here: bool) -> str:
-    """A kind of device; which one of them a run is on is not part of it."""
-    if ":" in name:
-        raise SettingsError(f"A study uses all GPUs that CUDA_VISIBLE_DEVICES names: take --device cuda, not {name}.")
-    if here or name == "auto":
-        return devices.pick(name).type
-    if name not in DEVICES:
-        raise SettingsError(f"Unknown device '{name}': {nearest(name, list(DEVICES))}.")
-    return name
-
-
-def _workers(asked: int | None, plan: Plan) -> int:
-    """As many as were asked for, else one a GPU, or as many as keep all cores busy with the threads that each has."""
-    if asked is not None:
-        arguments.at_least_one(workers=asked)
-        return asked
-    run = plan.runs[0]
-    return max(1, len(gpus(run.device)) if run.device != "cpu" else core_count() // run.threads)
-
-
-@contextmanager
-def _local(count: int, plan: Plan) -> Iterator[Executor]:
-    pool = Workers(count, gpus(plan.runs[0].device))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _ray(address: str, cpus: int, gpus: float) -> Iterator[Executor]:
-    pool = Ray(address, cpus=cpus, gpus=gpus)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _carried_out(made: Plan, store: Store, using: Executor, count: int, retry_failed: bool, quiet: bool) -> Tally:
-    """Do the runs, with a board for a person."""
-    with interruptible() as pressed:
-        board = None if quiet else Board(made, store, count or core_count())
-        try:
-            return run_study(made, store, using, at_once=count or None, retry_failed=retry_failed, halt=pressed, watcher=board)
-        finally:
-            if board is not None:
-                board.close()
-
-
-def _say_how_it_ended(found: Tally, plan: Plan, store: Store, quiet: bool) -> None:
-    if found.reason == "interrupted":
-        raise Interrupted(f"Interrupted with {found.left} of {found.total} runs left; repeat the command to go on.")
-    if quiet:
-        return
-    parts = [f"{found.done} of {found.total} runs done"]
-    if found.failed:
-        parts.append(f"{found.failed} failed (see results.csv; --retry-failed does them again)")
-    if found.reason == "budget":
-        parts.append(f"the budget of {plan.study.budget.hours:g} hours is used up; repeat the command to go on")
-    print("; ".join(parts) + ".")
-    print(f"Look at {store.path / 'results.csv'}, or make a report: hybrid-dip study report {plan.study.path} -o {store.path}")
+    return plan_study(read_study(file), images=images, device=device_kind(device, here=here), threads=threads)

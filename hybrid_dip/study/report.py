@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -231,7 +231,7 @@ def _save_pictures(plan: Plan, store: Store) -> dict[str, str]:
                 and (store.run(run.key) / OUTPUT).exists()
             ]
             if runs:
-                rows.append(_panels(runs, store))
+                rows.append(panels(runs, store))
         if rows:
             file = f"{PICTURES}/{number}-{re.sub(r'[^A-Za-z0-9.=-]+', '-', task)}.png"
             with store.writing():
@@ -261,21 +261,29 @@ def _save_curves(plan: Plan, store: Store, table: pd.DataFrame) -> str | None:
     return CURVES
 
 
-def _panels(runs: list[Run], store: Store) -> dict[str, tuple[str, Tensor]]:
-    """Column -> caption and image of one row."""
+def panels(runs: Sequence[Run], store: Store) -> dict[str, tuple[str, Tensor]]:
+    """What the arms made of one image, to be drawn.
+
+    Args:
+        runs: Of one task, image and seed, done.
+        store: The study's folder.
+
+    Returns:
+        Column -> caption and image: degraded (where that is an image), the arms, clean (where it is known).
+    """
     subject = runs[0].preparing.build(runs[0].source)
-    panels = {}
+    shown = {}
     reference = subject.reference
     observation = _shown_observation(subject.task)
     if observation is not None:
-        panels["degraded"] = (_db(observation, reference), observation)
+        shown["degraded"] = (_db(observation, reference), observation)
     for run in runs:
         raw = store.output(run.key)
         image = subject.task.finish(raw)
-        panels[run.arm] = (_db(image, reference), image)
+        shown[run.arm] = (_db(image, reference), image)
     if reference is not None:
-        panels["clean"] = (runs[0].image, reference)
-    return panels
+        shown["clean"] = (runs[0].image, reference)
+    return shown
 
 
 def _shown_observation(task: Task) -> Tensor | None:

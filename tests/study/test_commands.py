@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hybrid_dip.study import commands
+from hybrid_dip.study import terminal
 from hybrid_dip.study.store import Store
 
 from .conftest import InNamespace, MakePlan
@@ -57,10 +57,10 @@ def test_plan_run_status_report(study: Path, hybrid_dip_command: Command) -> Non
 
 
 def test_workers_keep_all_cores_busy(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "core_count", lambda: 8)
-    found = {threads: commands._workers(None, make_plan(threads=threads)) for threads in (1, 2, 3, 100)}
+    monkeypatch.setattr(terminal, "core_count", lambda: 8)
+    found = {threads: terminal.worker_count(None, make_plan(threads=threads)) for threads in (1, 2, 3, 100)}
     assert found == {1: 8, 2: 4, 3: 2, 100: 1}
-    assert commands._workers(3, make_plan()) == 3
+    assert terminal.worker_count(3, make_plan()) == 3
 
 
 def test_a_report_looks_at_the_runs_that_were_done(study: Path, hybrid_dip_command: Command, tmp_path: Path) -> None:

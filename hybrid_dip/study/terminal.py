@@ -1,0 +1,135 @@
+"""A study carried out in front of a person: workers, a board, and how it ended in a sentence."""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hybrid_dip import arguments, devices
+from hybrid_dip.errors import Interrupted, SettingsError, nearest
+from hybrid_dip.files import write_text
+from hybrid_dip.session import interruptible
+from hybrid_dip.study.board import Board
+from hybrid_dip.study.executors import Ray, Workers, core_count, gpus
+from hybrid_dip.study.plan import Plan, plan_study
+from hybrid_dip.study.run import Tally, run_study
+from hybrid_dip.study.settings import as_study
+from hybrid_dip.study.status import save_plan
+from hybrid_dip.study.store import Store
+from hybrid_dip.study.sweep import as_toml
+
+DEVICES = ("cpu", "cuda", "mps")
+
+
+def whole_study(
+    content: Mapping[str, Any], out: Path, *, device: str, workers: int | None, quiet: bool
+) -> tuple[Plan, Store, Tally]:
+    """Make a study of what a command was asked for, write its file NAME.toml, and carry it out.
+
+    Args:
+        content: Of the study file.
+        out: The study's folder.
+        device: As on the command line.
+        workers: Processes at a time; None for as many as there are cores or GPUs for.
+        quiet: No board.
+
+    Returns:
+        The plan, its folder, and what was done; runs that failed are in it.
+
+    Raises:
+        SettingsError: Something in it cannot work.
+        Interrupted: Somebody pressed Ctrl-C; the same call goes on.
+        StorageError: The folder cannot be written.
+    """
+    file = out / f"{content['name']}.toml"
+    made = plan_study(as_study(dict(content), file), device=device_kind(device, here=True))
+    store = Store(out)
+    with store.writing():
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(file, as_toml(content))
+    save_plan(made, store, None)
+    count = min(worker_count(workers, made), len(made.unique))
+    with local_workers(count, made) as using:
+        done = carried_out(made, store, using, count, False, quiet)
+    if done.reason == "interrupted":
+        say_how_it_ended(done, made, store, quiet)
+    return made, store, done
+
+
+def failure(plan: Plan, store: Store, tally: Tally) -> SettingsError | None:
+    """The first fit that failed, in a sentence, or None where all went well."""
+    failed = next((row for row in store.records(plan.unique).values() if row["error"]), None)
+    if failed is None:
+        return None
+    return SettingsError(f"{tally.failed} of {tally.total} fits failed; the first, {failed['arm']}: {failed['error']}")
+
+
+def device_kind(name: str, *, here: bool) -> str:
+    """A kind of device; which one of them a run is on is not part of it."""
+    if ":" in name:
+        raise SettingsError(f"A study uses all GPUs that CUDA_VISIBLE_DEVICES names: take --device cuda, not {name}.")
+    if here or name == "auto":
+        return devices.pick(name).type
+    if name not in DEVICES:
+        raise SettingsError(f"Unknown device '{name}': {nearest(name, list(DEVICES))}.")
+    return name
+
+
+def worker_count(asked: int | None, plan: Plan) -> int:
+    """As many as were asked for, else one a GPU, or as many as keep all cores busy with the threads that each has."""
+    if asked is not None:
+        arguments.at_least_one(workers=asked)
+        return asked
+    run = plan.runs[0]
+    return max(1, len(gpus(run.device)) if run.device != "cpu" else core_count() // run.threads)
+
+
+@contextmanager
+def local_workers(count: int, plan: Plan) -> Iterator[Executor]:
+    """So many processes of this machine, for a study."""
+    pool = Workers(count, gpus(plan.runs[0].device))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def ray_workers(address: str, cpus: int, gpus: float) -> Iterator[Executor]:
+    """A Ray cluster, with what each run takes of it."""
+    pool = Ray(address, cpus=cpus, gpus=gpus)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def carried_out(made: Plan, store: Store, using: Executor, count: int, retry_failed: bool, quiet: bool) -> Tally:
+    """Do the runs, with a board for a person."""
+    with interruptible() as pressed:
+        board = None if quiet else Board(made, store, count or core_count())
+        try:
+            return run_study(made, store, using, at_once=count or None, retry_failed=retry_failed, halt=pressed, watcher=board)
+        finally:
+            if board is not None:
+                board.close()
+
+
+def say_how_it_ended(found: Tally, plan: Plan, store: Store, quiet: bool) -> None:
+    """Print how many runs are done and where to look.
+
+    Raises:
+        Interrupted: Somebody pressed Ctrl-C.
+    """
+    if found.reason == "interrupted":
+        raise Interrupted(f"Interrupted with {found.left} of {found.total} runs left; repeat the command to go on.")
+    if quiet:
+        return
+    parts = [f"{found.done} of {found.total} runs done"]
+    if found.failed:
+        parts.append(f"{found.failed} failed (see results.csv; --retry-failed does them again)")
+    if found.reason == "budget":
+        parts.append(f"the budget of {plan.study.budget.hours:g} hours is used up; repeat the command to go on")
+    print("; ".join(parts) + ".")
+    print(f"Look at {store.path / 'results.csv'}, or make a report: hybrid-dip study report {plan.study.path} -o {store.path}")
