@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hybrid_dip import operators, optimizers, spec
@@ -189,22 +188,6 @@ def call(
             raise SettingsError(f"'{what}' needs {spelled(name)}.")
     values = {name: readers.get(name, lambda value: value)(value) for name, value in present.items()}
     return factory(image, **values)
-
-
-def sample_photograph(size: int) -> Tensor:
-    """The face of scikit-image's packaged photograph of an astronaut, (1, 3, size, size); nothing is downloaded.
-
-    Args:
-        size: Side, at most 256.
-
-    Returns:
-        In [0, 1].
-    """
-    import skimage.data
-
-    photograph = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[None].float() / 255
-    top, left = 128 - size // 2, 224 - size // 2
-    return photograph[..., top : top + size, left : left + size].contiguous()
 
 
 def existing_parent(path: Path) -> None:

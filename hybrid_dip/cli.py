@@ -20,7 +20,7 @@ from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture,
 from hybrid_dip.presets import original
 from hybrid_dip.regularisers.epll import fit_folder
 from hybrid_dip.restore import resolve
-from hybrid_dip.session import Job, fingerprint, run, summary
+from hybrid_dip.session import Job, fingerprint, run_and_tell
 from hybrid_dip.study.commands import app as study_app
 from hybrid_dip.study.commands import sweep
 from hybrid_dip.study.terminal import failure, whole_study
@@ -208,7 +208,7 @@ def restore(
         quiet=quiet,
         settings=settings,
     )
-    _finish(job, ResultFolder(out), resume=resume, overwrite=overwrite)
+    run_and_tell(job, ResultFolder(out), resume=resume, overwrite=overwrite)
 
 
 @app.command()
@@ -354,15 +354,6 @@ def common(
     if version:
         print(f"hybrid-dip {__version__}")
         raise typer.Exit
-
-
-def _finish(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> None:
-    result = run(job, folder, resume=resume, overwrite=overwrite)
-    if result is not None and result.fits[-1].reason == "interrupted":
-        done = result.fits[-1].steps
-        raise Interrupted(f"Interrupted after {done} steps; repeat the command with --resume to go on.")
-    if result is not None and not job.quiet:
-        print(summary(job, result, folder))
 
 
 def _cropped(picture: Picture, crop: int | None) -> Picture:

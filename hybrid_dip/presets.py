@@ -130,6 +130,14 @@ EVEN = partial(
 """The standard network at a quarter of its width. 28 channels from below and 4 of the skip make 32 at each convolution on the
 way up: processors compute in blocks of 16 channels, of which 36 would fill three."""
 
+INVERTING = partial(
+    networks.skip,
+    down=(16, 32, 64, 128, 128, 128),
+    up=(16, 32, 64, 128, 128, 128),
+    downsample="avg",
+)
+"""The original's six scales to look into networks with: features inverted, activations maximised."""
+
 NOISE = partial(latents.uniform, channels=32)
 NORMAL = partial(latents.normal, channels=32)
 FEWEST_SCATTERED = 0.1
@@ -173,6 +181,19 @@ def _flash(task: Task) -> Recipe:
     return Recipe(partial(STANDARD, upsample=upsample), NOISE, steps=601, lr=0.1)
 
 
+def _invert_features(task: Task) -> Recipe:
+    kernels = (7, 7, 5, 5, 3, 3)
+    network = partial(INVERTING, skip=(4,) * 6, kernel_down=kernels, kernel_up=kernels, upsample="nearest", padding="zero")
+    return Recipe(network, NOISE, steps=3100, lr=0.001, latent_first=True)
+
+
+def _maximise_activation(task: Task) -> Recipe:
+    kernels = {"kernel_down": (5, 3, 5, 5, 3, 5), "kernel_up": (5, 3, 5, 3, 5, 3)}
+    network = partial(INVERTING, skip=(0, 4, 4, 4, 4, 4), upsample="bilinear", padding="reflection", **kernels)
+    lr = 0.01 if getattr(task.forward, "layer", None) is None else 0.001  # a class, or a channel of a hidden layer
+    return Recipe(network, NOISE, steps=3100, lr=lr, jitter=0.03, latent_first=True)
+
+
 def _without_paper(task: Task) -> Recipe:
     note = f"The paper has no recipe for '{task.name}'; this is its standard network with its super-resolution settings."
     return Recipe(STANDARD, NOISE, steps=2000, jitter=0.03, note=note)
@@ -185,6 +206,8 @@ _ORIGINAL: Mapping[str, Preset] = {
     "inpaint": _inpaint_text,
     "missing-pixels": _missing_pixels,
     "flash": _flash,
+    "invert-features": _invert_features,
+    "maximise-activation": _maximise_activation,
 }
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from hybrid_dip import figures, metrics
 from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.contracts import Observer, Rule, Task, Term
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.estimate import TooLargeError, duration, estimate
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.images import Picture, save_image
@@ -108,6 +108,31 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     for found in result.fits:
         for note in found.notes:
             say(note)
+    return result
+
+
+def run_and_tell(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Result | None:
+    """Restore into a folder, as :func:`run`, and print how it went.
+
+    Args:
+        job: What to do.
+        folder: Where.
+        resume: Go on where an earlier run of the same job stopped.
+        overwrite: Remove an earlier run.
+
+    Returns:
+        The result, or None where it was there already.
+
+    Raises:
+        Interrupted: Somebody pressed Ctrl-C; what was done is saved.
+        HybridDIPError: The job cannot be done; nothing is left behind that was not there before.
+    """
+    result = run(job, folder, resume=resume, overwrite=overwrite)
+    if result is not None and result.fits[-1].reason == "interrupted":
+        done = result.fits[-1].steps
+        raise Interrupted(f"Interrupted after {done} steps; repeat the command with --resume to go on.")
+    if result is not None and not job.quiet:
+        print(summary(job, result, folder))
     return result
 
 

@@ -29,6 +29,10 @@ def register(catalogue: Catalogue) -> None:
     catalogue.add("commands", "weights", "pretrained.commands:app", weighing)
     meta = "Learn from images where fits begin."
     catalogue.add("commands", "pretrain-network", "pretrained.pretrain_network:app", meta)
+    inverting = "The image that has the same features as another to a classifier."
+    catalogue.add("commands", "invert-features", "pretrained.visualise:invert", inverting)
+    liked = "The image that a class of a classifier, or a channel, likes best."
+    catalogue.add("commands", "maximise-activation", "pretrained.visualise:maximise", liked)
     trained = "denoiser trained by this project, colour and grey, any level up to 75"
     catalogue.add("denoisers", "bundled", "pretrained.denoisers:bundled", trained, needs=["denoiser"])
     theirs = ["ffdnet-colour", "ffdnet-grey"]

@@ -13,7 +13,8 @@ from pretrained import weights
 from pretrained.placing import loaded_once
 from pretrained.weights import WeightsError
 
-CARRIED = {"tf_efficientnet_lite0": "efficientnet-lite0"}
+DEFAULT = "tf_efficientnet_lite0"
+CARRIED = {DEFAULT: "efficientnet-lite0"}
 """Models of timm whose weights a package of ours carries."""
 
 SMALLEST = 32
@@ -21,10 +22,10 @@ SMALLEST = 32
 
 
 class Features(nn.Module):
-    """x -> feature maps, frozen and in evaluation mode, with gradients to x.
+    """x -> feature maps, or scores, frozen and in evaluation mode, with gradients to x.
 
     Args:
-        trunk: x -> list of maps, of three channels.
+        trunk: Normalised x of three channels -> what is looked at.
         mean: Of its training images, a channel each.
         deviation: Of its training images.
     """
@@ -43,20 +44,19 @@ class Features(nn.Module):
         """Stay in evaluation mode: statistics of batch norm belong to the training images."""
         return super().train(False)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor) -> Any:
         """Look at an image.
 
         Args:
             x: (N, 3, H, W) or (N, 1, H, W) in [0, 1], of any size.
 
         Returns:
-            (N, C, h, w) each, from fine to coarse.
+            What the trunk gives: maps, (N, C, h, w) each, from fine to coarse, or scores, (N, classes).
 
         Raises:
             SettingsError: Neither 1 nor 3 channels.
         """
-        found: list[Tensor] = self.trunk((as_colour(x, "Deep features") - self.mean) / self.deviation)
-        return found
+        return self.trunk((as_colour(x, "Deep features") - self.mean) / self.deviation)
 
 
 def as_colour(x: Tensor, who: str, smallest: int = SMALLEST) -> Tensor:
@@ -81,8 +81,8 @@ def as_colour(x: Tensor, who: str, smallest: int = SMALLEST) -> Tensor:
 
 
 @loaded_once
-def load_features(model: str = "tf_efficientnet_lite0", layers: tuple[int, ...] = (0, 1, 2)) -> Features:
-    """A network of timm, trained on ImageNet.
+def load_features(model: str = DEFAULT, layers: tuple[int, ...] = (0, 1, 2)) -> Features:
+    """A network of timm, trained on ImageNet, up to some of its stages.
 
     Args:
         model: A name of timm; the default's weights come with the extra ``offline``, others are downloaded by timm.
@@ -96,18 +96,42 @@ def load_features(model: str = "tf_efficientnet_lite0", layers: tuple[int, ...] 
         WeightsError: The weights are not here and cannot be downloaded.
     """
     try:
+        return _load(model, features_only=True, out_indices=layers)
+    except (IndexError, AssertionError):
+        raise SettingsError(f"The layers {layers} of '{model}' cannot be taken; it has no such stages.") from None
+
+
+@loaded_once
+def load_classifier(model: str = DEFAULT) -> Features:
+    """A classifier of timm, trained on ImageNet: x -> the classes' scores before the softmax, (N, classes).
+
+    Args:
+        model: A name of timm; the default's weights come with the extra ``offline``, others are downloaded by timm.
+
+    Returns:
+        The network, on the CPU.
+
+    Raises:
+        SettingsError: An unknown model.
+        WeightsError: The weights are not here and cannot be downloaded.
+    """
+    return _load(model)
+
+
+def _load(model: str, **options: Any) -> Features:
+    try:
         import timm
     except ImportError:
-        raise SettingsError("Deep features need timm: pip install timm.") from None
+        raise SettingsError("Networks trained on ImageNet need timm: pip install timm.") from None
     if model not in timm.list_models():
         raise SettingsError(f"timm has no model '{model}': {nearest(model, timm.list_models())}.")
     carried = CARRIED.get(model)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about names that timm has given up
-            trunk = timm.create_model(model, features_only=True, out_indices=layers, pretrained=carried is None)
-    except (IndexError, AssertionError):
-        raise SettingsError(f"The layers {layers} of '{model}' cannot be taken; it has no such stages.") from None
+            trunk = timm.create_model(model, pretrained=carried is None, **options)
+    except (IndexError, AssertionError):  # stages that it does not have
+        raise
     except Exception as error:  # whatever a network, or its lack, makes timm say
         reason = " ".join(str(error).split())[:120].rstrip(".")
         raise WeightsError(

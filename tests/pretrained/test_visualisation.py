@@ -1,0 +1,75 @@
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+import hybrid_dip as hd
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.presets import Recipe, original
+from pretrained import weights
+from pretrained.features import load_classifier, load_features
+from pretrained.visualisation import invert_features, likely, maximise_activation, read_class
+
+pytest.importorskip("timm")
+pytestmark = pytest.mark.skipif(weights.get("efficientnet-lite0").here() is None, reason="the extra offline is not installed")
+ESPRESSO = 967
+
+
+def test_the_loss_of_an_inversion_is_the_mean_over_the_stages(photograph: Tensor) -> None:
+    task = invert_features(photograph, layers=(0, 2))
+    x = torch.rand_like(photograph)
+    features = load_features(layers=(0, 2))
+    wanted = torch.stack([(a - b).square().mean() for a, b in zip(features(x), features(photograph), strict=True)]).mean()
+    torch.testing.assert_close(task.fidelity(task.forward(x), task.observation, None), wanted)
+    assert float(task.fidelity(task.forward(photograph), task.observation, None)) == 0
+
+
+def test_the_activation_is_the_score_of_a_class_or_the_mean_of_a_channel(photograph: Tensor) -> None:
+    scores = load_classifier()(photograph)
+    torch.testing.assert_close(maximise_activation(ESPRESSO).forward(photograph), scores[:, ESPRESSO])
+    mean = load_features(layers=(1,))(photograph)[0][:, 7].mean()
+    task = maximise_activation(7, layer=1)
+    torch.testing.assert_close(task.forward(photograph), mean[None])
+    torch.testing.assert_close(task.fidelity(mean[None], task.observation, None), -mean)
+
+
+def test_each_has_the_originals_recipe(photograph: Tensor) -> None:
+    inverting, a_class, a_channel = map(
+        original, (invert_features(photograph), maximise_activation(ESPRESSO), maximise_activation(7, layer=1))
+    )
+    assert [recipe.steps for recipe in (inverting, a_class, a_channel)] == [3100] * 3
+    assert [recipe.lr for recipe in (inverting, a_class, a_channel)] == [0.001, 0.01, 0.001]
+    assert [recipe.jitter for recipe in (inverting, a_class, a_channel)] == [0, 0.03, 0.03]
+    assert all(recipe.latent_first and not recipe.note for recipe in (inverting, a_class, a_channel))
+
+
+SMALL = Recipe(
+    network=partial(hd.networks.skip, down=(16, 32), skip=(4, 4), upsample="bilinear"),
+    latent=partial(hd.latents.uniform, 8),
+    steps=40,
+    lr=0.02,
+)
+
+
+def test_a_fit_finds_the_features(photograph: Tensor) -> None:
+    task = invert_features(photograph, layers=(0,))
+    losses = [row["fidelity"] for row in hd.restore(task, preset=SMALL, device="cpu").fits[0].history]
+    assert losses[-1] < losses[0] / 3
+
+
+def test_a_fit_finds_what_the_class_likes() -> None:
+    found = hd.restore(maximise_activation(ESPRESSO, size=48), preset=SMALL, device="cpu")
+    (name, probability), *_ = likely(found.image)
+    assert name == "espresso"
+    assert probability > 0.5
+
+
+def test_classes_are_named_or_numbered() -> None:
+    assert read_class("967") == read_class("Espresso") == ESPRESSO
+    with pytest.raises(SettingsError, match="no class 'expresso': did you mean 'espresso'"):
+        read_class("expresso")
+    with pytest.raises(SettingsError, match=r"no class 1000; they are 0 to 999"):
+        maximise_activation(1000)
+    with pytest.raises(SettingsError, match=r"no channel 99 of stage 0; they are 0 to 15"):
+        maximise_activation(99, layer=0)
