@@ -58,7 +58,16 @@ def whole_study(
 
 
 def failure(plan: Plan, store: Store, tally: Tally) -> SettingsError | None:
-    """The first fit that failed, in a sentence, or None where all went well."""
+    """What went wrong in a study.
+
+    Args:
+        plan: The study.
+        store: Its folder.
+        tally: Of :func:`whole_study`.
+
+    Returns:
+        The first fit that failed, in a sentence, or None where all went well.
+    """
     failed = next((row for row in store.records(plan.unique).values() if row["error"]), None)
     if failed is None:
         return None
@@ -66,7 +75,18 @@ def failure(plan: Plan, store: Store, tally: Tally) -> SettingsError | None:
 
 
 def device_kind(name: str, *, here: bool) -> str:
-    """A kind of device; which one of them a run is on is not part of it."""
+    """A kind of device; which one of them a run is on is not part of it.
+
+    Args:
+        name: As on the command line.
+        here: It has to be of this machine.
+
+    Returns:
+        "cpu", "cuda" or "mps".
+
+    Raises:
+        SettingsError: Another name, or one device of several.
+    """
     if ":" in name:
         raise SettingsError(f"A study uses all GPUs that CUDA_VISIBLE_DEVICES names: take --device cuda, not {name}.")
     if here or name == "auto":
@@ -77,7 +97,18 @@ def device_kind(name: str, *, here: bool) -> str:
 
 
 def worker_count(asked: int | None, plan: Plan) -> int:
-    """As many as were asked for, else one a GPU, or as many as keep all cores busy with the threads that each has."""
+    """As many as were asked for, else one a GPU, or as many as keep all cores busy with the threads that each has.
+
+    Args:
+        asked: By the user, or None.
+        plan: The study, for its device and threads.
+
+    Returns:
+        Processes at a time.
+
+    Raises:
+        SettingsError: Fewer than one.
+    """
     if asked is not None:
         arguments.at_least_one(workers=asked)
         return asked
@@ -87,7 +118,15 @@ def worker_count(asked: int | None, plan: Plan) -> int:
 
 @contextmanager
 def local_workers(count: int, plan: Plan) -> Iterator[Executor]:
-    """So many processes of this machine, for a study."""
+    """Processes of this machine.
+
+    Args:
+        count: How many.
+        plan: The study, for its device.
+
+    Yields:
+        Where runs are submitted.
+    """
     pool = Workers(count, gpus(plan.runs[0].device))
     try:
         yield pool
@@ -97,7 +136,16 @@ def local_workers(count: int, plan: Plan) -> Iterator[Executor]:
 
 @contextmanager
 def ray_workers(address: str, cpus: int, gpus: float) -> Iterator[Executor]:
-    """A Ray cluster, with what each run takes of it."""
+    """A Ray cluster.
+
+    Args:
+        address: As after ``ray:``.
+        cpus: That each run takes.
+        gpus: That each run takes, may be a fraction.
+
+    Yields:
+        Where runs are submitted.
+    """
     pool = Ray(address, cpus=cpus, gpus=gpus)
     try:
         yield pool
@@ -106,7 +154,19 @@ def ray_workers(address: str, cpus: int, gpus: float) -> Iterator[Executor]:
 
 
 def carried_out(made: Plan, store: Store, using: Executor, count: int, retry_failed: bool, quiet: bool) -> Tally:
-    """Do the runs, with a board for a person."""
+    """Do the runs, with a board for a person.
+
+    Args:
+        made: The study.
+        store: Its folder.
+        using: Where runs are submitted.
+        count: At a time; 0 where that is the executor's business.
+        retry_failed: Do those again that ended with an error.
+        quiet: No board.
+
+    Returns:
+        What was done.
+    """
     with interruptible() as pressed:
         board = None if quiet else Board(made, store, count or core_count())
         try:
@@ -118,6 +178,12 @@ def carried_out(made: Plan, store: Store, using: Executor, count: int, retry_fai
 
 def say_how_it_ended(found: Tally, plan: Plan, store: Store, quiet: bool) -> None:
     """Print how many runs are done and where to look.
+
+    Args:
+        found: What was done.
+        plan: The study.
+        store: Its folder.
+        quiet: Print nothing.
 
     Raises:
         Interrupted: Somebody pressed Ctrl-C.
