@@ -181,7 +181,12 @@ def register(catalogue: Catalogue) -> None:
                 "near the original's best quality in a tenth of its time: two short fits of a narrow network",
             ),
             "quick": ("presets:quick", "a lean network and fewer steps, for laptops"),
-            "one-shot": ("presets:one_shot", "no fit: a denoiser applied once to a noisy image, one-shot:denoiser=NAME"),
+            "one-shot": (
+                "denoiser_presets:one_shot",
+                "no fit: a denoiser applied once to a noisy image, one-shot:denoiser=NAME",
+            ),
+            "plug-and-play": ("denoiser_presets:plug_and_play", "no fit: a denoiser and the observation in turn"),
+            "refined": ("denoiser_presets:refined", "a fit that a denoiser goes on from, refined:preset=fast,denoiser=NAME"),
         },
         "tasks": {
             "denoise": ("tasks:denoise", "noise: --sigma 0..255 (estimated if left out), --noise gaussian|poisson|l1"),

@@ -10,14 +10,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from hybrid_dip import latents, networks
-from hybrid_dip.contracts import LEAST_SIGMA, Rule, Schedule, Task
-from hybrid_dip.denoisers import Denoiser, nlm
+from hybrid_dip.contracts import Rule, Schedule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
 from hybrid_dip.optimizers import OptimizerFactory, adam, muon
@@ -48,6 +46,7 @@ class Recipe:
         rule: When to stop and what to keep, where the user does not say.
         latent_first: z is drawn before the network is made, as the original does for super-resolution.
         start: Values that every fit begins at; None leaves the random ones.
+        refine: (x, task) -> x, what goes on from the average of the fits' images, or None.
         note: What the user should know about the choice.
     """
 
@@ -66,6 +65,7 @@ class Recipe:
     rule: Rule = ALL_STEPS
     latent_first: bool = False
     start: Start | None = None
+    refine: Callable[[Tensor, Task], Tensor] | None = None
     note: str = ""
 
     def build_network(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> nn.Module:
@@ -76,14 +76,15 @@ class Recipe:
     def describe(self) -> dict[str, Any]:
         """Every setting as plain numbers and strings, for a manifest."""
         return {
-            "network": _described(self.network),
-            "latent": _described(self.latent),
-            "optimizer": _described(self.optimizer),
+            "network": described(self.network),
+            "latent": described(self.latent),
+            "optimizer": described(self.optimizer),
             "lr_schedule": None if self.lr_schedule is None else repr(self.lr_schedule),
             "rule": repr(self.rule),
             "average": repr(self.average) if isinstance(self.average, Growing) else self.average,
             **{name: getattr(self, name) for name in _PLAIN},
             **({} if self.start is None else {"start_sha256": self.start.sha256}),
+            **({} if self.refine is None else {"refine": described(self.refine)}),
         }
 
 
@@ -92,11 +93,21 @@ _PLAIN = ("steps", "lr", "jitter", "fallback", "parameter_noise", "optimise", "r
 Preset = Callable[[Task], Recipe]
 
 
-def _described(maker: Callable[..., Any]) -> dict[str, Any]:
+def described(maker: Callable[..., Any]) -> dict[str, Any]:
+    """A function and its options as plain numbers and strings.
+
+    Args:
+        maker: A function, a partial of one, or what describes itself by ``describe()``.
+
+    Returns:
+        Name -> value, with the function's own under "name".
+    """
     if isinstance(maker, partial):
-        return {**_described(maker.func), **{f"arg{i}": a for i, a in enumerate(maker.args)}, **maker.keywords}
-    if isinstance(maker, Denoised):
-        return {"name": "pixels", "start": _described(maker.denoiser)}
+        return {**described(maker.func), **{f"arg{i}": a for i, a in enumerate(maker.args)}, **maker.keywords}
+    own = getattr(maker, "describe", None)
+    if callable(own):
+        found: dict[str, Any] = own()
+        return found
     return {"name": getattr(maker, "__name__", type(maker).__name__)}
 
 
@@ -364,43 +375,3 @@ def fast(task: Task) -> Recipe:
         runs=2,
         rule=Discrepancy() if known else ALL_STEPS,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Denoised:
-    """Makes the network x = theta that starts at D(y).
-
-    Attributes:
-        task: With y.
-        denoiser: D.
-    """
-
-    task: Task
-    denoiser: Denoiser
-
-    def __call__(self, in_channels: int, out_channels: int) -> nn.Module:
-        """The pixels; both numbers are those of the task's image."""
-        sigma = max(self.task.noise_sigma or 0.0, LEAST_SIGMA)
-        # A sketch is made on the meta device, but y is an image.
-        with torch.no_grad(), torch.device("cpu"):
-            return networks.Pixels(self.denoiser(self.task.observation.cpu(), sigma).detach())
-
-
-def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:
-    """A denoiser alone, applied once to the observation: the learned prior without a fit, to compare with.
-
-    Args:
-        task: Denoising of Gaussian noise.
-        denoiser: (x, sigma) -> x; on the command line ``one-shot:denoiser=bundled``.
-
-    Returns:
-        The recipe: x = theta starts at D(y), and is kept before its first step.
-
-    Raises:
-        SettingsError: Another task, or another noise.
-    """
-    if task.name != "denoise" or task.noise_sigma is None:
-        raise SettingsError(
-            "The preset 'one-shot' is for the task 'denoise' with Gaussian noise; for others take RED on pixels."
-        )
-    return Recipe(Denoised(task, denoiser), partial(latents.uniform, channels=1), steps=1)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -44,14 +45,14 @@ class Result:
 
     Attributes:
         image: Finished: clamped, known pixels pasted back; (1, C, H, W) on the CPU.
-        raw: Before finishing: the network's kept output, averaged over runs.
+        raw: Before finishing: the network's kept output, averaged over runs, and refined where the recipe says so.
         last: The last iterate, finished, averaged over runs.
         deviation: Per-pixel standard deviation between the runs' finished images, (1, C, H, W), or None for a single run.
         fits: One a seed, in order.
         seeds: Of the fits.
         recipe: What was fitted.
         terms: Name -> weight, as text.
-        seconds: Of all fits.
+        seconds: Of all fits, and of refining.
         parameters: Numbers that the network has.
         hardware: Device, threads and versions.
     """
@@ -271,21 +272,25 @@ def _combine(
     parameters: int,
     device: torch.device,
 ) -> Result:
-    """Average the runs of several seeds and finish the images."""
+    """Average the runs of several seeds, refine the average where the recipe says so, and finish the images."""
     here = task.to("cpu")
     raw = torch.stack([found.image.cpu() for found in fits])
     last = torch.stack([found.last.cpu() for found in fits])
+    mean, started = raw.mean(0), time.perf_counter()
+    if recipe.refine is not None and fits[-1].reason != "interrupted":
+        mean = recipe.refine(mean.to(device), task.to(device)).cpu()
+    refining = time.perf_counter() - started
     finished = torch.stack([here.finish(image) for image in raw])
     return Result(
-        image=here.finish(raw.mean(0)),
-        raw=raw.mean(0),
+        image=here.finish(mean),
+        raw=mean,
         last=here.finish(last.mean(0)),
         deviation=finished.std(0) if len(fits) > 1 else None,
         fits=fits,
         seeds=seeds,
         recipe=recipe,
         terms={term.name: str(term.weight) for term in terms},
-        seconds=sum(found.seconds for found in fits),
+        seconds=sum(found.seconds for found in fits) + refining,
         parameters=parameters,
         hardware=devices.describe(device),
     )

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hybrid_dip import fidelity, operators, presets, tasks
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.restore import prepare, resolve, restore
+from hybrid_dip.restore import prepare, resolve
 from hybrid_dip.stopping import Discrepancy, MaxSteps
 
 IMAGE = torch.full((1, 3, 32, 32), 0.5)
@@ -160,25 +160,6 @@ def test_the_order_of_the_draws_is_the_originals() -> None:
             recipe.network(32, 3)
             expected = recipe.latent(size=size)
         assert torch.equal(z, expected)
-
-
-def test_one_shot_is_the_denoiser_alone() -> None:
-    y = torch.rand(1, 3, 20, 24)
-    asked = []
-
-    def half(x: torch.Tensor, sigma: float) -> torch.Tensor:
-        asked.append(sigma)
-        return x / 2
-
-    recipe = presets.one_shot(tasks.denoise(y, sigma=0.1), half)
-    found = restore(tasks.denoise(y, sigma=0.1), preset=recipe, device="cpu")
-    assert torch.equal(found.image, y / 2)
-    assert set(asked) == {0.1}
-    assert recipe.describe()["network"] == {"name": "pixels", "start": {"name": "half"}}
-    with pytest.raises(SettingsError, match="take RED on pixels"):
-        presets.one_shot(tasks.super_resolve(y, factor=4))
-    with pytest.raises(SettingsError, match="Gaussian noise"):
-        presets.one_shot(tasks.denoise(y, fidelity=fidelity.poisson))
 
 
 def test_a_preset_takes_options_and_may_be_ones_own(tmp_path: Path) -> None:
