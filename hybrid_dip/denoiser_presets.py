@@ -105,7 +105,7 @@ def refined(
     denoiser: Annotated[Denoiser, "denoisers"] = nlm,
     first: float = 10 / 255,
     last: float = 3 / 255,
-    rounds: int = 10,
+    rounds: int = 5,
 ) -> Recipe:
     """Another preset, whose image a denoiser goes on from: the image's own prior first, then a learned one.
 

@@ -44,7 +44,7 @@ class PlugAndPlay:
     denoiser: Annotated[Denoiser, "denoisers"] = nlm
     first: float = 10 / 255
     last: float = 3 / 255
-    rounds: int = 10
+    rounds: int = 5
 
     def __post_init__(self) -> None:
         if not 0 < self.last <= self.first <= 1 or self.rounds < 1:
