@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any
 
 import torch
@@ -45,7 +45,8 @@ class Ready:
 
 def _without_fit(image: Callable[[], Tensor], about: dict[str, Any]) -> Recipe:
     """The network x = theta starts at the image, and is kept before its first step."""
-    return Recipe(Ready(image, about), partial(latents.uniform, channels=1), steps=1)
+    # A network is made more than once, to count its parameters and to fit it.
+    return Recipe(Ready(cache(image), about), partial(latents.uniform, channels=1), steps=1)
 
 
 def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:
