@@ -186,6 +186,7 @@ def register(catalogue: Catalogue) -> None:
                 "no fit: a denoiser applied once to a noisy image, one-shot:denoiser=NAME",
             ),
             "plug-and-play": ("denoiser_presets:plug_and_play", "no fit: a denoiser and the observation in turn"),
+            "guided": ("denoiser_presets:guided", "a fit whose latent is the denoised image, guided:preset=fast,denoiser=NAME"),
             "refined": ("denoiser_presets:refined", "a fit that a denoiser goes on from, refined:preset=fast,denoiser=NAME"),
         },
         "tasks": {

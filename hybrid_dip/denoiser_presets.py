@@ -62,10 +62,15 @@ def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Re
     Raises:
         SettingsError: Another task, or another noise.
     """
+    return _without_fit(_denoised(task, denoiser, "one-shot"), described(denoiser))
+
+
+def _denoised(task: Task, denoiser: Denoiser, preset: str) -> Callable[[], Tensor]:
+    """What makes D(y), on the CPU."""
     if task.name != "denoise" or task.noise_sigma is None:
-        raise SettingsError("The preset 'one-shot' is for the task 'denoise' with Gaussian noise; for others: plug-and-play.")
+        raise SettingsError(f"The preset '{preset}' is for the task 'denoise' with Gaussian noise; for others: plug-and-play.")
     sigma = max(task.noise_sigma, LEAST_SIGMA)
-    return _without_fit(lambda: denoiser(task.observation.cpu(), sigma), described(denoiser))
+    return lambda: denoiser(task.observation.cpu(), sigma)
 
 
 def plug_and_play(
@@ -98,6 +103,49 @@ def plug_and_play(
         return going(nearest_explanation(torch.full(task.shape, GREY), here, NOISELESS**2), here)
 
     return _without_fit(image, going.describe())
+
+
+@dataclass(frozen=True, eq=False)
+class Guide:
+    """Makes the latent, which is an image.
+
+    Attributes:
+        image: Makes the image, on the CPU.
+        about: How, in plain numbers and strings.
+    """
+
+    image: Callable[[], Tensor]
+    about: dict[str, Any]
+
+    def __call__(self, size: tuple[int, int]) -> Tensor:
+        """The image; the size is its own."""
+        with torch.no_grad(), torch.device("cpu"):
+            return latents.image(self.image())
+
+    def describe(self) -> dict[str, Any]:
+        """For a manifest."""
+        return {"name": "denoised observation", "denoiser": self.about}
+
+
+def guided(task: Task, preset: Annotated[Preset, "presets"] = fast, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:
+    """Another preset, whose latent is the denoised observation: the fit only has to learn what to change about it.
+
+    Goes well with ``-R denoised-observation:denoiser=NAME@10 --stop max_steps``: noise is a small part of what is fitted then.
+    That an image in place of noise as z leads a fit is the original's flash/no-flash task.
+
+    Args:
+        task: Denoising of Gaussian noise.
+        preset: Of the fit; on the command line ``guided:preset=quick,denoiser=bundled``.
+        denoiser: (x, sigma) -> x.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SettingsError: Another task, or another noise.
+    """
+    made = cache(_denoised(task, denoiser, "guided"))
+    return replace(preset(task), latent=Guide(made, described(denoiser)))
 
 
 def refined(

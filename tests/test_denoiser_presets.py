@@ -6,12 +6,12 @@ from torch import Tensor
 
 import hybrid_dip as hd
 from hybrid_dip import degradations, fidelity, metrics, tasks
-from hybrid_dip.denoiser_presets import one_shot, plug_and_play, refined
+from hybrid_dip.denoiser_presets import guided, one_shot, plug_and_play, refined
 from hybrid_dip.denoisers import wavelet
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.plug_and_play import PlugAndPlay
 from hybrid_dip.presets import fast, quick
-from hybrid_dip.restore import resolve, restore
+from hybrid_dip.restore import prepare, resolve, restore
 
 SMALL: dict[str, Any] = {"steps": 6, "device": "cpu"}
 
@@ -71,3 +71,15 @@ def test_presets_of_a_denoiser_are_for_gaussian_noise(preset: Any) -> None:
         preset(tasks.denoise(torch.rand(1, 3, 16, 16), fidelity=fidelity.l1))
     with pytest.raises(SettingsError, match="last <= first"):
         preset(tasks.super_resolve(torch.rand(1, 3, 16, 16), factor=2), first=0.01, last=0.1)
+
+
+def test_the_latent_of_a_guided_fit_is_the_denoised_image(photograph: Tensor) -> None:
+    task = tasks.denoise(photograph + 0.1 * torch.randn_like(photograph), sigma=0.1)
+    recipe = resolve("guided:preset=quick,denoiser=wavelet", task)
+    network, z = prepare(task, recipe, seed=0)
+    assert torch.equal(z, wavelet(task.observation, 0.1))
+    assert network(z).shape == task.shape
+    assert recipe.describe()["latent"] == {"name": "denoised observation", "denoiser": {"name": "wavelet"}}
+    assert restore(task, preset=recipe, **SMALL).fits[0].steps == 6
+    with pytest.raises(SettingsError, match="'guided' is for the task 'denoise'"):
+        guided(tasks.super_resolve(photograph, factor=2))
