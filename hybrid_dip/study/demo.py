@@ -19,6 +19,8 @@ LEARNED = "bundled"
 PERCEPTUAL = "stlpips-alex"
 """Measured where its weights are on this machine."""
 TITLES = {"psnr": "PSNR (dB)", "ssim": "SSIM", PERCEPTUAL: "LPIPS (shift-tolerant)"}
+STEPS_GUIDED = 500
+"""Of each fit by both; see experiments/003_learned_and_single_image."""
 CENTRE = (128, 224)
 """Of the astronaut's face, (row, column)."""
 
@@ -44,7 +46,13 @@ def demo_content(size: int, steps: int | None = None) -> dict[str, Any]:
     if LEARNED in catalogue().entries("denoisers"):
         arms += [
             {"name": "learned alone", "preset": f"one-shot:denoiser={LEARNED}"},
-            {"name": "both", **fitted, "regularisers": [f"denoised-observation:denoiser={LEARNED}@3"]},
+            {
+                "name": "both",
+                "preset": f"guided:preset=fast,denoiser={LEARNED}",
+                "steps": steps or STEPS_GUIDED,
+                "stop": "max_steps",
+                "regularisers": [f"denoised-observation:denoiser={LEARNED}@10"],
+            },
         ]
     return {
         "name": "demo",
