@@ -22,7 +22,9 @@
 The sections below say what else there is.
 """
 
+import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -237,6 +239,26 @@ def as_study(content: dict[str, Any], path: Path = Path("study.toml")) -> Study:
         if twice:
             raise SettingsError(f"{path}: '{twice[0]}' occurs twice among the {what}.")
     return study
+
+
+def as_toml(content: Mapping[str, Any]) -> str:
+    """A study's content as a file.
+
+    Args:
+        content: Numbers, strings and lists of them, and lists of such tables.
+
+    Returns:
+        TOML.
+    """
+    # Numbers, booleans, strings and lists look alike in JSON and TOML.
+    tables = {
+        name: value for name, value in content.items() if isinstance(value, list) and value and isinstance(value[0], dict)
+    }
+    lines = [f"{name} = {json.dumps(value)}" for name, value in content.items() if name not in tables]
+    for name, entries in tables.items():
+        for entry in entries:
+            lines += ["", f"[[{name}]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
+    return "\n".join(lines) + "\n"
 
 
 def place(section: str, index: int, entry: Any) -> str:

@@ -107,26 +107,6 @@ def sweep_content(
     return {"name": "sweep", "metrics": metrics, "images": [*images], "tasks": [dict(task)], "arms": arms}, swept
 
 
-def as_toml(content: Mapping[str, Any]) -> str:
-    """A study's content as a file.
-
-    Args:
-        content: Numbers, strings and lists of them, and lists of such tables.
-
-    Returns:
-        TOML.
-    """
-    # Numbers, booleans, strings and lists look alike in JSON and TOML.
-    tables = {
-        name: value for name, value in content.items() if isinstance(value, list) and value and isinstance(value[0], dict)
-    }
-    lines = [f"{name} = {json.dumps(value)}" for name, value in content.items() if name not in tables]
-    for name, entries in tables.items():
-        for entry in entries:
-            lines += ["", f"[[{name}]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
-    return "\n".join(lines) + "\n"
-
-
 def report_sweep(plan: Plan, store: Store, swept: Sequence[Point]) -> dict[str, Any]:
     """Write results.csv and sweep.png.
 

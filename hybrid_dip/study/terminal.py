@@ -14,10 +14,9 @@ from hybrid_dip.study.board import Board
 from hybrid_dip.study.executors import Ray, Workers, core_count, gpus
 from hybrid_dip.study.plan import Plan, plan_study
 from hybrid_dip.study.run import Tally, run_study
-from hybrid_dip.study.settings import as_study
+from hybrid_dip.study.settings import as_study, as_toml
 from hybrid_dip.study.status import save_plan
 from hybrid_dip.study.store import Store
-from hybrid_dip.study.sweep import as_toml
 
 DEVICES = ("cpu", "cuda", "mps")
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images import save_image
-from hybrid_dip.study.settings import as_study
-from hybrid_dip.study.sweep import WITHOUT, as_toml, points, sweep_content
+from hybrid_dip.study.settings import as_study, as_toml
+from hybrid_dip.study.sweep import WITHOUT, points, sweep_content
 
 Command = Callable[..., tuple[int, str, str]]
 SMALL = ["--preset", "quick", "--steps", 4, "--network", "skip:down=8,8,skip=2,2", "--latent", "uniform:channels=4"]
