@@ -1,0 +1,70 @@
+"""What can be gained by both priors: how alike are the errors of the image's own prior and of the learned one?
+
+If x and x' have errors of the same size with the correlation c, their mean has -10 log10((1 + c) / 2) dB less.
+
+    python experiments/003_learned_and_single_image/why.py FOLDER     # the one with the study's images
+
+Prints a row a task, means over images and seeds, from the finished runs of both studies.
+"""
+
+import math
+import sys
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean
+
+from torch import Tensor
+
+from hybrid_dip import metrics
+from hybrid_dip.study.plan import Plan, Run, plan_study
+from hybrid_dip.study.settings import read_study
+from hybrid_dip.study.store import Store
+
+HERE = Path(__file__).parent
+
+
+def cells(plan: Plan) -> dict[tuple[str, str, int], dict[str, Run]]:
+    """(task, image, seed) -> arm -> run."""
+    found: dict[tuple[str, str, int], dict[str, Run]] = defaultdict(dict)
+    for run in plan.runs:
+        found[run.task, run.image, run.seed][run.arm] = run
+    return found
+
+
+def look(arms: dict[str, Run], store: Store) -> dict[str, float]:
+    """PSNR of the arms and of the mean of two, and how alike their errors are."""
+    subject = arms["dip"].subject()
+    clean = subject.reference
+    assert clean is not None
+
+    def psnr(x: Tensor) -> float:
+        return metrics.psnr(subject.task.finish(x), clean)
+
+    outputs = {name: store.output(run.key) for name, run in arms.items()}
+    errors = [(subject.task.finish(outputs[name]) - clean).flatten() for name in ("dip", "learned")]
+    alike = float(errors[0] @ errors[1] / (errors[0].norm() * errors[1].norm()))
+    average = psnr((outputs["dip"] + outputs["learned"]) / 2)
+    return {name: psnr(x) for name, x in outputs.items()} | {"mean of the two": average, "correlation": alike}
+
+
+def main() -> None:
+    """Print the table."""
+    print("| task | dip | learned | both | mean of dip and learned | correlation of the errors | gain at one size |")
+    print("|---|---|---|---|---|---|---|")
+    for study in ("denoising", "filling_in"):
+        folder = HERE / study
+        plan = plan_study(read_study(folder / "study.toml"), images=sys.argv[1])
+        store = Store(folder)
+        rows: dict[str, list[dict[str, float]]] = defaultdict(list)
+        for (task, _, _), arms in cells(plan).items():
+            if all(store.has(run.key) for run in arms.values()):
+                rows[task].append(look(arms, store))
+        for task, found in rows.items():
+            means = {name: mean(row[name] for row in found) for name in found[0]}
+            levels = " | ".join(f"{means[name]:.2f} dB" for name in ("dip", "learned", "both", "mean of the two"))
+            gain = -10 * math.log10((1 + means["correlation"]) / 2)
+            print(f"| {task} ({len(found)}) | {levels} | {means['correlation']:.2f} | {gain:.2f} dB |")
+
+
+if __name__ == "__main__":
+    main()
