@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -6,12 +7,13 @@ from torch import Tensor
 
 import hybrid_dip as hd
 from hybrid_dip import degradations, fidelity, metrics, tasks
+from hybrid_dip.contracts import Task
 from hybrid_dip.denoiser_presets import guided, one_shot, plug_and_play, refined
 from hybrid_dip.denoisers import wavelet
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.plug_and_play import PlugAndPlay
 from hybrid_dip.presets import fast, quick
-from hybrid_dip.restore import prepare, resolve, restore
+from hybrid_dip.restore import RunHooks, prepare, resolve, restore
 
 SMALL: dict[str, Any] = {"steps": 6, "device": "cpu"}
 
@@ -83,3 +85,18 @@ def test_the_latent_of_a_guided_fit_is_the_denoised_image(photograph: Tensor) ->
     assert restore(task, preset=recipe, **SMALL).fits[0].steps == 6
     with pytest.raises(SettingsError, match="'guided' is for the task 'denoise'"):
         guided(tasks.super_resolve(photograph, factor=2))
+
+
+def test_an_interrupted_fit_is_not_refined(photograph: Tensor) -> None:
+    asked: list[Tensor] = []
+
+    def refine(x: Tensor, task: Task) -> Tensor:
+        asked.append(x)
+        return x
+
+    recipe = replace(quick(tasks.denoise(photograph, sigma=0.1)), steps=4, refine=refine)
+    task = tasks.denoise(photograph, sigma=0.1)
+    restore(task, preset=recipe, device="cpu", hooks=lambda seed: RunHooks(halt=lambda: True))
+    assert not asked
+    restore(task, preset=recipe, device="cpu")
+    assert len(asked) == 1

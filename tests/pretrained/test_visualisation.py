@@ -42,6 +42,16 @@ def test_each_has_the_originals_recipe(photograph: Tensor) -> None:
     assert [recipe.lr for recipe in (inverting, a_class, a_channel)] == [0.001, 0.01, 0.001]
     assert [recipe.jitter for recipe in (inverting, a_class, a_channel)] == [0, 0.03, 0.03]
     assert all(recipe.latent_first and not recipe.note for recipe in (inverting, a_class, a_channel))
+    network, maximising = inverting.describe()["network"], a_class.describe()["network"]
+    assert network["down"] == network["up"] == maximising["down"] == maximising["up"] == (16, 32, 64, 128, 128, 128)
+    assert network["downsample"] == maximising["downsample"] == "avg"
+    assert network["kernel_down"] == network["kernel_up"] == (7, 7, 5, 5, 3, 3)
+    assert (maximising["kernel_down"], maximising["kernel_up"]) == ((5, 3, 5, 5, 3, 5), (5, 3, 5, 3, 5, 3))
+    assert (network["skip"], maximising["skip"]) == ((4,) * 6, (0, 4, 4, 4, 4, 4))
+    assert [(found["upsample"], found["padding"]) for found in (network, maximising)] == [
+        ("nearest", "zero"),
+        ("bilinear", "reflection"),
+    ]
 
 
 SMALL = Recipe(
