@@ -332,22 +332,24 @@ def quick(task: Task) -> Recipe:
     return replace(recipe, network=network, steps=steps, lr=lr, note="")
 
 
-_FAST_STEPS = {"super-resolve": 400, "missing-pixels": 2000}
+_FAST_STEPS = {"super-resolve": 400, "missing-pixels": 1850}
 """For 128x128 pixels."""
 _LARGE = 192
-"""Side from which on a tenth of the original's time is too short to denoise by Adam; at 128x128 Adam is ahead of Muon."""
+"""Side from which on a tenth of the original's time is too short to denoise by Adam, and for a third fit of missing pixels; at
+128x128 Adam is ahead of Muon."""
 
 
 def fast(task: Task) -> Recipe:
     """Made to be as good as the original at its best in less than a tenth of the time of its recipe; nothing in it is learned.
 
-    Two fits of an even, narrow network, whose images are averaged, because much of the error of a fit is its own and not the
-    prior's. Each is short: Adam forgets sooner (betas 0.8 and 0.9), and the image is the average of the outputs over about the
-    last ninth of the steps. Where the noise is Gaussian of a known level a fit ends when its residual has the size of the noise
-    (the discrepancy principle). Elsewhere it takes a fixed number of steps, more for larger images, with the power 3/2 of
-    their side. The filters' steps are Muon's, but where the task is to remove noise, which Muon fits as readily as it fits the
-    image, from an image so small that there are steps enough. benchmarks/time_to_quality.py measures it, benchmarks/variants.py
-    each of these choices. JPEG artefacts and flash take the recipe of :func:`quick`.
+    Two fits of an even, narrow network (three, where small images miss pixels at random and there is time for them), whose
+    images are averaged, because much of the error of a fit is its own and not the prior's. Each is short: Adam forgets sooner
+    (betas 0.8 and 0.9), and the image is the average of the outputs over about the last ninth of the steps. Where the noise is
+    Gaussian of a known level a fit ends when its residual has the size of the noise (the discrepancy principle). Elsewhere it
+    takes a fixed number of steps, more for larger images, with the power 3/2 of their side. The filters' steps are Muon's, but
+    where the task is to remove noise, which Muon fits as readily as it fits the image, from an image so small that there are
+    steps enough. benchmarks/time_to_quality.py measures it, benchmarks/variants.py each of these choices. JPEG artefacts and
+    flash take the recipe of :func:`quick`.
 
     Args:
         task: Any task; benchmarks/README.md says on which ones it was measured.
@@ -361,8 +363,9 @@ def fast(task: Task) -> Recipe:
     known = task.name == "denoise" and task.fidelity is gaussian and bool(task.noise_sigma)
     side = math.sqrt(task.shape[-1] * task.shape[-2])
     scale = side / 128
-    # What keeps two fits below a tenth of the time.
-    most = original(task).steps * min(0.3 * max(scale, math.sqrt(scale)), 0.45)
+    runs = 3 if task.name == "missing-pixels" and side < _LARGE else 2
+    # What keeps the fits together below a tenth of the time.
+    most = original(task).steps * min(0.3 * max(scale, math.sqrt(scale)), 0.45) * 2 / runs
     wanted = max(200, _FAST_STEPS.get(task.name, 1000) * scale**1.5)
     return replace(
         lean,
@@ -372,6 +375,6 @@ def fast(task: Task) -> Recipe:
         optimizer=partial(adam if task.name == "denoise" and side < _LARGE else muon, betas=(0.8, 0.9)),
         average=Growing(1 / 9),
         fallback=None,
-        runs=2,
+        runs=runs,
         rule=Discrepancy() if known else ALL_STEPS,
     )

@@ -128,6 +128,15 @@ def test_fast_takes_more_steps_for_larger_images(side: int, steps: int) -> None:
     assert presets.fast(tasks.super_resolve(torch.zeros(1, 3, side // 4, side // 4), factor=4)).steps == steps
 
 
+@pytest.mark.parametrize(("side", "runs"), [(128, 3), (256, 2)])
+def test_fast_averages_a_third_fit_of_small_images_that_miss_pixels(side: int, runs: int) -> None:
+    y = torch.zeros(1, 3, side, side)
+    mask = torch.ones(1, 1, side, side)
+    mask[..., ::2] = 0
+    assert presets.fast(tasks.missing_pixels(y, mask)).runs == runs
+    assert presets.fast(tasks.denoise(y, sigma=0.1)).runs == 2
+
+
 @pytest.mark.parametrize(("side", "filters"), [(128, False), (256, True)])
 def test_fast_denoises_large_images_by_muon(side: int, filters: bool) -> None:
     made = presets.fast(tasks.denoise(torch.zeros(1, 3, side, side), sigma=0.1)).describe()["optimizer"]
