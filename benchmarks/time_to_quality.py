@@ -9,7 +9,8 @@ along the whole run, an oracle, since on small images it overfits long before it
 Seconds are taken in this one run on this one machine, with as many threads for both: blocks of the original's steps right
 before and right after ours give its seconds a step, and a step of its curve is placed in time by that. So the curve itself,
 which depends on the settings and the machine only, can be fitted beforehand and beside other work (``--curves-only``, any
-number of threads); it is kept in ``--cache`` and taken up again where it was interrupted.
+number of threads); it is kept in ``--cache``, by processor, and taken up again where it was interrupted. ``--curves-of``
+takes those of another processor, which sums in another order.
 """
 
 import argparse
@@ -61,15 +62,19 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def original_curve(case: Case, recipe: Recipe, seed: int, cache: Path, label: str) -> Curve:
-    """The PSNR of the original along its recipe, from the cache or fitted now."""
+def original_curve(case: Case, recipe: Recipe, seed: int, cache: Path, label: str, fitted_on: str | None = None) -> Curve:
+    """The PSNR of the original along its recipe, from the cache (of another processor, if named) or fitted now."""
     digest = hashlib.sha256(case.reference.numpy().tobytes() + case.task.observation.numpy().tobytes())
     chosen = {name: getattr(recipe, name) for name in ("steps", "lr", "jitter", "latent_first")}
-    settings = {**chosen, "seed": seed, "processor": processor(), "torch": torch.__version__}
+    settings = {**chosen, "seed": seed, "processor": fitted_on or processor(), "torch": torch.__version__}
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + digest.digest()).hexdigest()[:16]
     done, state = cache / f"{key}.json", cache / f"{key}.pt"
     if done.exists():
         return Curve(**json.loads(done.read_text())["curve"])
+    if fitted_on not in (None, processor()):
+        raise SystemExit(
+            f"{cache} has no curve of {label} by {fitted_on!r} and this torch; leave out --curves-of to fit it here."
+        )
     cache.mkdir(parents=True, exist_ok=True)
     plain, curve = PlainFit(case, recipe, seed), Curve()
     if state.exists():
@@ -120,11 +125,11 @@ class Watch:
 
 
 def compare(
-    path: Path, task: str, size: int, *, preset: str, seed: int, cache: Path, steps: int | None
+    path: Path, task: str, size: int, *, preset: str, seed: int, cache: Path, curves_of: str | None, steps: int | None
 ) -> tuple[dict[str, Any], Lines]:
     """One row of the table, and the curves for the plot."""
     case = make_case(path, task, size)
-    curve = original_curve(case, recipe_of(case, steps), seed, cache, label_of(path, task, size))
+    curve = original_curve(case, recipe_of(case, steps), seed, cache, label_of(path, task, size), curves_of)
     before = seconds_per_step(path, task, size, seed)
     started = time.perf_counter()
     watches: list[Watch] = []
@@ -160,6 +165,7 @@ def compare(
         "seed": seed,
         "threads": torch.get_num_threads(),
         "processor": processor(),
+        "curve_processor": curves_of or processor(),
         "torch": torch.__version__,
     }
     lines = {
@@ -246,6 +252,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None, help="file to write")
     parser.add_argument("--plot", type=Path, default=None, help="PNG file to write")
     parser.add_argument("--cache", type=Path, default=Path(__file__).parent / "curves", help="of the original's curves")
+    parser.add_argument(
+        "--curves-of", metavar="PROCESSOR", help="take the curves that this processor fitted; by default, this one's"
+    )
     parser.add_argument("--curves-only", action="store_true", help="fit the original's curves into the cache and end")
     parser.add_argument("--steps", type=int, default=None, help="of both instead of their own, to try the command")
     parser.add_argument("--show", type=Path, nargs="+", metavar="JSON", help="print the table of earlier results and end")
@@ -265,10 +274,17 @@ def main() -> None:
     for path in asked.images:
         if asked.curves_only:
             case, label = make_case(path, task, asked.size), label_of(path, task, asked.size)
-            original_curve(case, recipe_of(case, asked.steps), asked.seed, asked.cache, label)
+            original_curve(case, recipe_of(case, asked.steps), asked.seed, asked.cache, label, asked.curves_of)
             continue
         row, plots[label_of(path, task, asked.size)] = compare(
-            path, task, asked.size, preset=asked.preset, seed=asked.seed, cache=asked.cache, steps=asked.steps
+            path,
+            task,
+            asked.size,
+            preset=asked.preset,
+            seed=asked.seed,
+            cache=asked.cache,
+            curves_of=asked.curves_of,
+            steps=asked.steps,
         )
         rows.append(row)
         if asked.json:
