@@ -1,6 +1,8 @@
 """What the experiments claim is what their results say."""
 
+import importlib
 import re
+import tomllib
 from itertools import product
 from pathlib import Path
 
@@ -44,6 +46,18 @@ def test_an_experiment_is_whole_and_its_text_quotes_its_results(folder: Path) ->
 
 def test_there_are_experiments() -> None:
     assert EXPERIMENTS
+
+
+@pytest.mark.parametrize("name", ["families", "denoising", "filling_in"])
+def test_the_weights_of_the_regularisers_are_those_chosen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ROOT / "002_regularisers"
+    monkeypatch.syspath_prepend(folder)
+    chosen = importlib.import_module("chosen")
+    best = chosen.chosen(chosen.gains())
+    arms, tried = (tomllib.loads((folder / f"{file}.toml").read_text())["arms"] for file in (name, "choose"))
+    there = {arm["name"]: arm.get("regularisers") for arm in tried}
+    for arm in arms[2:]:
+        assert arm["regularisers"] == there[f"{arm['name']}@{best[arm['name']]}"]
 
 
 def test_the_readme_quotes_the_first_one() -> None:
