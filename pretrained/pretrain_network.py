@@ -7,6 +7,10 @@ Reptile (Nichol, Achiam & Schulman 2018, "On first-order meta-learning algorithm
 
 Each round takes another image, another part of it and another latent, so that theta_0 belongs to no latent; epsilon falls
 linearly to 0. The fit is to the clean image, or to the degraded one as in a restoration.
+
+After each round every filter bank gets the norm back that it was drawn with. What a normalisation follows does not depend on
+that norm, but Adam's steps are of one size: left alone the norms grow (4- to 20-fold in 300 rounds), and fits that begin there
+turn the filters as much more slowly, which costs more steps than a learned start saves.
 """
 
 import inspect
@@ -96,6 +100,7 @@ def learn(
     first = degrade(_part(images[0], plan.side, draw), plan.seed).task
     with forked_random_state(device):
         network = prepare(first, recipe(first), plan.seed)[0].to(device)
+    drawn = [parameter.detach().norm() for parameter in network.parameters()]
     done = 0
     if state is not None and state.exists():
         saved = torch.load(state, weights_only=True)
@@ -108,6 +113,7 @@ def learn(
             image = images[int(torch.randint(len(images), (), generator=draw))]
             case = degrade(_part(image, plan.side, draw), plan.seed + 1 + done)
             loss = _towards(network, case, recipe(case.task), plan, done, device)
+            _restore_norms(network, drawn)
             done += 1
             bar.set_postfix_str(f"loss {loss:.5f}")
             bar.update()
@@ -138,6 +144,13 @@ def _towards(network: nn.Module, case: Case, recipe: Recipe, plan: Plan, number:
         for parameter, old in zip(network.parameters(), before, strict=True):
             parameter.copy_(old.lerp(parameter, epsilon))
     return found.history[-1]["loss"]
+
+
+def _restore_norms(network: nn.Module, drawn: Sequence[Tensor]) -> None:
+    with torch.no_grad():
+        for parameter, norm in zip(network.parameters(), drawn, strict=True):
+            if parameter.ndim > 1 and norm > 0:
+                parameter.mul_(norm / parameter.norm())
 
 
 def _part(image: Tensor, side: int, draw: torch.Generator) -> Tensor:

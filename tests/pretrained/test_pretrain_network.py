@@ -11,7 +11,7 @@ from hybrid_dip import degradations, metrics
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images import save_image
-from hybrid_dip.restore import restore
+from hybrid_dip.restore import prepare, restore
 from hybrid_dip.start import read_start, write_start
 from pretrained.pretrain_network import Plan, learn
 
@@ -43,6 +43,16 @@ def test_a_fit_of_another_image_begins_nearer(photograph: Tensor, tmp_path: Path
         random = restore(case.task, preset=recipe(case.task), seed=seed, device="cpu")
         learned = restore(case.task, preset=begun, seed=seed, device="cpu")
         assert metrics.psnr(learned.image, photograph) > metrics.psnr(random.image, photograph) + 1
+
+
+def test_filters_keep_the_norms_that_they_were_drawn_with(photograph: Tensor) -> None:
+    case = degrade(photograph)
+    drawn, _ = prepare(case.task, recipe(case.task), PLAN.seed)
+    learnt, _ = learn([photograph], degrade, recipe, PLAN, CPU)
+    for (name, before), after in zip(drawn.named_parameters(), learnt.parameters(), strict=True):
+        assert not torch.equal(before, after), name
+        if before.ndim > 1:
+            assert after.norm().item() == pytest.approx(before.norm().item(), rel=1e-5)
 
 
 def test_a_stopped_training_goes_on_to_the_same_values(photograph: Tensor, tmp_path: Path) -> None:
