@@ -28,7 +28,8 @@ def text_of(folder: Path) -> tuple[str, Path]:
 def test_an_experiment_is_whole_and_its_text_quotes_its_results(folder: Path) -> None:
     study = read_study(folder / "study.toml")
     plan = plan_study(study, images="skimage:astronaut")  # its own images need not be here
-    table = pd.read_csv(folder / "results.csv", keep_default_na=False, na_values={name: [""] for name in results.columns(plan)})
+    empty = {name: [""] for name in results.columns(plan)}
+    table = pd.read_csv(folder / "results.csv", keep_default_na=False, na_values=empty, dtype={"image": str})
     rows = set(zip(table["image"], table["task"], table["arm"], table["seed"], strict=True))
     images = [Path(entry.path.removeprefix("skimage:")).stem for entry in study.images]
     assert rows == set(product(images, plan.tasks, plan.arms, study.seeds)), "a row for each run of the study"

@@ -51,7 +51,7 @@ def main() -> None:
     """Print the table."""
     print("| task | dip | learned | both | mean of dip and learned | correlation of the errors | gain at one size |")
     print("|---|---|---|---|---|---|---|")
-    for study in ("denoising", "filling_in"):
+    for study in ("denoising", "super_resolving"):
         folder = HERE / study
         plan = plan_study(read_study(folder / "study.toml"), images=sys.argv[1])
         store = Store(folder)
