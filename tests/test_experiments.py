@@ -61,6 +61,15 @@ def test_the_weights_of_the_regularisers_are_those_chosen(name: str, monkeypatch
         assert arm["regularisers"] == there[f"{arm['name']}@{best[arm['name']]}"]
 
 
+def test_the_learned_start_saves_the_steps_that_its_readme_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ROOT / "004_learned_start"
+    monkeypatch.syspath_prepend(folder)
+    steps_saved = importlib.import_module("steps_saved")
+    text = (folder / "README.md").read_text()
+    for line in steps_saved.table(pd.read_csv(folder / "curves.csv")):
+        assert line in text
+
+
 def test_the_readme_quotes_the_first_one() -> None:
     folder = EXPERIMENTS[0]
     table = pd.read_csv(folder / "results.csv")
