@@ -53,6 +53,12 @@ def test_time_to_quality(task: str, tmp_path: Path, photograph: Tensor) -> None:
     assert command(BENCHMARKS / "time_to_quality.py", "--show", tmp_path / "out.json") == out
 
 
+def test_the_readme_holds_the_table_of_variants() -> None:
+    text = (BENCHMARKS / "README.md").read_text()
+    for line in command(BENCHMARKS / "variants.py", "--show", BENCHMARKS / "results" / "variants.json").splitlines():
+        assert line in text
+
+
 def test_time_to_quality_goes_on_where_it_was_interrupted(tmp_path: Path, photograph: Tensor) -> None:
     """The curve of a fit in two parts is that of one in one part."""
     script = f"""
