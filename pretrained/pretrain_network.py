@@ -9,8 +9,8 @@ Each round takes another image, another part of it and another latent, so that t
 linearly to 0. The fit is to the clean image, or to the degraded one as in a restoration.
 
 After each round every filter bank gets the norm back that it was drawn with. What a normalisation follows does not depend on
-that norm, but Adam's steps are of one size: left alone the norms grow (4- to 20-fold in 300 rounds), and fits that begin there
-turn the filters as much more slowly, which costs more steps than a learned start saves.
+that norm, but Adam's steps are of one size: left alone the norms grow, and fits that begin there turn the filters as much more
+slowly, which costs more steps than a learned start saves.
 """
 
 import inspect

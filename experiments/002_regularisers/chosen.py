@@ -1,8 +1,8 @@
 """Which rho? For each prior the one with the highest PSNR, a mean over the tasks and images of choose.toml.
 
-python experiments/002_regularisers/chosen.py
+    python experiments/002_regularisers/chosen.py
 
-Prints each prior's gain over the plain fit at its best rho, by task, the best of each family first.
+Prints each prior's gain over the plain fit at its best rho, by task, the best mean first.
 """
 
 from pathlib import Path
