@@ -4,7 +4,7 @@ If x and x' have errors of the same size with the correlation c, their mean has 
 
     python experiments/003_learned_and_single_image/why.py FOLDER     # the one with the study's images
 
-Prints a row a task, means over images and seeds, from the finished runs of both studies.
+Prints a row a task, means over images and seeds, from the finished runs of the three studies.
 """
 
 import math
@@ -51,7 +51,7 @@ def main() -> None:
     """Print the table."""
     print("| task | dip | learned | both | mean of dip and learned | correlation of the errors | gain at one size |")
     print("|---|---|---|---|---|---|---|")
-    for study in ("denoising", "super_resolving"):
+    for study in ("denoising", "filling_in", "super_resolving"):
         folder = HERE / study
         plan = plan_study(read_study(folder / "study.toml"), images=sys.argv[1])
         store = Store(folder)
