@@ -55,7 +55,7 @@ def test_the_weights_of_the_regularisers_are_those_chosen(name: str, monkeypatch
     monkeypatch.syspath_prepend(folder)
     chosen = importlib.import_module("chosen")
     best = chosen.chosen(chosen.gains())
-    arms, tried = (tomllib.loads((folder / f"{file}.toml").read_text())["arms"] for file in (name, "choose"))
+    arms, tried = (tomllib.loads((folder / f"{file}.toml").read_text())["arms"] for file in (f"{name}/study", "choose"))
     there = {arm["name"]: arm.get("regularisers") for arm in tried}
     for arm in arms[2:]:
         assert arm["regularisers"] == there[f"{arm['name']}@{best[arm['name']]}"]
