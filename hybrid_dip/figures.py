@@ -128,6 +128,10 @@ class Curve:
     kept_at: int
 
 
+LINES = ("-", "--", ":", "-.")
+"""Once the ten colours are used up."""
+
+
 def save_psnr_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[Curve]]]) -> None:
     """Draw PSNR against the step: a panel a task, a colour an arm, a line an image, a dot where the image was kept.
 
@@ -137,18 +141,23 @@ def save_psnr_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[Curv
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = _subplots(rows, columns, (5.4 * columns, 3.6 * rows))
     arms = list(dict.fromkeys(arm for panel in panels.values() for arm in panel))
+    # A long list of arms stands beside its panel, so that it hides no curve.
+    beside = len(arms) > 5
+    size = (7.4, max(3.6, 0.24 * len(arms))) if beside else (5.4, 3.6)
+    figure, axes = _subplots(rows, columns, (size[0] * columns, size[1] * rows))
     for axis, (task, panel) in zip(axes.flat, panels.items(), strict=False):
         for arm, curves in panel.items():
-            colour = f"C{arms.index(arm) % 10}"
+            colour, style = f"C{arms.index(arm) % 10}", LINES[arms.index(arm) // 10 % len(LINES)]
             for number, curve in enumerate(curves):
-                axis.plot(curve.steps, curve.psnr, color=colour, linewidth=1, label=arm if number == 0 else None)
+                axis.plot(
+                    curve.steps, curve.psnr, color=colour, linestyle=style, linewidth=1, label=arm if number == 0 else None
+                )
                 nearest = min(range(len(curve.steps)), key=lambda i: abs(curve.steps[i] - curve.kept_at))
                 axis.plot(curve.steps[nearest], curve.psnr[nearest], "o", color=colour, markersize=4)
         axis.set(title=task, xlabel="step", ylabel="PSNR (dB)")
         axis.grid(alpha=0.3)
-        axis.legend(fontsize="small")
+        axis.legend(fontsize="small", **({"loc": "upper left", "bbox_to_anchor": (1.02, 1)} if beside else {}))
     for axis in list(axes.flat)[len(panels) :]:
         axis.axis("off")
     _save(figure, path)
