@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -17,6 +17,7 @@ from hybrid_dip.errors import HybridDIPError, Interrupted, SettingsError
 from hybrid_dip.estimate import duration, seconds_of_a_step
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture, save_image
+from hybrid_dip.plugin_commands import WithPlugins
 from hybrid_dip.presets import original
 from hybrid_dip.regularisers.epll import fit_folder
 from hybrid_dip.restore import resolve
@@ -25,39 +26,6 @@ from hybrid_dip.study.commands import app as study_app
 from hybrid_dip.study.commands import sweep
 from hybrid_dip.study.terminal import failure, whole_study
 from hybrid_dip.version import __version__
-
-
-class WithPlugins(typer.core.TyperGroup):
-    """The commands of this package and those that plug-ins bring, which are imported when they are asked for."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """All names, this package's first."""
-        return [*super().list_commands(ctx), *catalogue().entries("commands")]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command by name, or None."""
-        own = super().get_command(ctx, cmd_name)
-        if own is not None or cmd_name not in catalogue().entries("commands"):
-            return own
-        entry = catalogue().entries("commands")[cmd_name]
-        try:
-            theirs = entry.load()
-        except SettingsError as error:  # said when it is called; --help has to show the others
-            theirs = _failing(error)
-        found = typer.main.get_command(theirs)
-        found.name, found.help = cmd_name, found.help or entry.summary
-        return found
-
-
-def _failing(error: SettingsError) -> typer.Typer:
-    made = typer.Typer()
-
-    @made.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-    def fail() -> None:
-        raise error
-
-    return made
-
 
 app = typer.Typer(
     cls=WithPlugins,

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hybrid_dip import cli
+from hybrid_dip import cli, degradations
+from hybrid_dip.contracts import Task
+from hybrid_dip.images import save_image
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +40,70 @@ def hybrid_dip_command(
 @pytest.fixture(autouse=True)
 def one_random_state() -> None:
     torch.manual_seed(0)
+
+
+PRIORS = """
+import sys
+
+calls = []
+
+def mine(x):
+    return x.square()
+
+def nan(x):
+    return x.mean() * float("nan")
+
+def two(x, y):
+    return x.mean()
+
+def detached(x):
+    return x.detach().mean()
+
+def colour(x):
+    return (x[:, 0] - x[:, 1] - x[:, 2]).square().mean()
+
+def number(in_channels, out_channels):
+    return 3
+
+def leaves(x):
+    sys.exit(0)
+
+def later(x):
+    calls.append(0)
+    return x.square() if len(calls) > 12 else x.mean()
+
+class Unbound:
+    def bind(self, task):
+        raise KeyError("no")
+    def __call__(self, x):
+        return x.mean()
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path, photograph: Tensor) -> Path:
+    save_image(photograph, tmp_path / "clean.png")
+    save_image((photograph + 0.15 * torch.randn_like(photograph)).clamp(0, 1), tmp_path / "noisy.png")
+    mask = torch.ones(1, 1, 32, 32)
+    mask[..., 10:14, 10:20] = 0
+    save_image(mask, tmp_path / "mask.png")
+    save_image(mask[..., :31], tmp_path / "mask31.png")
+    save_image(torch.zeros_like(mask), tmp_path / "mask_empty.png")
+    save_image(torch.ones_like(mask), tmp_path / "mask_full.png")
+    save_image(mask * 0.5, tmp_path / "mask_grey.png")
+    save_image(torch.rand(1, 3, 1, 1), tmp_path / "one.png")
+    save_image(photograph[:, :1], tmp_path / "grey.png")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("do not touch")
+    (tmp_path / "prior.py").write_text(PRIORS)
+    (tmp_path / "broken.py").write_text("x = 1\ndef prior(x:\n    return x\n")
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    return tmp_path
+
+
+@pytest.fixture
+def noisy(photograph: Tensor) -> Task:
+    return degradations.noisy(photograph, sigma=50 / 255).task
