@@ -28,7 +28,7 @@ LAYERS = [
     ["restore"],
     ["estimate", "watching", "figures", "folder", "arguments", "listing", "deepinv"],
     ["session"],
-    ["study"],
+    ["study", "plugin_commands"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

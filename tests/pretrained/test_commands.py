@@ -66,7 +66,7 @@ def test_a_command_of_a_plugin_that_cannot_be_loaded_leaves_the_others(
 ) -> None:
     broken = Catalogue()
     broken.add("commands", "broken", "a_module_that_is_missing:app", "A command.")
-    monkeypatch.setattr("hybrid_dip.cli.catalogue", lambda: broken)
+    monkeypatch.setattr("hybrid_dip.plugin_commands.catalogue", lambda: broken)
     code, out, _ = hybrid_dip_command("--help")
     assert code == 0
     assert "restore" in out
