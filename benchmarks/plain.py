@@ -6,6 +6,7 @@ so that a change there cannot move the yardstick; tests hold both to the same nu
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,14 +72,15 @@ class PlainFit:
         case: One of the tasks whose recipe is the standard network: denoising, super-resolution, missing pixels.
         recipe: The original's settings for it.
         seed: Of weights, latent and jitter.
+        network: (in_channels, out_channels) -> the standard network, where it is to be computed in another way.
     """
 
-    def __init__(self, case: Case, recipe: Recipe, seed: int):
+    def __init__(self, case: Case, recipe: Recipe, seed: int, network: Callable[[int, int], nn.Module] = standard_network):
         size = (case.task.shape[-2], case.task.shape[-1])
         torch.manual_seed(seed)
         if recipe.latent_first:
             z = recipe.latent(size=size)
-        self.network = standard_network(32, case.task.shape[1])
+        self.network = network(32, case.task.shape[1])
         if not recipe.latent_first:
             z = recipe.latent(size=size)
         self.case, self.jitter, self.z = case, recipe.jitter, z

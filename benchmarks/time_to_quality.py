@@ -10,7 +10,8 @@ Seconds are taken in this one run on this one machine, with as many threads for 
 before and right after ours give its seconds a step, and a step of its curve is placed in time by that. So the curve itself,
 which depends on the settings and the machine only, can be fitted beforehand and beside other work (``--curves-only``, any
 number of threads); it is kept in ``--cache``, by processor, and taken up again where it was interrupted. ``--curves-of``
-takes those of another processor, which sums in another order.
+takes those of another processor, which sums in another order; ``--curve-network package`` computes them by the package's
+network, which gives the same outputs and gradients up to rounding; ``--until`` follows the original for so many steps only.
 """
 
 import argparse
@@ -26,16 +27,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from plain import Curve, PlainFit
-from torch import Tensor
+from plain import Curve, PlainFit, standard_network
+from torch import Tensor, nn
 from tqdm import tqdm
 
 import hybrid_dip as hd
 from hybrid_dip import degradations, metrics
+from hybrid_dip.allocation import keeping_freed_memory
 from hybrid_dip.contracts import Case, Step
 from hybrid_dip.files import replacing, write_text
 from hybrid_dip.images import crop_to_centre
-from hybrid_dip.presets import Recipe, original
+from hybrid_dip.presets import STANDARD, Recipe, original
 from hybrid_dip.restore import RunHooks
 
 TASKS: dict[str, Callable[[Tensor], Case]] = {
@@ -43,6 +45,7 @@ TASKS: dict[str, Callable[[Tensor], Case]] = {
     "super-resolve": lambda clean: degradations.downsampled(clean, factor=4),
     "inpaint": lambda clean: degradations.scattered(clean, share=0.5),
 }
+NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {"plain": standard_network, "package": STANDARD}
 Lines = dict[str, list[tuple[list[float], list[float]]]]
 """Name -> seconds and PSNR of each fit; the last entry ends in the result."""
 
@@ -62,38 +65,62 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def original_curve(case: Case, recipe: Recipe, seed: int, cache: Path, label: str, fitted_on: str | None = None) -> Curve:
-    """The PSNR of the original along its recipe, from the cache (of another processor, if named) or fitted now."""
+@dataclass(frozen=True)
+class CurveSource:
+    """Where the original's curves come from.
+
+    Attributes:
+        cache: Folder that keeps them.
+        processor: Whose curves are taken; None for this machine's, which are fitted where they are missing.
+        network: "plain" for torch's own layers, "package" for the package's network, the same mathematics in less time.
+        until: Step after which a curve ends; None for the recipe's own.
+    """
+
+    cache: Path
+    processor: str | None = None
+    network: str = "plain"
+    until: int | None = None
+
+
+@keeping_freed_memory()
+def original_curve(case: Case, recipe: Recipe, seed: int, source: CurveSource, label: str) -> Curve:
+    """The PSNR of the original along its recipe, from the cache or fitted now."""
+    cache, fitted_on = source.cache, source.processor
     digest = hashlib.sha256(case.reference.numpy().tobytes() + case.task.observation.numpy().tobytes())
     chosen = {name: getattr(recipe, name) for name in ("steps", "lr", "jitter", "latent_first")}
     settings = {**chosen, "seed": seed, "processor": fitted_on or processor(), "torch": torch.__version__}
+    if source.network != "plain":
+        settings["network"] = source.network
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + digest.digest()).hexdigest()[:16]
     done, state = cache / f"{key}.json", cache / f"{key}.pt"
-    if done.exists():
-        return Curve(**json.loads(done.read_text())["curve"])
+    last = min(recipe.steps, source.until or recipe.steps)
+    found = Curve(**json.loads(done.read_text())["curve"]) if done.exists() else Curve()
+    if found.steps and found.steps[-1] >= last:
+        return found
     if fitted_on not in (None, processor()):
         raise SystemExit(
             f"{cache} has no curve of {label} by {fitted_on!r} and this torch; leave out --curves-of to fit it here."
         )
     cache.mkdir(parents=True, exist_ok=True)
-    plain, curve = PlainFit(case, recipe, seed), Curve()
+    plain, curve = PlainFit(case, recipe, seed, NETWORKS[source.network]), Curve()
     if state.exists():
         saved = torch.load(state, weights_only=True)
         plain.resume(saved["fit"])
         curve = Curve(**saved["curve"])
     last_saved = time.monotonic()
-    with tqdm(total=recipe.steps, initial=plain.done, desc=f"original, {label}", unit="step") as bar:
-        while plain.done < recipe.steps:
+    with tqdm(total=last, initial=plain.done, desc=f"original, {label}", unit="step") as bar:
+        while plain.done < last:
             plain.step()
             bar.update()
-            if plain.done % MEASURED_EVERY == 0 or plain.done == recipe.steps:
+            if plain.done % MEASURED_EVERY == 0 or plain.done == last:
                 plain.measure(curve)
             if time.monotonic() - last_saved > SAVED_EVERY:
                 with replacing(state) as temporary:
                     torch.save({"fit": plain.state(), "curve": asdict(curve)}, temporary)
                 last_saved = time.monotonic()
     write_text(done, json.dumps({"label": label, **settings, "threads": torch.get_num_threads(), "curve": asdict(curve)}))
-    state.unlink(missing_ok=True)
+    if last == recipe.steps:
+        state.unlink(missing_ok=True)
     return curve
 
 
@@ -125,11 +152,12 @@ class Watch:
 
 
 def compare(
-    path: Path, task: str, size: int, *, preset: str, seed: int, cache: Path, curves_of: str | None, steps: int | None
+    path: Path, task: str, size: int, *, preset: str, seed: int, curves: CurveSource, steps: int | None
 ) -> tuple[dict[str, Any], Lines]:
     """One row of the table, and the curves for the plot."""
     case = make_case(path, task, size)
-    curve = original_curve(case, recipe_of(case, steps), seed, cache, label_of(path, task, size), curves_of)
+    recipe = recipe_of(case, steps)
+    curve = original_curve(case, recipe, seed, curves, label_of(path, task, size))
     before = seconds_per_step(path, task, size, seed)
     started = time.perf_counter()
     watches: list[Watch] = []
@@ -142,7 +170,7 @@ def compare(
     ours = time.perf_counter() - started
     step = statistics.mean([before, seconds_per_step(path, task, size, seed)])
     peak = max(range(len(curve.steps)), key=curve.average.__getitem__)
-    total, to_peak = curve.steps[-1] * step, curve.steps[peak] * step
+    total, to_peak = recipe.steps * step, curve.steps[peak] * step
     quality = metrics.psnr(result.image, case.reference)
     row = {
         "image": path.name,
@@ -151,7 +179,8 @@ def compare(
         "original_peak_psnr": curve.average[peak],
         "original_peak_seconds": round(to_peak, 2),
         "original_peak_step": curve.steps[peak],
-        "original_final_psnr": curve.average[-1],
+        "original_final_psnr": curve.average[-1] if curve.steps[-1] == recipe.steps else None,
+        "original_followed_to_step": curve.steps[-1],
         "original_seconds": round(total, 2),
         "original_seconds_per_step": round(step, 4),
         "ours_psnr": round(quality, 4),
@@ -165,7 +194,8 @@ def compare(
         "seed": seed,
         "threads": torch.get_num_threads(),
         "processor": processor(),
-        "curve_processor": curves_of or processor(),
+        "curve_processor": curves.processor or processor(),
+        "curve_network": curves.network,
         "torch": torch.__version__,
     }
     lines = {
@@ -205,10 +235,12 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
+        final = row["original_final_psnr"]
+        end = f"not followed after step {row['original_followed_to_step']}" if final is None else f"{final:.2f} dB"
         lines.append(
             f"| {row['image']} | {row['task']} | {row['size']} "
             f"| {row['original_peak_psnr']:.2f} dB ({row['original_peak_step']}, {row['original_peak_seconds']:.0f}) "
-            f"| {row['original_final_psnr']:.2f} dB ({row['original_seconds']:.0f}) | "
+            f"| {end} ({row['original_seconds']:.0f}) | "
             f"{row['ours_psnr']:.2f} dB ({row['ours_seconds']:.0f}) | {row['gap_db']:+.2f} dB | {row['ratio']:.1f} | "
             f"{row['ratio_to_peak']:.1f} |"
         )
@@ -255,6 +287,15 @@ def main() -> None:
     parser.add_argument(
         "--curves-of", metavar="PROCESSOR", help="take the curves that this processor fitted; by default, this one's"
     )
+    parser.add_argument(
+        "--curve-network",
+        choices=list(NETWORKS),
+        default="plain",
+        help="fit the curves by torch's own layers, or by the package's network: the same mathematics in less time",
+    )
+    parser.add_argument(
+        "--until", type=int, metavar="STEP", help="follow the original so far only; its peak is then the best so far"
+    )
     parser.add_argument("--curves-only", action="store_true", help="fit the original's curves into the cache and end")
     parser.add_argument("--steps", type=int, default=None, help="of both instead of their own, to try the command")
     parser.add_argument("--show", type=Path, nargs="+", metavar="JSON", help="print the table of earlier results and end")
@@ -269,12 +310,13 @@ def main() -> None:
     task = "inpaint" if asked.task == "missing-pixels" else asked.task
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
+    curves = CurveSource(asked.cache, asked.curves_of, asked.curve_network, asked.until)
     rows: list[dict[str, Any]] = []
     plots: dict[str, Lines] = {}
     for path in asked.images:
         if asked.curves_only:
             case, label = make_case(path, task, asked.size), label_of(path, task, asked.size)
-            original_curve(case, recipe_of(case, asked.steps), asked.seed, asked.cache, label, asked.curves_of)
+            original_curve(case, recipe_of(case, asked.steps), asked.seed, curves, label)
             continue
         row, plots[label_of(path, task, asked.size)] = compare(
             path,
@@ -282,8 +324,7 @@ def main() -> None:
             asked.size,
             preset=asked.preset,
             seed=asked.seed,
-            cache=asked.cache,
-            curves_of=asked.curves_of,
+            curves=curves,
             steps=asked.steps,
         )
         rows.append(row)

@@ -70,7 +70,7 @@ import hybrid_dip as hd, time_to_quality as t
 case = t.make_case(Path({str(tmp_path / "clean.png")!r}), "denoise", 64)
 recipe = replace(t.original(case.task), steps=30)
 cache = Path({str(tmp_path)!r})
-whole = t.original_curve(case, recipe, 0, cache / "whole", "whole")
+whole = t.original_curve(case, recipe, 0, t.CurveSource(cache / "whole"), "whole")
 t.SAVED_EVERY = 0.0
 class Stop(Exception): pass
 step, count = t.PlainFit.step, iter(range(100))
@@ -78,11 +78,11 @@ def stopping(self):
     if next(count) == 17: raise Stop
     step(self)
 t.PlainFit.step = stopping
-try: t.original_curve(case, recipe, 0, cache / "parts", "parts")
+try: t.original_curve(case, recipe, 0, t.CurveSource(cache / "parts"), "parts")
 except Stop: pass
 else: raise SystemExit("not stopped")
 torch.manual_seed(99)
-parts = t.original_curve(case, recipe, 0, cache / "parts", "parts")
+parts = t.original_curve(case, recipe, 0, t.CurveSource(cache / "parts"), "parts")
 assert parts.average == whole.average and parts.steps == whole.steps, (parts, whole)
 assert [path.suffix for path in (cache / "parts").iterdir()] == [".json"]
 """
