@@ -213,7 +213,11 @@ def register(catalogue: Catalogue) -> None:
         "stopping": {
             "max_steps": ("stopping:MaxSteps", "all steps, the last iterate"),
             "wmv": ("stopping:WindowedVariance", "ES-WMV: the iterate where the images vary least"),
+            "emv": ("stopping:MovingVariance", "ES-EMV: the same with a moving variance"),
             "discrepancy": ("stopping:Discrepancy", "the residual reaches the noise level"),
+            "whiteness": ("stopping:Whiteness", "the iterate whose residual is most like white noise"),
+            "held-out": ("selection:HeldOut", "as many steps as are best for a tenth of the pixels that is held out"),
+            "bootstrap": ("selection:Bootstrap", "as many steps as are best for an unbiased risk: Gaussian noise, known level"),
         },
         "metrics": {
             "psnr": ("metrics:psnr", "peak signal-to-noise ratio in dB"),

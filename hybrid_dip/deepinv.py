@@ -15,6 +15,7 @@ from hybrid_dip.contracts import Regulariser, Rule, Task, Term, Weighable
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.presets import Preset, Recipe
 from hybrid_dip.restore import restore
+from hybrid_dip.selection import Selection
 
 try:
     from deepinv.models import Reconstructor
@@ -104,7 +105,7 @@ class HybridDIP(Reconstructor):  # type: ignore[misc]
         preset: str | Preset | Recipe = "quick",
         regularisers: Term | Regulariser | Iterable[Term | Regulariser] = (),
         *,
-        rule: Rule | None = None,
+        rule: Rule | Selection | None = None,
         steps: int | None = None,
         seed: int = 0,
     ):

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from typing import Annotated, Any
+from functools import cached_property, partial
+from typing import Annotated, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,32 +21,46 @@ GREY = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Ready:
-    """Makes the network x = theta that starts at an image.
+class FromObservation:
+    """An image that is made of a task's observation, once, on the CPU.
 
     Attributes:
-        image: Makes the image, on the CPU.
+        make: Task -> image.
+        task: Whose observation.
         about: How, in plain numbers and strings.
     """
 
-    image: Callable[[], Tensor]
+    make: Callable[[Task], Tensor]
+    task: Task
     about: dict[str, Any]
+
+    @cached_property
+    def image(self) -> Tensor:
+        """(1, C, H, W)."""
+        # A sketch is made on the meta device, but y is an image.
+        with torch.no_grad(), torch.device("cpu"):
+            return self.make(self.task.to("cpu")).detach()
+
+    def bind(self, task: Task) -> Self:
+        """The same of another task: of what is left where data are held out."""
+        return replace(self, task=task)
+
+
+class Ready(FromObservation):
+    """Makes the network x = theta that starts at the image."""
 
     def __call__(self, in_channels: int, out_channels: int) -> nn.Module:
         """The pixels; both numbers are those of the task's image."""
-        # A sketch is made on the meta device, but y is an image.
-        with torch.no_grad(), torch.device("cpu"):
-            return networks.Pixels(self.image().detach())
+        return networks.Pixels(self.image)
 
     def describe(self) -> dict[str, Any]:
         """For a manifest."""
         return {"name": "pixels", "start": self.about}
 
 
-def _without_fit(image: Callable[[], Tensor], about: dict[str, Any]) -> Recipe:
+def _without_fit(image: Ready) -> Recipe:
     """The network x = theta starts at the image, and is kept before its first step."""
-    # A network is made more than once, to count its parameters and to fit it.
-    return Recipe(Ready(cache(image), about), partial(latents.uniform, channels=1), steps=1)
+    return Recipe(image, partial(latents.uniform, channels=1), steps=1)
 
 
 def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:
@@ -62,15 +76,22 @@ def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Re
     Raises:
         SettingsError: Another task, or another noise.
     """
-    return _without_fit(_denoised(task, denoiser, "one-shot"), described(denoiser))
+    _only_denoising(task, "one-shot")
+    return _without_fit(Ready(partial(_denoised, denoiser), task, described(denoiser)))
 
 
-def _denoised(task: Task, denoiser: Denoiser, preset: str) -> Callable[[], Tensor]:
-    """What makes D(y), on the CPU."""
+def _only_denoising(task: Task, preset: str) -> None:
     if task.name != "denoise" or task.noise_sigma is None:
         raise SettingsError(f"The preset '{preset}' is for the task 'denoise' with Gaussian noise; for others: plug-and-play.")
-    sigma = max(task.noise_sigma, LEAST_SIGMA)
-    return lambda: denoiser(task.observation.cpu(), sigma)
+
+
+def _denoised(denoiser: Denoiser, task: Task) -> Tensor:
+    """D(y)."""
+    if task.weight is not None:
+        raise SettingsError(
+            "A denoiser by itself needs all pixels, but some are held out: take plug-and-play, or the bootstrap."
+        )
+    return denoiser(task.observation, max(task.noise_sigma or 0.0, LEAST_SIGMA))
 
 
 def plug_and_play(
@@ -98,29 +119,20 @@ def plug_and_play(
     going = PlugAndPlay(denoiser, first, last, rounds)
     going.check(task)
 
-    def image() -> Tensor:
-        here = task.to("cpu")
-        return going(nearest_explanation(torch.full(task.shape, GREY), here, NOISELESS**2), here)
-
-    return _without_fit(image, going.describe())
+    return _without_fit(Ready(partial(_from_grey, going), task, going.describe()))
 
 
-@dataclass(frozen=True, eq=False)
-class Guide:
-    """Makes the latent, which is an image.
+def _from_grey(going: PlugAndPlay, task: Task) -> Tensor:
+    return going(nearest_explanation(torch.full(task.shape, GREY), task, NOISELESS**2), task)
 
-    Attributes:
-        image: Makes the image, on the CPU.
-        about: How, in plain numbers and strings.
-    """
 
-    image: Callable[[], Tensor]
-    about: dict[str, Any]
+class Guide(FromObservation):
+    """Makes the latent, which is the image."""
 
     def __call__(self, size: tuple[int, int]) -> Tensor:
         """The image; the size is its own."""
-        with torch.no_grad(), torch.device("cpu"):
-            return latents.image(self.image())
+        with torch.device("cpu"):
+            return latents.image(self.image)
 
     def describe(self) -> dict[str, Any]:
         """For a manifest."""
@@ -144,8 +156,8 @@ def guided(task: Task, preset: Annotated[Preset, "presets"] = fast, denoiser: An
     Raises:
         SettingsError: Another task, or another noise.
     """
-    made = cache(_denoised(task, denoiser, "guided"))
-    return replace(preset(task), latent=Guide(made, described(denoiser)))
+    _only_denoising(task, "guided")
+    return replace(preset(task), latent=Guide(partial(_denoised, denoiser), task, described(denoiser)))
 
 
 def refined(

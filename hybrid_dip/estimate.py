@@ -39,13 +39,13 @@ class Estimate:
     memory: int
     seconds_per_step: float
 
-    def sentence(self, steps: int, runs: int = 1) -> str:
+    def sentence(self, steps: int, fits: int = 1) -> str:
         """One line for a person."""
         return (
             f"{self.parameters:,} parameters, "
             + (f"about {self.memory / 2**20:,.0f} MiB of memory, " if self.memory else "memory not known beforehand, ")
-            + f"{self.seconds_per_step:.3g} s a step: {duration(runs * steps * self.seconds_per_step)} for {steps} steps"
-            + (f" in each of {runs} runs" if runs > 1 else "")
+            + f"{self.seconds_per_step:.3g} s a step: {duration(fits * steps * self.seconds_per_step)} for {steps} steps"
+            + (f" in each of {fits} fits" if fits > 1 else "")
         )
 
 

@@ -76,7 +76,8 @@ Stop = Annotated[
     str | None,
     typer.Option(
         rich_help_panel=HOW,
-        help="Stopping rule: max_steps, wmv[:window=100,patience=1000] or discrepancy; by default the preset's own.",
+        help="When to stop: max_steps, wmv\\[:window=100,patience=1000], discrepancy, held-out\\[:share=0.1], ...; see "
+        "`hybrid-dip list stopping`. By default the preset's own.",
     ),
 ]
 Reference = Annotated[Path | None, typer.Option(help="The clean image, only to measure by; no fit sees it.")]

@@ -19,6 +19,7 @@ from hybrid_dip.contracts import Rule, Schedule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
 from hybrid_dip.optimizers import OptimizerFactory, adam, muon
+from hybrid_dip.selection import Selection
 from hybrid_dip.start import Start
 from hybrid_dip.stopping import Discrepancy, MaxSteps
 from hybrid_dip.tracking import Growing
@@ -62,7 +63,7 @@ class Recipe:
     parameter_noise: float = 0.0
     optimise: Literal["network", "latent", "both"] = "network"
     runs: int = 1
-    rule: Rule = ALL_STEPS
+    rule: Rule | Selection = ALL_STEPS
     latent_first: bool = False
     start: Start | None = None
     refine: Callable[[Tensor, Task], Tensor] | None = None
@@ -72,6 +73,24 @@ class Recipe:
         """Make the network for an image of (H, W) with ``out_channels``, drawing its weights."""
         sized = {"size": size} if "size" in inspect.signature(self.network).parameters else {}
         return self.network(in_channels, out_channels, **sized)
+
+    def bind(self, task: Task) -> "Recipe":
+        """The recipe for a task: what the network or the latent make of the observation is made of this task's.
+
+        Args:
+            task: To fit; a part of another one, where data are held out.
+
+        Returns:
+            The recipe; itself where nothing in it looks at the observation.
+        """
+        network, latent = (getattr(part, "bind", None) for part in (self.network, self.latent))
+        if network is None and latent is None:
+            return self
+        return replace(
+            self,
+            network=self.network if network is None else network(task),
+            latent=self.latent if latent is None else latent(task),
+        )
 
     def describe(self) -> dict[str, Any]:
         """Every setting as plain numbers and strings, for a manifest."""

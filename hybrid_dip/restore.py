@@ -17,6 +17,7 @@ from hybrid_dip.contracts import Fit, Observer, Rule, Task, Term, Terms, as_term
 from hybrid_dip.errors import HybridDIPError, SettingsError
 from hybrid_dip.fit import fit
 from hybrid_dip.presets import Preset, Recipe
+from hybrid_dip.selection import Selection, select
 
 LOGGED_ROWS = 60
 """About so many rows a history has; steps are logged every 50 at most."""
@@ -31,12 +32,18 @@ class RunHooks:
         checkpoint: Where it is saved.
         halt: Asked between steps whether to end.
         close: Called when the fit is over, however it ended.
+        before: Name -> what surrounds a fit that is made before the one that counts, by a selection.
     """
 
     observers: Sequence[Observer] = ()
     checkpoint: Checkpoint | None = None
     halt: Callable[[], bool] | None = None
     close: Callable[[], None] = lambda: None
+    before: "Callable[[str], RunHooks] | None" = None
+
+    def preliminary(self, name: str) -> "RunHooks":
+        """What surrounds a fit before the one that counts; it ends with that one, whoever watches."""
+        return RunHooks(halt=self.halt) if self.before is None else self.before(name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +94,7 @@ def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
     """
     if not 0 <= seed < 2**63:
         raise SettingsError(f"A seed must be a whole number from 0 to 2^63 - 1, got {seed}.")
+    recipe = recipe.bind(task)
     torch.manual_seed(seed)
     size = (task.shape[-2], task.shape[-1])
 
@@ -169,7 +177,7 @@ def restore(
     *,
     preset: str | Preset | Recipe = "original",
     regularisers: Any = (),
-    rule: Rule | None = None,
+    rule: Rule | Selection | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
     runs: int | None = None,
@@ -186,7 +194,8 @@ def restore(
         task: From :mod:`hybrid_dip.tasks`.
         preset: "original", "fast", "quick", another name of the catalogue, ``file.py:name``, a preset, or one's own recipe.
         regularisers: A term, a bare callable x -> scalar (weight 1), or any number of them.
-        rule: When to stop and what to keep; by default the recipe's, which for most is all steps and the last iterate.
+        rule: When to stop and what to keep, or a selection by held-out data; by default the recipe's, which for most is all
+            steps and the last iterate.
         seed: Of the network, the latent and the jitter.
         device: "auto", "cpu", "cuda", "mps" or a torch device.
         runs: Fits with seeds ``seed``, ``seed + 1``, ..., whose images are averaged, instead of the recipe's number.
@@ -198,7 +207,7 @@ def restore(
         The result, on the CPU.
 
     Raises:
-        SettingsError: An option out of range, or a name that is not known.
+        SettingsError: An option out of range, or a name that is not known, or a rule that does not apply to the task.
         FitError: The objective is not a finite scalar at the first step.
     """
     for name, count in {"runs": runs, "steps": steps}.items():
@@ -213,8 +222,7 @@ def restore(
     for one in seeds:
         around = hooks(one)
         try:
-            fresh = _fresh(terms, recipe.runs)
-            found, parameters = _fit_seed(task.to(where), recipe, fresh, rule or recipe.rule, one, where, time_budget, around)
+            found, parameters = _fit_seed(task.to(where), recipe, terms, rule or recipe.rule, one, where, time_budget, around)
         finally:
             around.close()
         fits.append(found)
@@ -223,44 +231,52 @@ def restore(
     return _combine(task, recipe, terms, tuple(fits), seeds[: len(fits)], parameters, where)
 
 
-def _fresh(terms: Terms, runs: int) -> Terms:
-    """Terms without the memory of an earlier seed."""
-    return terms if runs == 1 else copy.deepcopy(terms)
-
-
 def _fit_seed(
     task: Task,
     recipe: Recipe,
-    terms: Sequence[Term],
-    rule: Rule,
+    terms: Terms,
+    rule: Rule | Selection,
     seed: int,
     device: torch.device,
     time_budget: float | None,
     hooks: RunHooks,
 ) -> tuple[Fit, int]:
-    with forked_random_state(device):
-        network, latent = prepare(task, recipe, seed)
-        found = fit(
-            network.to(device),
-            latent.to(device),
-            task,
-            terms,
-            rule=rule,
-            max_steps=recipe.steps,
-            optimizer=recipe.optimizer(recipe.lr),
-            lr_schedule=recipe.lr_schedule,
-            optimise=recipe.optimise,
-            jitter=recipe.jitter,
-            average=recipe.average,
-            parameter_noise=recipe.parameter_noise,
-            fallback=recipe.fallback,
-            log_every=log_interval(recipe.steps),
-            time_budget=time_budget,
-            halt=hooks.halt,
-            checkpoint=hooks.checkpoint,
-            observers=hooks.observers,
-        )
-    return found, sum(p.numel() for p in network.parameters())
+    parameters = 0
+
+    def once(task: Task, rule: Rule, name: str, observers: Sequence[Observer]) -> Fit:
+        """One fit from the seed's own start."""
+        nonlocal parameters
+        around = hooks.preliminary(name) if name else hooks
+        try:
+            with forked_random_state(device):
+                network, latent = prepare(task, recipe, seed)
+                parameters = sum(p.numel() for p in network.parameters())
+                return fit(
+                    network.to(device),
+                    latent.to(device),
+                    task,
+                    copy.deepcopy(terms),  # without the memory of an earlier fit
+                    rule=rule,
+                    max_steps=recipe.steps,
+                    optimizer=recipe.optimizer(recipe.lr),
+                    lr_schedule=recipe.lr_schedule,
+                    optimise=recipe.optimise,
+                    jitter=recipe.jitter,
+                    average=recipe.average,
+                    parameter_noise=recipe.parameter_noise,
+                    fallback=recipe.fallback,
+                    log_every=log_interval(recipe.steps),
+                    time_budget=time_budget,
+                    halt=around.halt,
+                    checkpoint=around.checkpoint,
+                    observers=[*observers, *around.observers],
+                )
+        finally:
+            if name:
+                around.close()
+
+    found = select(rule, task, once) if isinstance(rule, Selection) else once(task, rule, "", [])
+    return found, parameters
 
 
 def _combine(

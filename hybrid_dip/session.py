@@ -21,6 +21,7 @@ from hybrid_dip.folder import ResultFolder
 from hybrid_dip.images import Picture, save_image
 from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import Result, RunHooks, restore
+from hybrid_dip.selection import Selection, check, fits_of, steps_of
 from hybrid_dip.version import __version__
 from hybrid_dip.watching import Frames, Progress, ReferenceWatch
 
@@ -49,7 +50,7 @@ class Job:
     task: Task
     recipe: Recipe
     terms: tuple[Term, ...]
-    rule: Rule
+    rule: Rule | Selection
     seed: int
     device: torch.device
     reference: Tensor | None
@@ -82,7 +83,7 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     """
     say: Callable[[str], None] = (lambda text: None) if job.quiet else (lambda text: print(text, file=sys.stderr))
     _check_reference(job)
-    job.rule.start(job.task)  # says so now where the rule does not apply
+    check(job.rule, job.task)
     folder.check(job.settings, resume=resume, overwrite=overwrite)
     if resume and folder.finished:
         say(f"{folder.path} is finished already.")
@@ -93,7 +94,7 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
         say(f"sigma was estimated as {255 * (job.task.noise_sigma or 0):.1f} (of 255).")
     if job.recipe.note:
         say(job.recipe.note)
-    say(f"{job.task.name}: {cost.sentence(job.recipe.steps, job.recipe.runs)}")
+    say(f"{job.task.name}: {cost.sentence(job.recipe.steps, job.recipe.runs * fits_of(job.rule))}")
     try:
         result = _fit(job, folder)
     except torch.OutOfMemoryError as error:
@@ -160,8 +161,14 @@ def _fit(job: Job, folder: ResultFolder) -> Result:
                 observers.insert(0, watch)  # the bar shows what it found
             if job.animate and seed == job.seed:
                 observers.append(frames)
+
+            def before(name: str) -> RunHooks:
+                ahead = Progress(job.recipe.steps, f"{label}, {name}", None, job.quiet)
+                path = folder.checkpoints / f"seed-{seed}-{name}.pt"
+                return RunHooks([ahead], Checkpoint(path, job.checkpoint_every), interrupted, ahead.close)
+
             path = folder.checkpoints / f"seed-{seed}.pt"
-            return RunHooks(observers, Checkpoint(path, job.checkpoint_every), interrupted, progress.close)
+            return RunHooks(observers, Checkpoint(path, job.checkpoint_every), interrupted, progress.close, before)
 
         result = restore(
             job.task,
@@ -273,7 +280,7 @@ def measure(task: Task, image: Tensor, raw: Tensor, reference: Tensor) -> dict[s
 
 
 def _manifest(job: Job, result: Result) -> dict[str, Any]:
-    steps = sum(found.steps for found in result.fits)
+    steps = sum(map(steps_of, result.fits))
     manifest: dict[str, Any] = {
         "version": __version__,
         "settings": job.settings,
@@ -300,7 +307,9 @@ def summary(job: Job, result: Result, folder: ResultFolder) -> str:
     """What a person wants to read at the end, in two lines."""
     first = result.fits[0]
     several = f"{len(result.fits)} fits, the first of " if len(result.fits) > 1 else ""
-    parts = [f"{several}{first.steps} steps in {duration(result.seconds)}, ended by {first.reason}, kept step {first.kept_at}"]
+    parts = [
+        f"{several}{steps_of(first)} steps in {duration(result.seconds)}, ended by {first.reason}, kept step {first.kept_at}"
+    ]
     if job.reference is not None:
         found = measure(job.task, result.image, result.raw, job.reference)
         parts.append(", ".join(f"{name} {value:.2f}" + (" dB" if "psnr" in name else "") for name, value in found.items()))

@@ -19,7 +19,7 @@ LAYERS = [
     ["regularisers", "stopping", "checkpoint", "devices"],
     ["objective", "tasks", "plug_and_play"],
     ["tracking", "history", "degradations"],
-    ["guard"],
+    ["guard", "selection"],
     ["fit"],
     ["presets"],
     ["denoiser_presets"],

@@ -5,10 +5,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from hybrid_dip import degradations, stopping, tasks
+import hybrid_dip
+from hybrid_dip import degradations, tasks
 from hybrid_dip.contracts import Rule, Step, Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.stopping import Discrepancy, MaxSteps, WindowedVariance, clipped_gaussian
+from hybrid_dip.stopping import Discrepancy, Following, MaxSteps, MovingVariance, Whiteness, WindowedVariance, variance
+from hybrid_dip.stopping.after import After
+from hybrid_dip.stopping.discrepancy import clipped_gaussian
+from hybrid_dip.stopping.whiteness import correlation
 
 
 def task(side: int = 16, sigma: float | None = 0.1) -> Task:
@@ -63,7 +67,7 @@ def test_windowed_variance_keeps_the_latest_while_its_window_fills() -> None:
 
 
 def test_windowed_variance_bounds_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopping, "RING_ENTRIES", 100)
+    monkeypatch.setattr(variance, "RING_ENTRIES", 100)
     rule = WindowedVariance(window=4)
     state = rule.start(task(side=64))
     assert state["ring"].shape == (4, 100)
@@ -118,3 +122,72 @@ def test_discrepancy_needs_a_noise_level() -> None:
 def test_bad_options(make: object) -> None:
     with pytest.raises(SettingsError):
         make()  # type: ignore[operator]
+
+
+def test_moving_variance_finds_the_minimum_that_the_recursion_of_the_paper_has() -> None:
+    alpha, images, x = 0.2, [], torch.rand(1, 1, 16, 16)
+    for index in range(90):
+        x = x + torch.randn_like(x) * (0.002 + 0.001 * abs(index - 40))
+        images.append(x)
+    mean, emv, values = images[0], 0.0, [0.0]
+    for image in images[1:]:
+        emv = (1 - alpha) * emv + alpha * (1 - alpha) * float((image - mean).square().sum())
+        mean = (1 - alpha) * mean + alpha * image
+        values.append(emv)
+    rule = MovingVariance(alpha=alpha, patience=15)
+    best = min(range(rule.filling, 90), key=values.__getitem__)
+    kept, stopped = follow(rule, images, task())
+    assert kept[: rule.filling] == [True] * rule.filling
+    assert max(i for i in range(90) if kept[i]) == best
+    assert stopped.index(True) == best + 15
+
+
+def test_correlation_is_the_sum_of_squared_autocorrelations() -> None:
+    r = torch.rand(1, 2, 5, 6)
+    brute = []
+    for channel in (r - r.mean((-2, -1), keepdim=True))[0]:
+        total = float(channel.square().sum())
+        shifts = [(i, j) for i in range(5) for j in range(6) if (i, j) != (0, 0)]
+        brute.append(sum((float((channel * channel.roll(s, (0, 1))).sum()) / total) ** 2 for s in shifts))
+    assert float(correlation(r)) == pytest.approx(sum(brute) / 2, rel=1e-4)
+
+
+def test_whiteness_keeps_the_residual_without_structure() -> None:
+    noise = torch.randn(1, 1, 32, 32)
+    blurred = torch.nn.functional.avg_pool2d(noise, 3, 1, 1)
+    ramp = torch.linspace(-1, 1, 32).expand(1, 1, 32, 32) + 0.1 * noise
+    residuals = [ramp, blurred, noise, noise - blurred, torch.zeros(1, 1, 32, 32) + 0.5]
+    kept, stopped = follow(Whiteness(patience=2), residuals[:4], task(side=32))
+    assert kept == [True, True, True, False]
+    _, stopped = follow(Whiteness(patience=1), residuals[1:], task(side=32))
+    assert stopped == [False, False, True, True]
+
+
+def test_whiteness_of_a_constant_residual_is_finite() -> None:
+    assert math.isfinite(float(correlation(torch.full((1, 3, 16, 16), 0.2))))
+
+
+def test_whiteness_needs_an_image() -> None:
+    flat = Task(torch.rand(10), (1, 1, 16, 16), lambda x: x.flatten()[:10], hybrid_dip.fidelity.gaussian)
+    with pytest.raises(SettingsError, match="observation that is an image"):
+        Whiteness().start(flat)
+
+
+def test_after_keeps_the_last_of_its_steps() -> None:
+    kept, stopped = follow(After(2), [torch.zeros(1, 1, 16, 16)] * 4, task())
+    assert kept == [True, True, False, False]
+    assert stopped == [False, True, True, True]
+
+
+def test_following_keeps_what_the_rule_would_have_kept_and_does_not_end_the_fit() -> None:
+    images = [torch.full((1, 1, 16, 16), level) for level in (0.3, 0.11, 0.09, 0.05)]
+    following = Following(Discrepancy(), task(sigma=0.1))
+    for index, image in enumerate(images):
+        following(step(index, image))
+        if index == 1:
+            again = Following(Discrepancy(), task(sigma=0.1))
+            again.load_state_dict(following.state_dict())
+            following = again
+    assert following.image is not None
+    assert torch.equal(following.image, images[2])
+    assert (following.kept_at, following.stopped_at) == (2, 2)

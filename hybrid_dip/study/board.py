@@ -30,7 +30,7 @@ class Clock:
 
     def __init__(self, plan: Plan, workers: int):
         self.workers = workers
-        self._steps = {run.key: run.steps * run.fits for run in plan.runs}
+        self._steps = {run.key: run.steps * run.fits * run.passes for run in plan.runs}
         self._kind = {run.key: (run.arm, run.task) for run in plan.runs}
         self._pace: dict[tuple[str, str], list[float]] = defaultdict(list)
 

@@ -161,6 +161,7 @@ def forecast(plan: Plan, store: Store, executor: Executor, workers: int) -> Fore
         own = [run for run in left if (run.task, run.arm) == (task, arm)]
         each = [
             run.fits
+            * run.passes
             * min(
                 run.seconds or float("inf"),
                 run.steps * sample.seconds_per_step * sizes[task, run.image] / max(1, sample.pixels),

@@ -17,6 +17,7 @@ from hybrid_dip.contracts import Rule, Task, Terms, as_terms
 from hybrid_dip.errors import HybridDIPError, SettingsError
 from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import resolve, sketch
+from hybrid_dip.selection import Selection, check, fits_of
 from hybrid_dip.study.measures import Outputs, measure
 from hybrid_dip.study.settings import ArmEntry, ImageEntry, Study, TaskEntry, place
 from hybrid_dip.study.sources import Source, expand
@@ -62,7 +63,7 @@ class Fitting:
         named = {name: getattr(self.arm, name) for name in SPEC_KINDS}
         return {name: text for name, text in named.items() if text is not None}
 
-    def build(self, task: Task) -> tuple[Recipe, Terms, Rule]:
+    def build(self, task: Task) -> tuple[Recipe, Terms, Rule | Selection]:
         """Make what a fit needs.
 
         Args:
@@ -77,8 +78,8 @@ class Fitting:
         names, arm = catalogue(), self.located
         recipe = arguments.overridden(resolve(arm.preset, task), **arm.overrides)
         terms = as_terms([spec.term(text, names) for text in arm.regularisers])
-        rule: Rule = recipe.rule if arm.stop is None else spec.build(arm.stop, "stopping", names)
-        rule.start(task)
+        rule: Rule | Selection = recipe.rule if arm.stop is None else spec.build(arm.stop, "stopping", names)
+        check(rule, task)
         return recipe, terms, rule
 
 
@@ -94,6 +95,7 @@ class Run:
         seed: Of network, latent and jitter.
         steps: Of the recipe.
         fits: Whose images are averaged; their seeds are not those of any other run of the arm.
+        passes: Fits that each of them takes, those of a selection included.
         source: The image.
         preparing: The task that is made of it.
         fitting: What is fitted.
@@ -112,6 +114,7 @@ class Run:
     seed: int
     steps: int
     fits: int
+    passes: int
     source: Source
     preparing: Preparing
     fitting: Fitting
@@ -270,6 +273,7 @@ def plan_study(
                     seed=0,
                     steps=0,
                     fits=1,
+                    passes=1,
                     source=source,
                     preparing=preparing,
                     fitting=Fitting(arm, study.folder.absolute()),
@@ -283,7 +287,9 @@ def plan_study(
                 config = _at(where, run.configuration, subject)
                 if source is sources[0]:
                     _at(where, _try_network, run, subject.task)
-                cell.append((replace(run, steps=config["recipe"]["steps"], fits=config["recipe"]["runs"]), config))
+                passes = fits_of(run.fitting.build(subject.task)[2])
+                sized = replace(run, steps=config["recipe"]["steps"], fits=config["recipe"]["runs"], passes=passes)
+                cell.append((sized, config))
     runs = [
         run.named(config, seed)
         for seed in study.seeds

@@ -19,6 +19,7 @@ from hybrid_dip.figures import displayable
 from hybrid_dip.folder import write_history
 from hybrid_dip.images import save_image
 from hybrid_dip.restore import Result, RunHooks, restore
+from hybrid_dip.selection import steps_of
 from hybrid_dip.study.lease import acquire
 from hybrid_dip.study.measures import Outputs, measure_all
 from hybrid_dip.study.plan import Run
@@ -166,7 +167,7 @@ def _fit_and_publish(
         "metrics": {found.measure.column: found.value for found in measured},
         "measured": {found.measure.column: found.measure.identity for found in measured},
         "seconds": result.seconds,
-        "steps": sum(found.steps for found in result.fits),
+        "steps": sum(map(steps_of, result.fits)),
         "kept_at": first.kept_at,
         "reason": first.reason,
         "notes": [note for found in result.fits for note in found.notes],
@@ -202,14 +203,25 @@ def _fit(
         # PSNR along the way is for the curves; a fit does not see its observers.
         if subject.reference is not None:
             watches[seed] = ReferenceWatch(subject.task, subject.reference)
-        number = seed - first
+        begun = (seed - first) * run.passes
 
         def count(step: Step) -> None:
-            progress["step"] = number * recipe.steps + step.index + 1
+            progress["step"] = begun * recipe.steps + step.index + 1
 
-        progress["steps"] = run.fits * recipe.steps
-        checkpoint = AgedCheckpoint(store.work(run.key) / f"seed-{seed}.pt", 1, checkpoint_age)
-        return RunHooks([*([watches[seed]] if seed in watches else []), count], checkpoint, asked)
+        progress["steps"] = run.fits * run.passes * recipe.steps
+
+        def checkpoint(name: str) -> AgedCheckpoint:
+            return AgedCheckpoint(store.work(run.key) / f"{name}.pt", 1, checkpoint_age)
+
+        def close() -> None:
+            nonlocal begun
+            begun += 1
+
+        def before(name: str) -> RunHooks:
+            return RunHooks([count], checkpoint(f"seed-{seed}-{name}"), asked, close)
+
+        watching = [watches[seed]] if seed in watches else []
+        return RunHooks([*watching, count], checkpoint(f"seed-{seed}"), asked, before=before)
 
     result = restore(
         subject.task,

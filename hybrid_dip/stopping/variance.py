@@ -1,20 +1,14 @@
-"""When to stop, and which iterate to keep: pure rules over steps. None of them sees the ground truth.
+"""Early stopping where the images vary least (ES-WMV and ES-EMV, Wang et al. 2021)."""
 
-A rule is its configuration; what it remembers from step to step is a dictionary of tensors on the device, so nothing waits for
-the device and a resumed fit goes on where it was. The loop reads ``Verdict.stop`` at logged steps; a rule whose condition was
-met keeps nothing after that, so the image does not depend on how often the loop looks.
-"""
-
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from hybrid_dip.contracts import State, Step, Task, Verdict
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.stopping.least import check_patience, least, nothing_yet
 
 RING_ENTRIES = 2**16
 """Entries that the windowed variance looks at: with a window of 100 they take 26 MB however large the image is."""
@@ -22,22 +16,6 @@ RING_ENTRIES = 2**16
 
 MOST_IMAGES = 5000
 """Longest window that makes sense, and fits into a laptop's memory."""
-
-
-@dataclass(frozen=True)
-class MaxSteps:
-    """Take all steps and keep the last iterate, as the original does."""
-
-    reason: ClassVar[str] = "max_steps"
-
-    def start(self, task: Task) -> State:
-        """Return an empty state."""
-        return {}
-
-    def update(self, state: State, step: Step) -> tuple[State, Verdict]:
-        """Keep every step, stop at none."""
-        yes = torch.ones((), dtype=torch.bool, device=step.image.device)
-        return state, Verdict(keep=yes, stop=~yes)
 
 
 @dataclass(frozen=True)
@@ -115,75 +93,51 @@ class WindowedVariance:
 
 
 @dataclass(frozen=True)
-class Discrepancy:
-    """Morozov's discrepancy principle: stop when the residual has the size of the noise, mean (A x - y)^2 <= factor sigma^2.
+class MovingVariance:
+    """ES-EMV (Wang et al. 2021): as :class:`WindowedVariance`, with an exponentially weighted variance and hardly any memory.
 
-    The mean is over measured entries, the noise Gaussian of a known level. Where the observation was clipped to [0, 1], as a
-    file of 8 bits is, sigma^2 is that of the clipped noise: smaller where the image is nearly black or white.
+        mean_t = (1 - alpha) mean_{t-1} + alpha x_t
+        EMV_t  = (1 - alpha) EMV_{t-1} + alpha (1 - alpha) ||x_t - mean_{t-1}||^2
+
+    EMV starts at zero, so its first :attr:`filling` steps are not looked at: there the latest image is kept.
 
     Attributes:
-        factor: Above 0; below 1 fits more closely than the noise level.
+        alpha: Weight of the newest image, in (0, 1); 0.1 in the paper.
+        patience: Steps without a new minimum.
     """
 
-    factor: float = 1.0
-    reason: ClassVar[str] = "discrepancy"
+    alpha: float = 0.1
+    patience: int = 1000
+    reason: ClassVar[str] = "moving variance"
 
     def __post_init__(self) -> None:
-        if not self.factor > 0:
-            raise SettingsError(f"The factor of the discrepancy principle must be above 0, got {self.factor}.")
+        if not 0 < self.alpha < 1:
+            raise SettingsError(f"The weight alpha of the moving variance must be in (0, 1), got {self.alpha}.")
+        check_patience("the moving variance", self.patience)
+
+    @property
+    def filling(self) -> int:
+        """Steps until all but one percent of the start's weight is gone."""
+        return math.ceil(math.log(0.01) / math.log(1 - self.alpha))
 
     def start(self, task: Task) -> State:
-        """Return the threshold.
-
-        Raises:
-            SettingsError: The task has no noise level.
-        """
-        if not task.noise_sigma:
-            raise SettingsError(
-                "The discrepancy rule needs the level of Gaussian noise, which this task does not have: give sigma, or "
-                "choose another rule."
-            )
+        """Return no images."""
+        y = task.observation
         return {
-            "threshold": self.factor * _energy_of_the_noise(task, task.noise_sigma),
-            "stopped": torch.zeros((), dtype=torch.bool, device=task.observation.device),
+            **nothing_yet(y.device),
+            "mean": torch.zeros(task.shape, device=y.device),
+            "variance": torch.zeros((), device=y.device),
         }
 
     def update(self, state: State, step: Step) -> tuple[State, Verdict]:
-        """Keep each step until the residual reaches the noise."""
-        reached = step.residual.square().sum() <= state["threshold"]
-        before: Tensor = state["stopped"]
-        return {**state, "stopped": before | reached}, Verdict(keep=~before, stop=before | reached)
-
-
-MOST_AT_BOUNDS = 0.001
-"""Share of entries at exactly 0 or 1 up to which an observation within [0, 1] passes for one that was not clipped."""
-
-
-def _energy_of_the_noise(task: Task, sigma: float) -> Tensor:
-    """What the squared noise over measured entries is expected to sum up to."""
-    y, measured = task.observation, task.measured
-    weight = torch.ones_like(y) if task.weight is None else task.weight.expand_as(y)
-    at_bounds = weight * ((y == 0) | (y == 1))
-    if y.ndim != 4 or bool((y * weight).min() < 0) or bool((y * weight).max() > 1) or bool(at_bounds.mean() <= MOST_AT_BOUNDS):
-        return sigma**2 * measured
-    window = (7, 1, 3)  # side, stride, padding
-    known = torch.nn.functional.avg_pool2d(weight, *window).clamp(min=1e-6)
-    local_mean = torch.nn.functional.avg_pool2d(y * weight, *window) / known
-    mean, variance = clipped_gaussian(np.linspace(-4 * sigma, 1 + 4 * sigma, 1001), sigma)
-    expected = np.interp(local_mean.cpu().numpy(), mean, variance)
-    return (torch.from_numpy(expected).to(y) * weight).sum()
-
-
-def clipped_gaussian(x: NDArray[np.float64], sigma: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance of max(0, min(1, x + sigma n)) for standard normal n.
-
-    Args:
-        x: Any shape.
-        sigma: Above 0.
-
-    Returns:
-        Both of x's shape.
-    """
-    points = torch.special.ndtri((torch.arange(400, dtype=torch.float64) + 0.5) / 400).numpy()
-    values = np.clip(x[..., None] + sigma * points, 0, 1)
-    return values.mean(-1), values.var(-1)
+        """Take in an image; keep it at a new minimum of the variance, or while it is not known yet."""
+        if step.index == 0:
+            moved = {**state, "mean": step.image}
+        else:
+            apart = step.image - state["mean"]
+            variance = (1 - self.alpha) * (state["variance"] + self.alpha * apart.square().sum())
+            moved = {**state, "mean": state["mean"] + self.alpha * apart, "variance": variance}
+        if step.index < self.filling:
+            yes = torch.ones((), dtype=torch.bool, device=step.image.device)
+            return moved, Verdict(keep=yes, stop=~yes)
+        return least(moved, moved["variance"], self.patience)
