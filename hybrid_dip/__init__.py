@@ -20,6 +20,8 @@ from hybrid_dip import (
     presets,
     regularisers,
     schedules,
+    selection,
+    solvers,
     stopping,
     tasks,
 )
@@ -60,6 +62,8 @@ __all__ = [
     "restore",
     "save_image",
     "schedules",
+    "selection",
+    "solvers",
     "stopping",
     "tasks",
 ]

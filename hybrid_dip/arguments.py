@@ -253,7 +253,7 @@ def overridden(recipe: Recipe, **given: Any) -> Recipe:
         SettingsError: An unknown name, or a number out of range.
     """
     changed = {name: value for name, value in given.items() if value is not None}
-    for name, kind in {"network": "networks", "latent": "latents"}.items():
+    for name, kind in {"network": "networks", "latent": "latents", "solver": "solvers"}.items():
         if name in changed:
             changed[name] = spec.build(changed[name], kind, catalogue())
     for name, known in _CHOICES.items():

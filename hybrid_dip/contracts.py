@@ -10,7 +10,7 @@ ground truth: that lives in a :class:`Case`, which only degradations, studies an
 import copy
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, SupportsIndex, cast, runtime_checkable
 
@@ -416,6 +416,21 @@ class Rule(Protocol):
 
 Observer = Callable[[Step], None]
 """Looks at every step; may offer ``state_dict``/``load_state_dict`` to be part of checkpoints."""
+
+
+class Solver(Protocol):
+    """Another way to fit than the plain loop; it is its configuration."""
+
+    def run(
+        self,
+        network: nn.Module,
+        latent: Tensor,
+        task: Task,
+        terms: "Term | Regulariser | Sequence[Term | Regulariser]" = (),
+        **options: Any,
+    ) -> "Fit":
+        """Fit, with the arguments of :func:`hybrid_dip.fit.fit`."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -136,7 +136,7 @@ class Guide(FromObservation):
 
     def describe(self) -> dict[str, Any]:
         """For a manifest."""
-        return {"name": "denoised observation", "denoiser": self.about}
+        return self.about
 
 
 def guided(task: Task, preset: Annotated[Preset, "presets"] = fast, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:
@@ -157,7 +157,8 @@ def guided(task: Task, preset: Annotated[Preset, "presets"] = fast, denoiser: An
         SettingsError: Another task, or another noise.
     """
     _only_denoising(task, "guided")
-    return replace(preset(task), latent=Guide(partial(_denoised, denoiser), task, described(denoiser)))
+    about = {"name": "denoised observation", "denoiser": described(denoiser)}
+    return replace(preset(task), latent=Guide(partial(_denoised, denoiser), task, about))
 
 
 def refined(

@@ -1,5 +1,6 @@
 """Ways to step: each function returns a factory, parameters -> ``torch.optim.Optimizer``."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -100,6 +101,82 @@ def lbfgs(lr: float = 1.0, inner_steps: int = 4, history: int = 20) -> Optimizer
     return lambda parameters: torch.optim.LBFGS(
         parameters, lr=lr, max_iter=inner_steps, history_size=history, line_search_fn="strong_wolfe"
     )
+
+
+class _Langevin(torch.optim.Optimizer):
+    """theta <- theta - h (scale g + precision theta) + sqrt(2 h) xi."""
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float, scale: float, precision: float):
+        super().__init__(parameters, {"lr": lr, "scale": scale, "precision": precision})
+
+    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+        loss = closure()
+        with torch.no_grad():
+            for group in self.param_groups:
+                h = group["lr"]
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        drift = group["scale"] * parameter.grad + group["precision"] * parameter
+                        parameter.add_(math.sqrt(2 * h) * torch.randn_like(parameter) - h * drift)
+        return loss
+
+
+def langevin(lr: float, scale: float, precision: float = 0.0) -> OptimizerFactory:
+    """The step of the unadjusted Langevin algorithm, for :class:`hybrid_dip.solvers.Langevin`.
+
+    Args:
+        lr: h, above 0.
+        scale: What the loss is multiplied by to be minus the logarithm of a density.
+        precision: Of a Gaussian prior on the parameters.
+
+    Returns:
+        A factory.
+
+    Raises:
+        SettingsError: The rate is not above 0.
+    """
+    _positive(lr)
+    return lambda parameters: _Langevin(parameters, lr, scale, precision)
+
+
+class _NoisyAdam(torch.optim.Adam):
+    """Adam, and after each step noise on the filters of convolutions."""
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float, noise: float):
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+        self.noise = noise
+
+    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+        loss = super().step(closure)
+        with torch.no_grad():
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    if parameter.ndim == 4:
+                        parameter.add_(torch.randn_like(parameter), alpha=self.noise * group["lr"])
+        return loss
+
+
+def sgld(lr: float = 0.01, noise: float = 2.0, weight_decay: float = 5e-8) -> OptimizerFactory:
+    """What Cheng et al. ("A Bayesian Perspective on the Deep Image Prior", CVPR 2019) published as SGLD.
+
+    Adam with weight decay, and noise of ``noise`` times the learning rate on the filters of convolutions at each step. With
+    Adam's steps in place of gradients, and noise of that size, it is no sampler of the posterior; :func:`langevin` is.
+
+    Args:
+        lr: Learning rate, above 0.
+        noise: Deviation of the noise, in units of the learning rate, at least 0.
+        weight_decay: At least 0.
+
+    Returns:
+        A factory.
+
+    Raises:
+        SettingsError: Out of range.
+    """
+    _positive(lr)
+    if not 0 <= noise < math.inf or not 0 <= weight_decay < math.inf:
+        raise SettingsError(f"SGLD needs a noise and a weight decay of at least 0, got {noise} and {weight_decay}.")
+    return lambda parameters: _NoisyAdam(parameters, lr, weight_decay, noise)
 
 
 BY_NAME: dict[str, Callable[[float], OptimizerFactory]] = {"adam": adam, "muon": muon, "lbfgs": lbfgs}

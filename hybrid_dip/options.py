@@ -70,6 +70,12 @@ ParameterNoise = Annotated[
     float | None, typer.Option(rich_help_panel=HOW, help="Relative deviation of noise added to the weights.")
 ]
 Preset = Annotated[str, typer.Option(rich_help_panel=HOW, help="Recipe; see `hybrid-dip list presets`.")]
+Solver = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=HOW, help="Instead of the plain loop: admm\\[:mu=0.5], hqs, langevin; `hybrid-dip list solvers`."
+    ),
+]
 Steps = Annotated[int | None, typer.Option(rich_help_panel=HOW, help="Instead of the preset's number.")]
 Runs = Annotated[int | None, typer.Option(rich_help_panel=HOW, help="Fit so many seeds and average them.")]
 Stop = Annotated[

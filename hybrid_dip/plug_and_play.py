@@ -104,14 +104,14 @@ def nearest_explanation(v: Tensor, task: Task, weight: float) -> Tensor:
     Returns:
         u.
     """
-    adjoint = _adjoint(task)
+    back = adjoint(task)
 
     def normal(u: Tensor) -> Tensor:
-        return adjoint(task.forward(u) - offset) + weight * u
+        return back(task.forward(u) - offset) + weight * u
 
     with torch.no_grad():
         offset = task.forward(torch.zeros_like(v))
-        left = -adjoint(task.residual(v))
+        left = -back(task.residual(v))
         u, direction = v.clone(), left
         size = left.square().sum()
         enough = SOLVED * size
@@ -127,8 +127,15 @@ def nearest_explanation(v: Tensor, task: Task, weight: float) -> Tensor:
     return u
 
 
-def _adjoint(task: Task) -> Callable[[Tensor], Tensor]:
-    """The map r -> A^T w r, by torch's own gradient."""
+def adjoint(task: Task) -> Callable[[Tensor], Tensor]:
+    """The map r -> A^T w r, by torch's own gradient.
+
+    Args:
+        task: With a linear A (what is constant in it does not matter) and the weights w.
+
+    Returns:
+        Of the shape of y -> (1, C, H, W).
+    """
 
     def apply(residual: Tensor) -> Tensor:
         weighted = residual if task.weight is None else residual * task.weight

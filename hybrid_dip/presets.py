@@ -15,7 +15,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from hybrid_dip import latents, networks
-from hybrid_dip.contracts import Rule, Schedule, Task
+from hybrid_dip.contracts import Rule, Schedule, Solver, Task, Term
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
 from hybrid_dip.optimizers import OptimizerFactory, adam, muon
@@ -47,6 +47,8 @@ class Recipe:
         rule: When to stop and what to keep, where the user does not say.
         latent_first: z is drawn before the network is made, as the original does for super-resolution.
         start: Values that every fit begins at; None leaves the random ones.
+        solver: What takes the place of the plain loop, or None.
+        terms: Regularisers that belong to the method, beside those of the user.
         refine: (x, task) -> x, what goes on from the average of the fits' images, or None.
         note: What the user should know about the choice.
     """
@@ -66,6 +68,8 @@ class Recipe:
     rule: Rule | Selection = ALL_STEPS
     latent_first: bool = False
     start: Start | None = None
+    solver: Solver | None = None
+    terms: tuple[Term, ...] = ()
     refine: Callable[[Tensor, Task], Tensor] | None = None
     note: str = ""
 
@@ -104,6 +108,8 @@ class Recipe:
             **{name: getattr(self, name) for name in _PLAIN},
             **({} if self.start is None else {"start_sha256": self.start.sha256}),
             **({} if self.refine is None else {"refine": described(self.refine)}),
+            **({} if self.solver is None else {"solver": repr(self.solver)}),
+            **({term.name: f"{term.weight} {term.regulariser}" for term in self.terms}),
         }
 
 

@@ -215,7 +215,7 @@ def restore(
             raise SettingsError(f"{name} must be a whole number of at least 1, got {count}.")
     recipe = resolve(preset, task)
     recipe = replace(recipe, runs=runs or recipe.runs, steps=steps or recipe.steps)
-    terms = as_terms(regularisers)
+    terms = as_terms([*as_terms(regularisers), *recipe.terms])
     where = devices.pick(device) if isinstance(device, str) else device
     seeds = tuple(range(seed, seed + recipe.runs))
     fits, parameters = [], 0
@@ -251,7 +251,8 @@ def _fit_seed(
             with forked_random_state(device):
                 network, latent = prepare(task, recipe, seed)
                 parameters = sum(p.numel() for p in network.parameters())
-                return fit(
+                solve = fit if recipe.solver is None else recipe.solver.run
+                return solve(
                     network.to(device),
                     latent.to(device),
                     task,

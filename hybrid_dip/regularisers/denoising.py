@@ -65,6 +65,11 @@ class RED(Looking):
         """<x, x - D(x)> / n, the second factor constant."""
         return (x * (x.detach() - memory["denoised"])).mean()
 
+    def nearest(self, v: Tensor, gamma: float, memory: Mapping[str, Tensor]) -> Tensor:
+        """The prox where D(x) stays, x = (v + g D(x)) / (1 + g) with g = gamma / n: one step of RED's fixed point."""
+        pull = gamma / v.numel()
+        return (v + pull * memory["denoised"]) / (1 + pull)
+
 
 @dataclass(frozen=True)
 class DenoisedObservation(Weighable):

@@ -1,7 +1,7 @@
 """The noise level that a denoiser within a regulariser is told: a number, a schedule, the task's, or that of the residual."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -96,6 +96,11 @@ class AtLevel:
     def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
         """The energy of x given what was found."""
         return self.prior.energy(x, memory)
+
+    @property
+    def nearest(self) -> Callable[[Tensor, float, Mapping[str, Tensor]], Tensor] | None:
+        """The prior's own prox, given what was found; None where it has none."""
+        return getattr(self.prior, "nearest", None)
 
 
 def blind(x: Tensor, task: Task) -> float:

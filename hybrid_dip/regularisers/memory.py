@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Task, Weighable
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.regularisers.proximal import descent
 
 Memory = dict[str, Tensor]
 
@@ -49,6 +50,13 @@ class Remembering:
         """Look at the current estimate where it is time to."""
         if not self.memory or step % self.prior.every == 0:
             self.memory = self.prior.remember(x, step, self.memory)
+
+    def prox(self, v: Tensor, gamma: float) -> Tensor:
+        """argmin_x |x - v|^2 / 2 + gamma R(x), given what was found: the prior's own where it has one, else by descent."""
+        if not self.memory:
+            self.memory = self.prior.remember(v, 0, {})
+        own = getattr(self.prior, "nearest", None)
+        return own(v, gamma, self.memory) if callable(own) else descent(self, v, gamma)
 
     def state_dict(self) -> dict[str, Any]:
         """What was found."""

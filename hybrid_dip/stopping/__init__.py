@@ -11,5 +11,6 @@ from hybrid_dip.stopping.following import Following
 from hybrid_dip.stopping.steps import MaxSteps
 from hybrid_dip.stopping.variance import MovingVariance, WindowedVariance
 from hybrid_dip.stopping.whiteness import Whiteness
+from hybrid_dip.stopping.zero_crossing import ZeroCrossing
 
-__all__ = ["Discrepancy", "Following", "MaxSteps", "MovingVariance", "Whiteness", "WindowedVariance"]
+__all__ = ["Discrepancy", "Following", "MaxSteps", "MovingVariance", "Whiteness", "WindowedVariance", "ZeroCrossing"]

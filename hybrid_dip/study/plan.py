@@ -28,7 +28,7 @@ KEY_LENGTH = 20
 """Hexadecimal digits of a run's hash: 80 bits, so that a million runs meet by chance once in a trillion studies."""
 
 
-SPEC_KINDS = {"preset": "presets", "network": "networks", "latent": "latents", "stop": "stopping"}
+SPEC_KINDS = {"preset": "presets", "network": "networks", "latent": "latents", "solver": "solvers", "stop": "stopping"}
 """Keys of an arm that hold one SPEC -> kind of the catalogue."""
 
 

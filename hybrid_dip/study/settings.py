@@ -94,6 +94,7 @@ class ArmEntry(_Section):
         network: SPEC.
         latent: SPEC.
         start: File of parameters to begin at, relative to the study file.
+        solver: SPEC of a solver instead of the plain loop.
         optimise: What is fitted.
         optimizer: "adam", "muon" or "lbfgs".
         lr: Learning rate.
@@ -112,6 +113,7 @@ class ArmEntry(_Section):
     network: str | None = None
     latent: str | None = None
     start: str | None = None
+    solver: str | None = None
     optimise: Literal["network", "latent", "both"] | None = None
     optimizer: Literal["adam", "muon", "lbfgs"] | None = None
     lr: float | None = None

@@ -1,0 +1,96 @@
+"""The divergence that makes a squared residual an estimate of the risk (SURE, PURE), by Monte Carlo: a heuristic in a fit.
+
+It is that of f_theta with respect to its input at fixed theta, with the noisy image as input, as in DIP-SURE (Jo, Chun & Choi,
+"Rethinking Deep Image Prior for Denoising", ICCV 2021). But theta itself is fitted to y, which this derivative does not see: no
+unbiased estimate of the risk of the fit. A finite difference through the whole fit would be one in name only, for fits are
+chaotic; what is unbiased for any algorithm is the coupled bootstrap, :class:`hybrid_dip.selection.Bootstrap`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hybrid_dip.contracts import Task, Weighable
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.fidelity import gaussian
+
+
+@dataclass(frozen=True)
+class Divergence(Weighable):
+    """What SURE adds to the squared residual, for a network whose input is the noisy image.
+
+        Gaussian noise (Stein 1981; Ramani, Blu & Unser 2008):   R = 2 sigma^2 / n  b^T (f(y + e b) - f(y)) / e
+        Poisson noise (Le Montagner, Angelini & Olivo-Marin 2014):  R = 2 zeta / n  (b y)^T (f(y + e b) - f(y)) / e
+
+    b is +1 or -1 in each entry, drawn anew at each step. With weight 1 and the fidelity mean |f - y|^2, their sum less the
+    energy of the noise (sigma^2, or zeta mean y) is SURE, or PURE. The network runs once more at each step.
+
+    Attributes:
+        zeta: Gain of Poisson noise, y = zeta Poisson(x / zeta), above 0; 0 for Gaussian noise, whose level is the task's.
+        epsilon: e, in units of the deviation of the noise.
+    """
+
+    zeta: float = 0.0
+    epsilon: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.zeta < float("inf") or not 0 < self.epsilon < float("inf"):
+            raise SettingsError(f"Divergence needs zeta >= 0 and epsilon > 0, got {self.zeta} and {self.epsilon}.")
+
+    def __call__(self, network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
+        """Say that the noise is known within a fit only."""
+        raise SettingsError("Divergence needs a task, whose noise it is about: it can be evaluated within a fit only.")
+
+    def bind(self, task: Task) -> "BoundDivergence":
+        """Begin a fit.
+
+        Raises:
+            SettingsError: The task is not denoising with a squared residual, or its noise level is known to nobody.
+        """
+        if task.name != "denoise" or task.fidelity is not gaussian or task.weight is not None:
+            raise SettingsError("Divergence is for denoising by a squared residual; for anything else take held-out.")
+        if not self.zeta and not task.noise_sigma:
+            raise SettingsError("Divergence needs the level of Gaussian noise, or zeta for Poisson noise.")
+        y = task.observation
+        weights = self.zeta * y if self.zeta else torch.full_like(y, float(task.noise_sigma or 0.0) ** 2)
+        deviation = float(weights.clamp_min(0).mean().sqrt())
+        return BoundDivergence(weights, self.epsilon * deviation)
+
+
+@dataclass(eq=False)
+class BoundDivergence:
+    """:class:`Divergence` within one fit: the step determines b.
+
+    Attributes:
+        weights: sigma^2, or zeta y.
+        length: e, in units of the image.
+        step: Index of the next step.
+    """
+
+    weights: Tensor
+    length: float
+    step: int = 0
+
+    def refresh(self, step: int, x: Tensor) -> None:
+        """Take the step's index."""
+        self.step = step
+
+    def __call__(self, network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
+        """Return R, as ()."""
+        if tuple(latent.shape) != tuple(x.shape):
+            raise SettingsError("Divergence needs a network whose input is the noisy image: take the preset dip-sure.")
+        generator = torch.Generator().manual_seed(self.step)
+        b = (2.0 * torch.randint(0, 2, x.shape, generator=generator) - 1).to(x)
+        spare = {name: buffer.clone() for name, buffer in network.named_buffers()}  # running statistics stay
+        moved: Tensor = torch.func.functional_call(network, spare, (latent + self.length * b,))
+        return 2 * (self.weights * b * (moved - x)).mean() / self.length
+
+    def state_dict(self) -> dict[str, Any]:
+        """The step."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.step = state["step"]
