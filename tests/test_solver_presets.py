@@ -1,5 +1,6 @@
 """Presets of methods that are more than a loss."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,23 +75,38 @@ def test_sgld_is_the_published_recipe(photograph: Tensor) -> None:
     assert recipe.solver == Averaging(7000 / 20000, 50)
 
 
-def test_the_input_of_a_led_fit_is_the_adjoint_of_the_observation(photograph: Tensor) -> None:
+def test_the_input_of_a_led_fit_is_what_the_observation_shows(photograph: Tensor) -> None:
+    noisy = degradations.noisy(photograph, sigma=0.1).task
+    assert torch.allclose(solver_presets.aseqdip(noisy, preset=small).latent(size=(32, 32)), noisy.observation, atol=1e-6)
     case = degradations.scattered(photograph, share=0.5)
-    recipe = solver_presets.aseqdip(case.task, preset=small)
-    assert torch.allclose(recipe.latent(size=(32, 32)), case.task.observation, atol=1e-6)
+    z = solver_presets.aseqdip(case.task, preset=small).latent(size=(32, 32))
+    known = (case.task.weight > 0).expand_as(z)  # type: ignore[operator]
+    assert torch.allclose(z[known], case.reference[known], atol=1e-5)
+    assert hd.metrics.psnr(z, case.reference) > hd.metrics.psnr(case.task.observation, case.reference) + 8
     smaller = degradations.downsampled(photograph, factor=2, kernel="box")
     z = solver_presets.aseqdip(smaller.task, preset=small).latent(size=(32, 32))
     nearest = torch.nn.functional.interpolate(smaller.task.observation, scale_factor=2)
     assert torch.allclose(z, nearest, atol=1e-4)
 
 
+def test_a_large_hole_is_filled_from_its_surroundings(photograph: Tensor) -> None:
+    mask = torch.ones(1, 1, 32, 32)
+    mask[..., 4:28, 4:28] = 0
+    z = solver_presets.aseqdip(tasks.inpaint(photograph * mask, mask), preset=small).latent(size=(32, 32))
+    assert float(z[..., 4:28, 4:28].min()) > 0.05
+
+
 def test_held_out_entries_do_not_lead_the_fit(photograph: Tensor) -> None:
     """The input is made anew of what is left."""
     task = degradations.noisy(photograph, sigma=0.1).task
-    (replicate,) = hd.selection.HeldOut().replicates(task)
-    z = solver_presets.aseqdip(task, preset=small).bind(replicate.task).latent(size=(32, 32))
-    held = replicate.task.weight == 0  # type: ignore[union-attr]
-    assert bool((z[held] == 0).all())
+    inputs = []
+    for poison in (0.0, 1e6):
+        (replicate,) = hd.selection.HeldOut().replicates(task)
+        held = replicate.task.weight == 0  # type: ignore[union-attr]
+        poisoned = replace(task, observation=torch.where(held, poison, task.observation))
+        (again,) = hd.selection.HeldOut().replicates(poisoned)
+        inputs.append(solver_presets.aseqdip(poisoned, preset=small).bind(again.task).latent(size=(32, 32)))
+    assert torch.equal(*inputs)
 
 
 def test_other_tasks_are_refused(photograph: Tensor) -> None:
