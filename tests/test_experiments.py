@@ -62,7 +62,7 @@ def test_the_weights_of_the_regularisers_are_those_chosen(name: str, monkeypatch
 
 
 def test_the_learned_start_saves_the_steps_that_its_readme_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = ROOT / "004_learned_start"
+    folder = ROOT / "008_learned_start"
     monkeypatch.syspath_prepend(folder)
     steps_saved = importlib.import_module("steps_saved")
     text = (folder / "README.md").read_text()

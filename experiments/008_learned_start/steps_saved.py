@@ -1,6 +1,6 @@
 """How many steps does a learned start save?
 
-    python experiments/004_learned_start/steps_saved.py FOLDER     # the one with the study's images
+    python experiments/008_learned_start/steps_saved.py FOLDER     # the one with the study's images
 
 Writes curves.csv, the mean PSNR over images and seeds at each logged step of the finished fits, and prints, for the quality
 that the random start has after so many steps, after how many the learned one has it.
