@@ -1,5 +1,7 @@
 """What can go wrong, said in one sentence: what was wrong, what was expected, what to do."""
 
+import textwrap
+
 
 class HybridDIPError(Exception):
     """Base of the errors that this package raises on purpose; the command line prints them and exits with 2."""
@@ -25,18 +27,39 @@ class Interrupted(Exception):
     """The user pressed Ctrl-C, and what was going on has been saved."""
 
 
+MANY = 120
+"""Names, more than which nobody reads."""
+
+
+def brief(error: BaseException, most: int = 120) -> str:
+    """What another package's error says, on one line and not too long, to be quoted in a sentence.
+
+    Args:
+        error: Whatever was raised.
+        most: Characters; a word that goes beyond them is left out.
+
+    Returns:
+        The text without a full stop at its end.
+    """
+    return textwrap.shorten(str(error).strip().rstrip("."), most, placeholder=" ...") or "no reason given"
+
+
 def nearest(name: str, known: list[str]) -> str:
-    """A hint for a misspelt name: the closest known ones, or all of them where none is close.
+    """A hint for a misspelt name: the closest known ones, or where none is close all of them, unless they are too many.
 
     Args:
         name: What was asked for.
         known: The names that exist.
 
     Returns:
-        ``"did you mean 'tv'"`` or ``"known are 'a', 'b'"``.
+        ``"did you mean 'tv'"``, ``"known are 'a', 'b'"`` or ``"the nearest of 900 names are 'a', 'b'"``.
     """
     from difflib import get_close_matches
 
+    few = len(known) <= MANY
     close = get_close_matches(name, known, n=3, cutoff=0.5)
-    quoted = ", ".join(f"'{candidate}'" for candidate in (close or sorted(known)))
-    return f"did you mean {quoted}" if close else f"known are {quoted}"
+    shown = close or (sorted(known) if few else get_close_matches(name, known, n=3, cutoff=0))
+    quoted = ", ".join(f"'{candidate}'" for candidate in shown)
+    if close:
+        return f"did you mean {quoted}"
+    return f"known are {quoted}" if few else f"the nearest of {len(known)} names are {quoted}"

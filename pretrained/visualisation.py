@@ -136,34 +136,53 @@ def read_class(text: str, model: str = DEFAULT) -> int:
     """The index of a class.
 
     Args:
-        text: A number, or the name of one of ImageNet's 1000 classes, such as "espresso".
+        text: A number, or a name of one of ImageNet's 1000 classes, such as "espresso"; a class may have several.
         model: That has the class.
 
     Returns:
         The index.
 
     Raises:
-        SettingsError: No such name, or a name for a classifier of other classes.
+        SettingsError: No such name, one that several classes have, or a name for a classifier of other classes.
+        WeightsError: The weights are not here and cannot be downloaded.
     """
     if text.isdecimal():
         return int(text)
-    names = class_names(model)
-    if names is None:
+    classes = class_names(model)
+    if classes is None:
         raise SettingsError(f"The classes of '{model}' are not ImageNet's 1000: give the number of one.")
-    known = [name.lower() for name in names]
-    if text.lower() not in known:
-        raise SettingsError(f"ImageNet has no class '{text}': {nearest(text.lower(), known)}.")
-    return known.index(text.lower())
+    asked = text.strip().lower()
+    found = [index for index, names in enumerate(classes) if asked in map(str.lower, names)]
+    if not found:
+        known = sorted({name.lower() for names in classes for name in names})
+        raise SettingsError(f"ImageNet has no class '{text}': {nearest(asked, known)}.")
+    if len(found) > 1:
+        raise SettingsError(
+            f"ImageNet has {len(found)} classes '{text}': give the number of one, {' or '.join(map(str, found))}."
+        )
+    return found[0]
 
 
-def class_names(model: str = DEFAULT) -> list[str] | None:
-    """Names of the classes of a classifier, by index, or None where they are not ImageNet's 1000."""
-    from timm.data import ImageNetInfo
+def class_names(model: str = DEFAULT) -> list[list[str]] | None:
+    """The names of each class of a classifier, by index, or None where the classes are not ImageNet's 1000.
+
+    Args:
+        model: Of timm.
+
+    Returns:
+        For each class the usual name first, then the others.
+
+    Raises:
+        SettingsError: An unknown model, or timm is not installed.
+        WeightsError: The weights are not here and cannot be downloaded.
+    """
+    classes = load_classifier(model)(torch.zeros(1, 3, 32, 32)).shape[1]
+    from timm.data import ImageNetInfo  # after the classifier, which says so where timm is missing
 
     info = ImageNetInfo()
-    if load_classifier(model)(torch.zeros(1, 3, 32, 32)).shape[1] != info.num_classes():
+    if classes != info.num_classes():
         return None
-    return [info.index_to_description(index) for index in range(info.num_classes())]
+    return [info.index_to_description(index).split(", ") for index in range(classes)]
 
 
 def likely(image: Tensor, model: str = DEFAULT, count: int = 3) -> list[tuple[str, float]]:
@@ -180,5 +199,5 @@ def likely(image: Tensor, model: str = DEFAULT, count: int = 3) -> list[tuple[st
     with torch.no_grad():
         probabilities, indices = load_classifier(model)(image).softmax(1)[0].topk(count)
     names = class_names(model)
-    labels = [str(int(index)) if names is None else names[int(index)] for index in indices]
+    labels = [str(int(index)) if names is None else names[int(index)][0] for index in indices]
     return list(zip(labels, map(float, probabilities), strict=True))

@@ -1,3 +1,4 @@
+import sys
 from functools import partial
 
 import pytest
@@ -7,9 +8,9 @@ from torch import Tensor
 import hybrid_dip as hd
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.presets import Recipe, original
-from pretrained import weights
+from pretrained import visualisation, weights
 from pretrained.features import load_classifier, load_features
-from pretrained.visualisation import invert_features, likely, maximise_activation, read_class
+from pretrained.visualisation import class_names, invert_features, likely, maximise_activation, read_class
 
 pytest.importorskip("timm")
 pytestmark = pytest.mark.skipif(weights.get("efficientnet-lite0").here() is None, reason="the extra offline is not installed")
@@ -75,10 +76,34 @@ def test_a_fit_finds_what_the_class_likes() -> None:
     assert probability > 0.5
 
 
+def test_a_class_is_shown_by_its_usual_name() -> None:
+    names = class_names()
+    assert names is not None
+    assert names[1] == ["goldfish", "Carassius auratus"]
+    assert not any("," in name for name, _ in likely(torch.rand(1, 3, 64, 64), count=5))
+
+
+def test_without_timm_the_name_of_a_class_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visualisation, "load_classifier", load_classifier.__wrapped__)  # type: ignore[attr-defined]
+    for name in ("timm", "timm.data"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(SettingsError, match="pip install timm"):
+        read_class("espresso")
+
+
+def test_of_many_models_the_nearest_few_are_named() -> None:
+    with pytest.raises(SettingsError, match="timm has no model 'qqqq': the nearest of ") as caught:
+        load_classifier("qqqq")
+    assert len(str(caught.value)) < 200
+
+
 def test_classes_are_named_or_numbered() -> None:
     assert read_class("967") == read_class("Espresso") == ESPRESSO
     with pytest.raises(SettingsError, match="no class 'expresso': did you mean 'espresso'"):
         read_class("expresso")
+    assert read_class("goldfish") == read_class("carassius auratus") == 1, "a class has several names"
+    with pytest.raises(SettingsError, match=r"has 2 classes 'crane': give the number of one, 134 or 517"):
+        read_class("crane")
     with pytest.raises(SettingsError, match=r"no class 1000; they are 0 to 999"):
         maximise_activation(1000)
     with pytest.raises(SettingsError, match=r"no channel 99 of stage 0; they are 0 to 15"):
