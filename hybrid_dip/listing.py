@@ -115,7 +115,8 @@ def as_text(listed: list[dict[str, Any]]) -> str:
         options = ", ".join(f"{name}={_plain(value)}" for name, value in row.get("options", {}).items())
         weights = "".join(f" [weights {needed['name']}, {_whereabouts(needed)}]" for needed in row.get("weights", []))
         if "here" in row:
-            weights = f", {row['bytes'] / 1e6:.2g} MB, {_whereabouts(row)}"
+            size = f"{row['bytes'] / 1e6:.2g}"
+            weights = f", {float(size):g} MB, {_whereabouts(row)}"
         given = f" ({options})" if options else ""
         lines.append(f"{'  ' if family else ''}{row['name']:<{width}}{row['summary']}{given}{weights}")
     return "\n".join(lines)

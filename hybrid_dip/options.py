@@ -1,5 +1,6 @@
 """The options that several commands share, declared once: type, help and panel, no defaults."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,18 @@ WHERE = "Where, and how long"
 
 Image = Annotated[Path, typer.Argument(help="An image file: PNG, JPEG, TIFF (8 or 16 bit), or .npy (H, W[, C]) in [0, 1].")]
 Crop = Annotated[int | None, typer.Option(help="Use only the centre of so many pixels a side.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no messages.")]
+QUIET = "HYBRID_DIP_QUIET"
+"""In the environment while a command is quiet, for downloads, which are begun deep below, and for worker processes."""
+
+
+def _quieten(quiet: bool) -> bool:
+    os.environ.pop(QUIET, None)
+    if quiet:
+        os.environ[QUIET] = "1"
+    return quiet
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", callback=_quieten, help="No progress, no messages.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the results that are there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 

@@ -12,6 +12,9 @@ from pretrained.weights import Weights, WeightsError, cache_folder, get, index
 
 app = typer.Typer(help="Learned weights: what there is, what is here, and whether it is sound.", no_args_is_help=True)
 
+WHOLE_HASH = 64
+"""Hexadecimal digits of a SHA-256."""
+
 Names = Annotated[list[str] | None, typer.Argument(help="Of `hybrid-dip weights list`; by default all that are meant.")]
 
 
@@ -24,18 +27,21 @@ def list_(as_json: options.AsJson = False) -> None:
     else:
         print(listing.as_text(rows))
         print(f"\nDownloads are kept in {cache_folder()} (HYBRID_DIP_CACHE); `hybrid-dip explain NAME` tells the licence.")
+        partly = ", ".join(found.name for found in index().values() if len(found.sha256) < WHOLE_HASH)
+        print(f"Checked by the first 8 digits of their SHA-256 only, which is all that their publisher gives: {partly}.")
 
 
 @app.command()
-def fetch(names: Names = None) -> None:
+def fetch(names: Names = None, quiet: options.Quiet = False) -> None:
     """Download weights into the cache, by default all that can be downloaded and are not here."""
     chosen = [get(name) for name in names or []] or [found for found in index().values() if found.url and found.here() is None]
-    if not chosen:
+    if not chosen and not quiet:
         print("All that can be downloaded is on this machine.")
     for found in chosen:
         here = found.find()
         found.verify()
-        print(f"{found.name}: {here}")
+        if not quiet:
+            print(f"{found.name}: {here}")
 
 
 @app.command()

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.errors import SettingsError, brief, nearest
 from pretrained import weights
 from pretrained.placing import loaded_once
 from pretrained.weights import WeightsError
@@ -126,6 +126,10 @@ def _load(model: str, **options: Any) -> Features:
     if model not in timm.list_models():
         raise SettingsError(f"timm has no model '{model}': {nearest(model, timm.list_models())}.")
     carried = CARRIED.get(model)
+    if carried is None and weights.is_quiet():
+        from huggingface_hub.utils.tqdm import disable_progress_bars  # timm downloads by it
+
+        disable_progress_bars()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about names that timm has given up
@@ -133,9 +137,8 @@ def _load(model: str, **options: Any) -> Features:
     except (IndexError, AssertionError):  # stages that it does not have
         raise
     except Exception as error:  # whatever a network, or its lack, makes timm say
-        reason = " ".join(str(error).split())[:120].rstrip(".")
         raise WeightsError(
-            f"timm cannot load '{model}' ({type(error).__name__}: {reason}); models that work with no network: "
+            f"timm cannot load '{model}' ({type(error).__name__}: {brief(error)}); models that work with no network: "
             f"{', '.join(CARRIED)}, or those in timm's own cache."
         ) from None
     if carried is not None:

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hybrid_dip.errors import HybridDIPError, SettingsError, nearest
+from hybrid_dip.errors import HybridDIPError, SettingsError, brief, nearest
+from hybrid_dip.options import QUIET
 
 HERE = Path(__file__).parent
 
@@ -95,12 +96,13 @@ class Weights:
             raise WeightsError(f"The weights '{self.name}' are not on this machine; {self._ways()}.")
         import pooch
 
+        quiet = is_quiet()
+        pooch.get_logger().setLevel("WARNING" if quiet else "INFO")
         try:
-            found = pooch.retrieve(self.url, None, fname=self.file, path=cache_folder(), progressbar=True)
+            found = pooch.retrieve(self.url, None, fname=self.file, path=cache_folder(), progressbar=not quiet)
         except Exception as error:  # whatever a network makes of it
-            reason = " ".join(str(error).split())[:120].rstrip(".")
             raise WeightsError(
-                f"The weights '{self.name}' cannot be downloaded ({type(error).__name__}: {reason}); {self._ways()}."
+                f"The weights '{self.name}' cannot be downloaded ({type(error).__name__}: {brief(error)}); {self._ways()}."
             ) from None
         return Path(found)
 
@@ -169,8 +171,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or a hostile file makes its reader say
-        reason = " ".join(str(error).split())[:120].rstrip(".")
-        raise WeightsError(f"{path} cannot be read as tensors alone ({type(error).__name__}: {reason}).") from None
+        raise WeightsError(f"{path} cannot be read as tensors alone ({type(error).__name__}: {brief(error)}).") from None
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise WeightsError(f"{path} holds something other than named tensors.")
     return dict(found)
@@ -198,6 +199,11 @@ def get(name: str) -> Weights:
     if name not in index():
         raise SettingsError(f"There are no weights '{name}': {nearest(name, list(index()))}.")
     return index()[name]
+
+
+def is_quiet() -> bool:
+    """Whether the command was asked to be quiet, so that a download says nothing."""
+    return QUIET in os.environ
 
 
 def cache_folder() -> Path:

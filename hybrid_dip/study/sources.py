@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hybrid_dip.errors import ImageFileError, SettingsError, nearest
+from hybrid_dip.errors import ImageFileError, SettingsError, brief, nearest
 from hybrid_dip.images import crop_to_centre, load_image
 from hybrid_dip.study.settings import ImageEntry, place
 
@@ -185,8 +185,9 @@ def _sample(name: str) -> Tensor:
     try:
         array = getattr(skimage.data, name)()
     except (OSError, ImportError) as error:  # most come with the package; the rest would be downloaded
-        reason = " ".join(str(error).split())[:120].rstrip(".")
-        raise ImageFileError(f"scikit-image's '{name}' is not in its package and cannot be downloaded ({reason}).") from None
+        raise ImageFileError(
+            f"scikit-image's '{name}' is not in its package and cannot be downloaded ({brief(error)})."
+        ) from None
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or not (array.ndim == 2 or array.shape[2:] in ((3,), (4,))):
         raise ImageFileError(f"scikit-image's '{name}' is not a photograph of 8 bits a channel.")
     planes = array[..., None] if array.ndim == 2 else array[..., :3]

@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,10 @@ def test_all_weights_are_listed(hybrid_dip_command: Command) -> None:
     assert hybrid_dip_command("list", "weights", "--json")[1] == out
     _, text, _ = hybrid_dip_command("weights", "list")
     assert "0.006 MB, on this machine" in text
+    assert "240 MB" in text
+    assert "e+0" not in text
+    assert "first 8 digits of their SHA-256 only" in text
+    assert "alexnet, vgg16, squeezenet." in text
 
 
 def test_sound_weights_are_sound(hybrid_dip_command: Command) -> None:
@@ -59,6 +64,28 @@ def test_fetching_with_no_network_is_one_sentence(
     code, out, _ = hybrid_dip_command("weights", "fetch", LPIPS_HEADS)
     assert code == 0, "what is here is not downloaded"
     assert out.startswith(LPIPS_HEADS)
+
+
+def test_a_quiet_command_downloads_without_a_word(
+    hybrid_dip_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars = []
+
+    def retrieve(url: str, known_hash: None, *, fname: str, path: Path, progressbar: bool) -> str:
+        bars.append(progressbar)
+        return shutil.copy(kept, tmp_path / fname)
+
+    kept = weights.get(LPIPS_HEADS).here()
+    assert kept is not None
+    monkeypatch.setattr("pooch.retrieve", retrieve)
+    monkeypatch.setattr(weights.Weights, "here", lambda self: None)
+    found = replace(weights.get(LPIPS_HEADS), url="http://localhost:1/a.pth")
+    monkeypatch.setattr("pretrained.commands.get", lambda name: found)
+    monkeypatch.setattr(weights.Weights, "verify", lambda self: None)
+    code, out, err = hybrid_dip_command("weights", "fetch", LPIPS_HEADS, "--quiet")
+    assert (code, out, err) == (0, "", "")
+    assert "alex.pth" in hybrid_dip_command("weights", "fetch", LPIPS_HEADS)[1]
+    assert bars == [False, True]
 
 
 def test_a_command_of_a_plugin_that_cannot_be_loaded_leaves_the_others(

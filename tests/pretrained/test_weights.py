@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import SettingsError, brief
 from pretrained import weights
 from pretrained.weights import Weights, WeightsError, get, index, read_tensors
 
@@ -111,3 +111,10 @@ def test_something_else_than_tensors_is_refused(tmp_path: Path) -> None:
 def test_unknown_names() -> None:
     with pytest.raises(SettingsError, match="did you mean 'ffdnet-grey'"):
         get("ffdnet-gray")
+
+
+def test_a_long_reason_ends_after_a_word() -> None:
+    found = brief(OSError("word " * 40 + "and a half\n"))
+    assert len(found) <= 120
+    assert found.endswith("word ...")
+    assert brief(OSError("Not found.\n")) == "Not found"
