@@ -30,6 +30,7 @@ MADE_LATER = ("networks", "latents")
 
 _FILE = re.compile(r"^(?![\w-]+:\w+=)(?P<place>.+\.py):(?P<attribute>[A-Za-z_]\w*)(?::(?P<options>.*))?$")
 _MODULE = re.compile(r"^(?P<place>[A-Za-z_][\w.]*):(?P<attribute>[A-Za-z_]\w*)(?::(?P<options>.*))?$")
+_NESTED = re.compile(r"^[\w-]+:\w+=")
 _NAME = re.compile(r"^(?P<name>[^:]+)(?::(?P<options>.*))?$")
 
 
@@ -114,9 +115,10 @@ def fingerprint(text: str, kind: str = "", names: Catalogue | None = None) -> st
 
 
 def _places(spec: Spec) -> list[str]:
-    """What among the options may be a file or a folder: an image, ``file.py`` of ``file.py:name``."""
+    """What among the options, and theirs, may be a file or a folder: an image, ``file.py`` of ``file.py:name``."""
     texts = [value for value in spec.options.values() if isinstance(value, str) and value]
-    return [text.partition(":")[0] if ".py:" in text else text for text in texts]
+    inner = [place for text in texts if _NESTED.match(text) for place in _places(parse(text))]
+    return [text.partition(":")[0] if ".py:" in text else text for text in texts] + inner
 
 
 def _files(path: Path) -> list[Path]:

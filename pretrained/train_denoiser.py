@@ -5,6 +5,10 @@
 writes ``out/denoiser.safetensors`` (half precision), ``out/log.csv``, with ``--test`` the model card ``out/denoiser.md``, and,
 while it trains, ``out/state.pt``, from which the same command goes on after it was stopped.
 
+Where a denoiser is asked for, ``trained:path=out/denoiser.safetensors`` is the one that was trained:
+
+    hybrid-dip restore noisy.png --task denoise --sigma 25 -R red:denoiser=trained:path=out/denoiser.safetensors@0.3 -o restored
+
 Each patch gets Gaussian noise of a level drawn uniformly from 0 to 75 of 255, not clipped; a quarter of the patches are grey,
 with the same noise in all three channels. The loss is the mean absolute error, the weights that are kept are an average
 along the way, and some photographs of the folder are held back to look at.
@@ -21,7 +25,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
@@ -31,10 +34,10 @@ from hybrid_dip.errors import ImageFileError
 from hybrid_dip.files import replacing
 from hybrid_dip.images import load_image
 from pretrained.bundled import DenoisingNetwork
-from pretrained.denoisers import load_denoiser, of_network
+from pretrained.denoisers import STRONGEST, load_denoiser, of_network
 from pretrained.model_card import luminance, measured, photographs, write_card
+from pretrained.weights import write_own
 
-STRONGEST = 75 / 255
 GREY = 0.25
 """Share of grey patches."""
 SCALES = (1.0, 0.8)
@@ -148,15 +151,13 @@ def quality(network: DenoisingNetwork, images: Sequence[Tensor], sigma: float = 
 
 
 def write_weights(network: DenoisingNetwork, path: Path) -> None:
-    """Write the weights in half precision.
+    """Write the weights in half precision, with a hash, as ``trained:path=FILE`` reads them.
 
     Args:
         network: Trained.
         path: Of the file.
     """
-    halves = {name: value.detach().cpu().half().contiguous() for name, value in network.state_dict().items()}
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(halves))
+    write_own({name: value.half() for name, value in network.state_dict().items()}, path)
 
 
 @dataclass

