@@ -1,6 +1,6 @@
 """The model card of a denoiser: what it is, what it was trained on, and what it reaches on images it has not seen."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,27 @@ from tqdm import tqdm
 from hybrid_dip import metrics
 from hybrid_dip.degradations import add_gaussian
 from hybrid_dip.images import load_image
+from hybrid_dip.session import fingerprint
 
 LEVELS = (15, 25, 50)
 """Of the noise, of 255."""
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif"}
+
+
+LICENCE = "Whoever trained it has not said. It was learnt from the photographs above, in which others may have rights."
+"""Where whoever trained it does not say another one."""
+
+
+def content(image: Tensor) -> str:
+    """SHA-256 of the pixels of a photograph, whatever file they are in.
+
+    Args:
+        image: (1, C, H, W), C 1, 3 or more, of which the first three count.
+
+    Returns:
+        In hexadecimal.
+    """
+    return fingerprint(image[:, :3].expand(-1, 3, -1, -1))
 
 
 def luminance(x: Tensor) -> Tensor:
@@ -68,11 +85,13 @@ def write_card(
     weights: Path,
     data: Path,
     trained_on: int,
+    seen: Sequence[str],
     settings: Mapping[str, Any],
     hours: float,
     machine: Mapping[str, Any],
     test: Path,
     found: Mapping[tuple[str, int], tuple[float, float]],
+    licence: str = LICENCE,
 ) -> None:
     """Write the card.
 
@@ -82,12 +101,19 @@ def write_card(
         weights: Its file.
         data: Folder of the photographs.
         trained_on: How many of them.
+        seen: What :func:`content` says of these, and of those that were only looked at.
         settings: Of the training.
         hours: That it took.
         machine: Where.
         test: Folder of the photographs that it was measured on.
         found: From :func:`measured`.
+        licence: What the card says about it.
     """
+    tested = [content(load_image(file)) for file in photographs(test)]
+    known = sum(each in set(seen) for each in tested)
+    said = f"**The training has seen {known} of them** (by the SHA-256 of their pixels), so that this says too much"
+    if not known:
+        said = "None has the pixels of a photograph that the training has seen (by SHA-256, which finds no other crop or copy)"
     options = ", ".join(f"{name} {value}" for name, value in settings.items())
     lines = [
         "# A denoiser for colour and grey images",
@@ -98,8 +124,7 @@ def write_card(
         "",
         "## What it reaches",
         "",
-        f"On the {len(photographs(test))} photographs of `{test.name}`, none of which it was trained on, with noise that is "
-        "not clipped; means of PSNR:",
+        f"Means of PSNR on the {len(tested)} photographs of `{test.name}`, with noise that is not clipped. {said}:",
         "",
         *table(found),
         "",
@@ -118,8 +143,7 @@ def write_card(
         "",
         "## Licence",
         "",
-        "The weights are under the project's licence, MIT. The photographs of BSDS500 (Arbelaez et al. 2011) are for research "
-        "and education, and are not part of this package.",
+        licence,
         "",
     ]
     path.write_text("\n".join(lines), encoding="utf-8")

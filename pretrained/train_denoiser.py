@@ -3,7 +3,7 @@
     python -m pretrained.train_denoiser PHOTOS -o out --steps 24000 --test OTHERS
 
 writes ``out/denoiser.safetensors`` (half precision), ``out/log.csv``, with ``--test`` the model card ``out/denoiser.md``, and,
-while it trains, ``out/state.pt``, from which the same command goes on after it was stopped.
+while it trains, ``out/state.pt``, from which the same command goes on after it was stopped, by Ctrl-C or in any other way.
 
 Where a denoiser is asked for, ``trained:path=out/denoiser.safetensors`` is the one that was trained:
 
@@ -17,11 +17,14 @@ along the way, and some photographs of the folder are held back to look at.
 import argparse
 import copy
 import csv
+import hashlib
 import math
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,13 +32,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hybrid_dip import metrics
-from hybrid_dip.devices import describe
-from hybrid_dip.errors import ImageFileError
-from hybrid_dip.files import replacing
+from hybrid_dip.devices import describe, pick
+from hybrid_dip.errors import HybridDIPError, ImageFileError, Interrupted, SettingsError, StorageError
+from hybrid_dip.files import replacing, write_text
 from hybrid_dip.images import load_image
+from hybrid_dip.session import interruptible
 from pretrained.bundled import DenoisingNetwork
 from pretrained.denoisers import STRONGEST, load_denoiser, of_network
-from pretrained.model_card import luminance, measured, photographs, write_card
+from pretrained.model_card import LICENCE, content, luminance, measured, photographs, write_card
 from pretrained.weights import write_own
 
 GREY = 0.25
@@ -93,7 +97,7 @@ class Photographs:
         return clean, clean + sigma * noise, sigma
 
 
-def read(folder: Path, side: int) -> tuple[list[Tensor], list[Tensor]]:
+def read(folder: Path, side: int) -> tuple[list[Tensor], list[Tensor], list[str]]:
     """Read a folder and the folders in it.
 
     Args:
@@ -101,10 +105,10 @@ def read(folder: Path, side: int) -> tuple[list[Tensor], list[Tensor]]:
         side: Of a patch; smaller photographs are left out.
 
     Returns:
-        Photographs to train on, in all scales, as bytes (3, H, W); and those held back.
+        Photographs to train on, in all scales, as bytes (3, H, W); those held back; and what :func:`content` says of both.
 
     Raises:
-        ImageFileError: There are too few.
+        ImageFileError: There are too few, or one cannot be read.
     """
     images = [load_image(path)[:, :3] for path in tqdm(photographs(folder), desc="reading", unit="image")]
     images = [image.expand(-1, 3, -1, -1) for image in images if min(image.shape[-2:]) >= side / min(SCALES)]
@@ -118,7 +122,7 @@ def read(folder: Path, side: int) -> tuple[list[Tensor], list[Tensor]]:
         for image in trained
         for scale in SCALES
     ]
-    return [(image[0].clamp(0, 1) * 255).round().byte() for image in scaled], held
+    return [(image[0].clamp(0, 1) * 255).round().byte() for image in scaled], held, [content(image) for image in images]
 
 
 def rate(step: int, steps: int, highest: float) -> float:
@@ -180,9 +184,10 @@ class Training:
     step: int = 0
     seconds: float = 0.0
 
-    def save(self, path: Path) -> None:
-        """Write all that the training goes on from."""
+    def save(self, path: Path, settings: Mapping[str, Any]) -> None:
+        """Write all that the training goes on from, and the settings that it has."""
         state = {
+            "settings": dict(settings),
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -193,9 +198,22 @@ class Training:
         with replacing(path) as temporary:
             torch.save(state, temporary)
 
-    def resume(self, path: Path) -> None:
-        """Go on from :meth:`save`."""
-        state = torch.load(path, weights_only=True)
+    def resume(self, path: Path, settings: Mapping[str, Any]) -> None:
+        """Go on from :meth:`save`.
+
+        Raises:
+            SettingsError: The training there has other settings, or the file cannot be read.
+        """
+        try:
+            state = torch.load(path, weights_only=True)
+        except Exception as error:  # whatever a damaged file makes its reader say
+            raise SettingsError(f"{path} cannot be read ({type(error).__name__}); remove it to begin anew.") from None
+        before = state.get("settings", {})
+        other = [f"{name} {before.get(name)}, not {value}" for name, value in settings.items() if before.get(name) != value]
+        if other:
+            raise SettingsError(
+                f"{path} is of a training with other settings ({'; '.join(other)}): repeat its command, or give another folder."
+            )
         for name in ("network", "average", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.draw.set_state(state["draw"])
@@ -262,6 +280,8 @@ def train(
     seed: int,
     device: str,
     test: Path | None = None,
+    licence: str = LICENCE,
+    halt: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train, or go on training.
 
@@ -273,19 +293,37 @@ def train(
         side: Of a patch.
         highest: Learning rate.
         seed: Of weights and patches.
-        device: "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         test: Folder of photographs to measure on, for the model card.
+        licence: What the model card says under that heading.
+        halt: Asked between two steps whether to stop.
+
+    Raises:
+        ImageFileError: There are too few photographs, or none to measure on.
+        SettingsError: A setting out of range, or the folder has a training with other settings.
+        StorageError: The folder cannot be made.
+        Interrupted: It was stopped; the state is saved.
     """
-    where = torch.device(device)
-    images, held = read(folder, side)
+    _check(steps, size, side, highest, test)
+    where = pick(device)
+    images, held, contents = read(folder, side)
+    settings = {"steps": steps, "patches a step": size, "pixels a side": side, "learning rate": highest, "seed": seed}
+    told = {**settings, "photographs": hashlib.sha256("".join(contents).encode()).hexdigest()[:12]}
     drawn_from = Photographs(images, side)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"The folder {out} cannot be made ({error.strerror}); give another one.") from None
     training, state, log = start(where, highest, seed), out / "state.pt", out / "log.csv"
     if state.exists():
-        training.resume(state)
+        training.resume(state, told)
+    _forget(log, training.step)
     began, saved, losses = time.monotonic() - training.seconds, time.monotonic(), []
     with tqdm(total=steps, initial=training.step, unit="step") as bar:
         for _ in _until(training, steps):
+            if halt():
+                training.save(state, told)
+                raise Interrupted(f"Interrupted after {training.step} of {steps} steps; repeat the command to go on.")
             losses.append(take(training, drawn_from, size, steps, highest, where))
             training.seconds = time.monotonic() - began
             bar.update()
@@ -296,9 +334,9 @@ def train(
                 bar.set_postfix_str(f"{found:.2f} dB on what is held back")
                 losses.clear()
             if time.monotonic() - saved > SAVED_EVERY:
-                training.save(state)
+                training.save(state, told)
                 saved = time.monotonic()
-    training.save(state)
+    training.save(state, told)
     write_weights(training.average, out / "denoiser.safetensors")
     if test is not None:
         write_card(
@@ -307,13 +345,35 @@ def train(
             weights=out / "denoiser.safetensors",
             data=folder,
             trained_on=len(images) // len(SCALES),
-            settings={"steps": steps, "patches a step": size, "pixels a side": side, "learning rate": highest, "seed": seed},
+            seen=contents,
+            settings=settings,
             hours=training.seconds / 3600,
             machine=describe(where),
             test=test,
             # As it will be loaded: in half precision.
             found=measured(load_denoiser("bundled", out / "denoiser.safetensors"), test),
+            licence=licence,
         )
+
+
+def _check(steps: int, size: int, side: int, highest: float, test: Path | None) -> None:
+    """What need not wait until all photographs are read."""
+    if min(steps, size) < 1:
+        raise SettingsError(f"At least one step and one patch a step are needed, got {steps} and {size}.")
+    multiple = DenoisingNetwork().multiple
+    if side < multiple or side % multiple:
+        raise SettingsError(f"The side of a patch is a multiple of {multiple} pixels, got {side}.")
+    if not 0 < highest <= 1:
+        raise SettingsError(f"The learning rate is above 0 and at most 1, got {highest}.")
+    if test is not None and not photographs(test):
+        raise ImageFileError(f"There are no photographs in {test} to measure on.")
+
+
+def _forget(log: Path, step: int) -> None:
+    """Take the rows out of the log that come after a step: those of a training that was killed after its last saved state."""
+    if log.exists():
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+        write_text(log, "".join(lines[:1] + [line for line in lines[1:] if int(line.partition(",")[0]) <= step]))
 
 
 def _until(training: Training, steps: int) -> Iterator[int]:
@@ -340,14 +400,27 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64, help="of a patch, in pixels")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=int, help="of the CPU")
-    parser.add_argument("--test", type=Path, help="folder of photographs to measure on, none of which was trained on")
+    parser.add_argument("--test", type=Path, help="folder of photographs to measure on, for the model card")
+    parser.add_argument("--licence", default=LICENCE, help="what the model card says about it")
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
     options = {"steps": given.steps, "size": given.batch, "side": given.side, "highest": given.lr, "seed": given.seed}
-    train(given.photographs, given.out, **options, device=given.device, test=given.test)
+    options |= {"device": given.device, "test": given.test, "licence": given.licence}
+    try:
+        with interruptible() as pressed:
+            train(given.photographs, given.out, **options, halt=pressed)
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        sys.exit(130)
+    except KeyboardInterrupt:  # Ctrl-C twice
+        print("Interrupted; repeat the command to go on from the last saved state.", file=sys.stderr)
+        sys.exit(130)
+    except (HybridDIPError, OSError) as error:
+        print(f"train_denoiser: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

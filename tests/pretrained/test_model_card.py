@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hybrid_dip.images import save_image
+from hybrid_dip.images import load_image, save_image
 from pretrained import model_card, weights
-from pretrained.model_card import measured, photographs, table
+from pretrained.model_card import content, measured, photographs, table, write_card
 
 
 def test_measured_by_hand(tmp_path: Path, photograph: Tensor) -> None:
@@ -23,6 +23,27 @@ def test_measured_by_hand(tmp_path: Path, photograph: Tensor) -> None:
             assert before == pytest.approx(noisy, abs=0.5), "of a thousand pixels"
             assert before <= after < before + 2
     assert table(found)[2].startswith(f"| colour, noisy | {found['colour', 15][0]:.2f} dB")
+
+
+def test_the_card_says_what_the_training_has_seen_of_the_test(tmp_path: Path, photograph: Tensor) -> None:
+    (tmp_path / "test").mkdir()
+    save_image(photograph, tmp_path / "test" / "a.png")
+    save_image(photograph.flip(-1), tmp_path / "test" / "b.bmp")
+    (tmp_path / "weights").write_bytes(b"0")
+    of = {"parameters": 1, "weights": tmp_path / "weights", "data": Path("photos"), "trained_on": 1, "settings": {}, "hours": 1}
+    of |= {"machine": {"device_name": "a machine", "threads": 1, "torch": "2"}, "test": tmp_path / "test"}
+    found = measured(lambda x, sigma: x, tmp_path / "test")
+
+    def card(seen: list[str], **more: str) -> str:
+        write_card(tmp_path / "card.md", **of, seen=seen, found=found, **more)  # type: ignore[arg-type]
+        return (tmp_path / "card.md").read_text()
+
+    assert "None has the pixels of a photograph that the training has seen" in card([content(photograph.flip(-2))])
+    known = content(load_image(tmp_path / "test" / "b.bmp"))
+    assert "The training has seen 1 of them" in card([known])
+    assert "BSDS" not in card([])
+    assert "MIT" not in card([])
+    assert card([], licence="MIT.").endswith("## Licence\n\nMIT.\n")
 
 
 def test_luminance_of_grey_is_itself() -> None:

@@ -1,11 +1,16 @@
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hybrid_dip.errors import ImageFileError
+from hybrid_dip.errors import ImageFileError, Interrupted, SettingsError
 from hybrid_dip.images import save_image
 from pretrained import train_denoiser
 from pretrained.bundled import DenoisingNetwork
@@ -14,9 +19,11 @@ from pretrained.train_denoiser import HELD_BACK, Photographs, rate, read, start,
 
 @pytest.fixture
 def folder(tmp_path: Path, photograph: Tensor) -> Path:
+    made = tmp_path / "photographs"
+    made.mkdir()
     for number in range(HELD_BACK + 2):
-        save_image(photograph.roll(number, -1), tmp_path / f"{number:02}.png")
-    return tmp_path
+        save_image(photograph.roll(number, -1), made / f"{number:02}.png")
+    return made
 
 
 def test_patches_and_their_noise(photograph: Tensor) -> None:
@@ -32,7 +39,8 @@ def test_patches_and_their_noise(photograph: Tensor) -> None:
 
 
 def test_what_is_held_back_is_not_trained_on(folder: Path) -> None:
-    trained, held = read(folder, 20)
+    trained, held, contents = read(folder, 20)
+    assert len(set(contents)) == HELD_BACK + 2
     assert len(held) == HELD_BACK
     assert len(trained) == 2 * 2, "two photographs in two scales"
     wholes = [(image[0] * 255).round().byte() for image in held]
@@ -64,26 +72,93 @@ def test_training_lowers_the_loss(photograph: Tensor) -> None:
     assert loss(training.average) < 0.9 * before
 
 
-def test_a_stopped_training_goes_on_to_the_same_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"steps": 3, "size": 2, "side": 16, "highest": 1e-3, "seed": 0, "device": "cpu"}
-    train(folder, folder / "whole", **options, test=folder)
-    assert "| colour, denoised |" in (folder / "whole" / "denoiser.md").read_text()
+SHORT: dict[str, Any] = {"steps": 3, "size": 2, "side": 16, "highest": 1e-3, "seed": 0, "device": "cpu"}
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(folder, tmp_path / "whole", **SHORT, test=folder)
+    card = (tmp_path / "whole" / "denoiser.md").read_text()
+    assert "| colour, denoised |" in card
+    assert f"The training has seen {HELD_BACK + 2} of them" in card
+    asked = iter([False, False, True])
+    with pytest.raises(Interrupted, match="after 2 of 3 steps"):
+        train(folder, tmp_path / "stopped", **SHORT, halt=lambda: next(asked))
+    train(folder, tmp_path / "stopped", **SHORT)
+    found = [load_file(tmp_path / name / "denoiser.safetensors") for name in ("whole", "stopped")]
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+    DenoisingNetwork().load_state_dict(found[0])
+    assert (tmp_path / "stopped" / "log.csv").read_text().startswith("step,loss,psnr_held_back,seconds\n3,")
+
+
+def test_rows_are_not_repeated_after_a_kill(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_denoiser, "LOOKED_EVERY", 1)
     calls = 0
 
-    def stopped(*given: object) -> Tensor:
+    def killed(*given: Any) -> Tensor:
         nonlocal calls
         calls += 1
         if calls == 3:
-            raise KeyboardInterrupt
-        return take(*given)  # type: ignore[arg-type]
+            raise RuntimeError("killed")
+        return take(*given)
 
-    monkeypatch.setattr(train_denoiser, "SAVED_EVERY", 0.0)
-    monkeypatch.setattr(train_denoiser, "take", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        train(folder, folder / "stopped", **options)
-    monkeypatch.setattr(train_denoiser, "take", take)
-    train(folder, folder / "stopped", **options)
-    found = [load_file(folder / name / "denoiser.safetensors") for name in ("whole", "stopped")]
-    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
-    DenoisingNetwork().load_state_dict(found[0])
-    assert (folder / "stopped" / "log.csv").read_text().startswith("step,loss,psnr_held_back,seconds\n3,")
+    monkeypatch.setattr(train_denoiser, "take", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(folder, tmp_path / "out", **SHORT)
+    assert not (tmp_path / "out" / "state.pt").exists(), "killed before the first saved state"
+    for _ in range(2):
+        train(folder, tmp_path / "out", **SHORT)
+        rows = (tmp_path / "out" / "log.csv").read_text().splitlines()
+        assert [row.split(",")[0] for row in rows] == ["step", "1", "2", "3"]
+
+
+def test_another_training_is_not_gone_on_with(folder: Path, tmp_path: Path) -> None:
+    train(folder, tmp_path / "out", **SHORT)
+    with pytest.raises(SettingsError, match=r"other settings \(steps 3, not 4\)"):
+        train(folder, tmp_path / "out", **{**SHORT, "steps": 4})
+    (folder / "00.png").unlink()
+    with pytest.raises(SettingsError, match=r"other settings \(photographs "):
+        train(folder, tmp_path / "out", **SHORT)
+    (tmp_path / "out" / "state.pt").write_bytes(b"damaged")
+    with pytest.raises(SettingsError, match=r"state\.pt cannot be read"):
+        train(folder, tmp_path / "out", **SHORT)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["nowhere", "-o", "out"], "nowhere has 0 photographs"),
+        (["PHOTOS", "-o", "file"], "file cannot be made"),
+        (["PHOTOS", "-o", "out", "--test", "nowhere"], "no photographs in nowhere to measure on"),
+        (["PHOTOS", "-o", "out", "--side", "60"], "a multiple of 8 pixels, got 60"),
+        (["PHOTOS", "-o", "out", "--device", "gpu"], "Unknown device 'gpu'"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    given: list[str],
+    said: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(sys, "argv", ["train_denoiser", "--side", "16", *(str(folder) if g == "PHOTOS" else g for g in given)])
+    with pytest.raises(SystemExit) as caught:
+        train_denoiser.main()
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_ctrl_c_saves_the_state_and_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pretrained.train_denoiser", str(folder), "-o", str(tmp_path / "out"), "--side", "16"]
+    running = subprocess.Popen([*command, "--device", "cpu", "--threads", "1"], stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    while "step/s" not in (line := running.stderr.readline(200)) and line:
+        pass
+    running.send_signal(signal.SIGINT)
+    said = running.stderr.read()
+    assert running.wait() == 130
+    assert "Traceback" not in said
+    assert re.fullmatch(r"Interrupted after \d+ of 24000 steps; repeat the command to go on\.", said.splitlines()[-1])
+    assert (tmp_path / "out" / "state.pt").exists()
