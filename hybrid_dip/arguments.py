@@ -12,6 +12,7 @@ from hybrid_dip import operators, optimizers, spec
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.contracts import Task
 from hybrid_dip.degradations import NOISES
+from hybrid_dip.denoiser_presets import check_without_fit
 from hybrid_dip.errors import ImageFileError, SettingsError, nearest
 from hybrid_dip.images import crop_to_centre, load_image, load_mask, read_picture
 from hybrid_dip.presets import Recipe
@@ -250,9 +251,10 @@ def overridden(recipe: Recipe, **given: Any) -> Recipe:
         The recipe to fit.
 
     Raises:
-        SettingsError: An unknown name, or a number out of range.
+        SettingsError: An unknown name, a number out of range, or a setting of a fit where there is none.
     """
     changed = {name: value for name, value in given.items() if value is not None}
+    check_without_fit(recipe, changed)
     for name, kind in {"network": "networks", "latent": "latents", "solver": "solvers"}.items():
         if name in changed:
             changed[name] = spec.build(changed[name], kind, catalogue())

@@ -1,6 +1,6 @@
 """Presets made of a denoiser: a learned prior without a fit, to compare with, and a fit that a denoiser goes on from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Annotated, Any, Self
@@ -12,8 +12,7 @@ from hybrid_dip import latents, networks
 from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.denoisers import Denoiser, nlm
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.fidelity import gaussian
-from hybrid_dip.plug_and_play import NOISELESS, PlugAndPlay, nearest_explanation
+from hybrid_dip.plug_and_play import EXACT, NOISELESS, PlugAndPlay, nearest_explanation, noise_level
 from hybrid_dip.presets import Preset, Recipe, described, fast
 
 GREY = 0.5
@@ -63,12 +62,30 @@ def _without_fit(image: Ready) -> Recipe:
     return Recipe(image, partial(latents.uniform, channels=1), steps=1)
 
 
+def check_without_fit(recipe: Recipe, given: Iterable[str]) -> None:
+    """Refuse settings of a fit where there is none: steps would fit the pixels to their noise.
+
+    Args:
+        recipe: Of a preset.
+        given: Names of settings that the user gave.
+
+    Raises:
+        SettingsError: There are some, and the preset is one of a denoiser alone.
+    """
+    names = ", ".join(name.replace("_", "-") for name in given)
+    if names and isinstance(recipe.network, Ready):
+        raise SettingsError(f"This preset is a denoiser without a fit, for which {names} cannot be set: leave it out.")
+
+
 def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:
-    """A denoiser alone, applied once to the observation: the learned prior without a fit, to compare with.
+    """A denoiser alone, applied once to the observation: a prior without a fit, to compare with.
+
+    ``one-shot`` by itself is non-local means, a classical denoiser; ``one-shot:denoiser=bundled`` is the learned one. As
+    nothing is fitted, steps cannot be asked for, and regularisers have no effect.
 
     Args:
         task: Denoising of Gaussian noise.
-        denoiser: (x, sigma) -> x; on the command line ``one-shot:denoiser=bundled``.
+        denoiser: (x, sigma) -> x; on the command line ``one-shot:denoiser=bundled``, by default ``nlm``.
 
     Returns:
         The recipe.
@@ -101,11 +118,16 @@ def plug_and_play(
     last: float = 3 / 255,
     rounds: int = 30,
 ) -> Recipe:
-    """A denoiser and the observation in turn, see :mod:`hybrid_dip.plug_and_play`: the learned prior without a fit.
+    """A denoiser and the observation in turn, see :mod:`hybrid_dip.plug_and_play`: a prior without a fit.
+
+    By itself it takes non-local means; ``plug-and-play:denoiser=bundled`` is the learned prior. For a noisy image and nothing
+    else take ``one-shot:denoiser=bundled``: five photographs of CBSD68 (128x128) it restored better by 1.5, 1.9 and 3.0 dB at
+    sigma 15, 25 and 50. As nothing is fitted, steps cannot be asked for (``rounds`` can), and regularisers have no effect.
 
     Args:
-        task: With a linear operator and Gaussian noise, or none.
-        denoiser: (x, sigma) -> x; on the command line ``plug-and-play:denoiser=bundled``.
+        task: With a linear operator and Gaussian noise, or none. Where it does not say how much, the level is estimated for
+            ``deblur`` and ``flash`` and taken to be 0 for missing pixels, super-resolution and mosaics; a note says so.
+        denoiser: (x, sigma) -> x; on the command line ``plug-and-play:denoiser=bundled``, by default ``nlm``.
         first: Noise level of the first round, 0..1.
         last: Of the last round.
         rounds: How many.
@@ -114,12 +136,24 @@ def plug_and_play(
         The recipe.
 
     Raises:
-        SettingsError: Noise levels or rounds out of range, or another noise.
+        SettingsError: Noise levels or rounds out of range, another noise, or its level is known to nobody.
     """
-    going = PlugAndPlay(denoiser, first, last, rounds)
-    going.check(task)
+    going, note = _informed(PlugAndPlay(denoiser, first, last, rounds), task)
+    if task.name == "denoise":
+        note = "For a noisy image and nothing else the preset one-shot is better and faster."
+    return replace(_without_fit(Ready(partial(_from_grey, going), task, going.describe())), note=note)
 
-    return _without_fit(Ready(partial(_from_grey, going), task, going.describe()))
+
+def _informed(going: PlugAndPlay, task: Task) -> tuple[PlugAndPlay, str]:
+    """Plug-and-play with the task's noise level, and what the user should know where the task does not say it."""
+    going.check(task)
+    level = noise_level(task)
+    if task.noise_sigma is not None or task.weight is not None:
+        return going, ""
+    if task.name in EXACT:
+        return going, f"Plug-and-play takes the observation of '{task.name}' to be without noise; sigma says it if it is not."
+    told = f"Plug-and-play takes the noise level to be {255 * level:.1f} (of 255), an estimate; sigma says it better."
+    return replace(going, noise=level), told
 
 
 def _from_grey(going: PlugAndPlay, task: Task) -> Tensor:
@@ -185,8 +219,9 @@ def refined(
         The recipe.
 
     Raises:
-        SettingsError: Noise levels or rounds out of range, another noise, or the preset is for other tasks.
+        SettingsError: Noise levels or rounds out of range, another noise or one of a level known to nobody, or the preset is
+            for other tasks.
     """
-    if task.fidelity is not gaussian:
-        raise SettingsError("The preset 'refined' is for Gaussian noise or none.")
-    return replace(preset(task), refine=PlugAndPlay(denoiser, first, last, rounds))
+    refine, note = _informed(PlugAndPlay(denoiser, first, last, rounds), task)
+    recipe = preset(task)
+    return replace(recipe, refine=refine, note=" ".join(filter(None, (recipe.note, note))))

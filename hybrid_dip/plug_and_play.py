@@ -5,7 +5,8 @@ denoiser prior"). At each level sigma_k
 
     v = D(x, sigma_k),   x = argmin_u  |A u - y|^2 / sigma_n^2 + LAMBDA |u - v|^2 / sigma_k^2
 
-A has to be linear and the noise Gaussian, of deviation sigma_n.
+A has to be linear and the noise Gaussian, of deviation sigma_n. For a noisy image and nothing else, A = 1, a denoiser that is
+told sigma_n once is better and faster: the preset ``one-shot``.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.denoisers import Denoiser, nlm
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
+from hybrid_dip.tasks import estimate_sigma
 
 LAMBDA = 0.23
 """How much the denoiser counts, as in DPIR."""
@@ -26,6 +28,11 @@ NOISELESS = 1e-3
 """sigma_n where y has no noise, or less."""
 CONJUGATE_STEPS = 25
 """Of the data step at most; a mask needs two."""
+EXACT = ("inpaint", "missing-pixels", "super-resolve", "demosaic")
+"""Tasks whose observation is taken to be without noise where nobody says how much it has: A spreads an error no further than to
+the pixels around it, while the level of small images and mosaics cannot be told from their detail."""
+ESTIMATED = ("deblur", "flash")
+"""Tasks whose noise level is estimated: noise is what is fine in a blurred image; in a dim one it is what has to go."""
 SOLVED = 1e-8
 """Of the squared residual: the data step ends there."""
 
@@ -39,12 +46,14 @@ class PlugAndPlay:
         first: Noise level of the first round, 0..1: what is taken to be wrong with the image to begin with.
         last: Of the last round; the levels fall from one to the other by a constant factor.
         rounds: How many.
+        noise: sigma_n, in units of [0, 1]; None for what :func:`noise_level` says of the task.
     """
 
     denoiser: Annotated[Denoiser, "denoisers"] = nlm
     first: float = 10 / 255
     last: float = 3 / 255
     rounds: int = 5
+    noise: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.last <= self.first <= 1 or self.rounds < 1:
@@ -55,8 +64,11 @@ class PlugAndPlay:
 
     def describe(self) -> dict[str, Any]:
         """For a manifest."""
-        name = getattr(self.denoiser, "__name__", type(self.denoiser).__name__)
-        return {"name": "plug-and-play", "denoiser": name, "first": self.first, "last": self.last, "rounds": self.rounds}
+        own = getattr(self.denoiser, "describe", None)
+        name = own() if callable(own) else getattr(self.denoiser, "__name__", type(self.denoiser).__name__)
+        levels = {"first": self.first, "last": self.last, "rounds": self.rounds}
+        noise = {} if self.noise is None else {"noise": self.noise}
+        return {"name": "plug-and-play", "denoiser": name, **levels, **noise}
 
     def check(self, task: Task) -> None:
         """Say where it does not apply.
@@ -65,10 +77,14 @@ class PlugAndPlay:
             task: To be restored.
 
         Raises:
-            SettingsError: The noise is not Gaussian.
+            SettingsError: The noise is not Gaussian, or JPEG artefacts are what is wrong.
         """
         if task.fidelity is not gaussian:
             raise SettingsError("Plug-and-play is for Gaussian noise or none; the fidelity of this task is another.")
+        if task.name == "jpeg":
+            raise SettingsError(
+                "Plug-and-play is for Gaussian noise or none, and JPEG artefacts are neither: take another preset, such as 'fast'."
+            )
 
     def __call__(self, x: Tensor, task: Task) -> Tensor:
         """Restore.
@@ -79,9 +95,12 @@ class PlugAndPlay:
 
         Returns:
             Of the same shape, before ``finish``.
+
+        Raises:
+            SettingsError: It does not apply, or nobody says how much noise there is.
         """
         self.check(task)
-        noise = max(task.noise_sigma or 0.0, NOISELESS)
+        noise = max(noise_level(task) if self.noise is None else self.noise, NOISELESS)
         ratio = (self.last / self.first) ** (1 / max(1, self.rounds - 1))
         for k in range(self.rounds):
             level = self.first * ratio**k
@@ -89,6 +108,29 @@ class PlugAndPlay:
                 v = self.denoiser(x, level).detach()
             x = nearest_explanation(v, task, LAMBDA * (noise / level) ** 2)
         return x
+
+
+def noise_level(task: Task) -> float:
+    """sigma_n of a task: what the task says, or else an estimate, or 0, by what the task is.
+
+    An A that hardly lets fine detail through, such as a blur, would turn noise that is taken for signal into garbage.
+
+    Args:
+        task: With its whole observation.
+
+    Returns:
+        In units of [0, 1].
+
+    Raises:
+        SettingsError: The task does not say, and it cannot be estimated.
+    """
+    if task.noise_sigma is not None:
+        return task.noise_sigma
+    if task.name in EXACT:
+        return 0.0
+    if task.name in ESTIMATED:
+        return estimate_sigma(task.observation)
+    raise SettingsError(f"Plug-and-play needs the noise level of the task '{task.name}': give sigma (--sigma), 0 for no noise.")
 
 
 def nearest_explanation(v: Tensor, task: Task, weight: float) -> Tensor:

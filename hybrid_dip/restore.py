@@ -14,6 +14,7 @@ from hybrid_dip import devices, latents, spec
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.checkpoint import Checkpoint, forked_random_state
 from hybrid_dip.contracts import Fit, Observer, Rule, Task, Term, Terms, as_terms
+from hybrid_dip.denoiser_presets import check_without_fit
 from hybrid_dip.errors import HybridDIPError, SettingsError
 from hybrid_dip.fit import fit
 from hybrid_dip.presets import Preset, Recipe
@@ -207,13 +208,16 @@ def restore(
         The result, on the CPU.
 
     Raises:
-        SettingsError: An option out of range, or a name that is not known, or a rule that does not apply to the task.
+        SettingsError: An option out of range, a name that is not known, a rule that does not apply to the task, or steps for a
+            preset without a fit.
         FitError: The objective is not a finite scalar at the first step.
     """
     for name, count in {"runs": runs, "steps": steps}.items():
         if count is not None and count < 1:
             raise SettingsError(f"{name} must be a whole number of at least 1, got {count}.")
     recipe = resolve(preset, task)
+    if steps is not None and not isinstance(preset, Recipe):
+        check_without_fit(recipe, ["steps"])
     recipe = replace(recipe, runs=runs or recipe.runs, steps=steps or recipe.steps)
     terms = as_terms([*as_terms(regularisers), *recipe.terms])
     where = devices.pick(device) if isinstance(device, str) else device

@@ -169,7 +169,7 @@ def super_resolve(
     *,
     factor: int = 4,
     kernel: Kernel = "lanczos2",
-    sigma: float = 0.0,
+    sigma: float | None = None,
     fidelity: Fidelity = likelihood.gaussian,
 ) -> Task:
     """A small image to enlarge; y = downsample(x).
@@ -178,7 +178,7 @@ def super_resolve(
         observation: (1, C, h, w).
         factor: Whole number, at least 2; the result is (1, C, factor h, factor w).
         kernel: What made it small, see :class:`hybrid_dip.operators.Downsample`; the original assumes "lanczos2".
-        sigma: Deviation of Gaussian noise, in units of [0, 1].
+        sigma: Deviation of Gaussian noise, in units of [0, 1]; 0 where there is none, None where it is not known.
         fidelity: The noise model.
 
     Returns:
@@ -197,16 +197,16 @@ def super_resolve(
         )
     forward = operators.Downsample(factor, kernel)
     shape = _shape(channels, factor * height, factor * width)
-    return Task(y, shape, forward, fidelity, noise_sigma=_sigma(sigma) or None, name="super-resolve")
+    return Task(y, shape, forward, fidelity, noise_sigma=None if sigma is None else _sigma(sigma), name="super-resolve")
 
 
-def deblur(observation: Tensor, psf: Tensor, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian) -> Task:
+def deblur(observation: Tensor, psf: Tensor, *, sigma: float | None = None, fidelity: Fidelity = likelihood.gaussian) -> Task:
     """An image blurred by a known point spread function; y = psf * x.
 
     Args:
         observation: (1, C, H, W).
         psf: (h, w), not negative; divided by its sum.
-        sigma: Deviation of Gaussian noise, in units of [0, 1].
+        sigma: Deviation of Gaussian noise, in units of [0, 1]; 0 where there is none, None where it is not known.
         fidelity: The noise model.
 
     Returns:
@@ -219,7 +219,7 @@ def deblur(observation: Tensor, psf: Tensor, *, sigma: float = 0.0, fidelity: Fi
     forward = operators.Blur(psf)
     if psf.shape[0] > y.shape[-2] or psf.shape[1] > y.shape[-1]:
         raise SettingsError(f"The PSF is {psf.shape[1]}x{psf.shape[0]}, larger than the image of {y.shape[-1]}x{y.shape[-2]}.")
-    return Task(y, _shape(*y.shape[1:]), forward, fidelity, noise_sigma=_sigma(sigma) or None, name="deblur")
+    return Task(y, _shape(*y.shape[1:]), forward, fidelity, noise_sigma=None if sigma is None else _sigma(sigma), name="deblur")
 
 
 def flash(observation: Tensor, guide: Tensor) -> Task:
@@ -248,7 +248,7 @@ def demosaic(
     observation: Tensor,
     *,
     pattern: Literal["RGGB", "BGGR", "GRBG", "GBRG"] = "RGGB",
-    sigma: float = 0.0,
+    sigma: float | None = None,
     fidelity: Fidelity = likelihood.gaussian,
 ) -> Task:
     """A Bayer mosaic, of which each pixel has one colour only.
@@ -256,7 +256,7 @@ def demosaic(
     Args:
         observation: (1, 1, H, W), the raw mosaic; or (1, 3, H, W), of which the entries of the pattern are taken.
         pattern: "RGGB", "BGGR", "GRBG" or "GBRG".
-        sigma: Deviation of Gaussian noise, in units of [0, 1].
+        sigma: Deviation of Gaussian noise, in units of [0, 1]; 0 where there is none, None where it is not known.
         fidelity: The noise model.
 
     Returns:
@@ -272,7 +272,7 @@ def demosaic(
     if y.shape[1] == 3:
         y = forward(y)
     shape = _shape(3, *y.shape[-2:])
-    return Task(y, shape, forward, fidelity, noise_sigma=_sigma(sigma) or None, name="demosaic")
+    return Task(y, shape, forward, fidelity, noise_sigma=None if sigma is None else _sigma(sigma), name="demosaic")
 
 
 def linear(

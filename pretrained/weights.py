@@ -18,7 +18,6 @@ from torch import Tensor
 
 from hybrid_dip.errors import HybridDIPError, SettingsError, brief, nearest
 from hybrid_dip.files import replacing
-from hybrid_dip.options import QUIET
 
 HERE = Path(__file__).parent
 
@@ -277,6 +276,8 @@ def get(name: str) -> Weights:
 
 def is_quiet() -> bool:
     """Whether the command was asked to be quiet, so that a download says nothing."""
+    from hybrid_dip.options import QUIET  # brings typer
+
     return QUIET in os.environ
 
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.plug_and_play import PlugAndPlay
 from hybrid_dip.presets import fast, quick
 from hybrid_dip.restore import RunHooks, prepare, resolve, restore
+from tests.command import Command
 
 SMALL: dict[str, Any] = {"steps": 6, "device": "cpu"}
 
@@ -37,6 +39,60 @@ def test_one_shot_is_the_denoiser_alone() -> None:
         one_shot(tasks.denoise(y, fidelity=fidelity.poisson))
 
 
+def test_a_preset_without_a_fit_takes_no_steps(files: Path, hybrid_dip_command: Command) -> None:
+    given = ["restore", files / "noisy.png", "--task", "denoise", "--sigma", 25, "-o", files / "out"]
+    for preset in ("one-shot", "plug-and-play:rounds=2"):
+        code, _, err = hybrid_dip_command(*given, "--preset", preset, "--steps", 20)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "a denoiser without a fit, for which steps cannot be set" in err
+    assert not (files / "out").exists()
+    with pytest.raises(SettingsError, match="without a fit"):
+        restore(tasks.denoise(torch.rand(1, 3, 16, 16), sigma=0.1), preset="one-shot", steps=20)
+
+
+def test_a_noise_level_that_nobody_says_is_estimated_where_it_matters(photograph: Tensor) -> None:
+    psf = torch.ones(3, 3)
+    known = degradations.blurred(photograph, psf, sigma=15 / 255, seed=0).task
+    unknown = tasks.deblur(known.observation, psf)
+    assert known.noise_sigma == 15 / 255
+    assert unknown.noise_sigma is None
+    recipe = resolve("plug-and-play:denoiser=wavelet", unknown)
+    level = recipe.describe()["network"]["start"]["noise"]
+    assert level == pytest.approx(15 / 255, rel=0.15)
+    assert f"takes the noise level to be {255 * level:.1f} (of 255), an estimate" in recipe.note
+    told, guessed = (
+        metrics.psnr(restore(task, preset="plug-and-play:denoiser=wavelet", device="cpu").image, photograph)
+        for task in (known, unknown)
+    )
+    assert guessed > told - 0.5
+    without = tasks.deblur(known.observation, psf, sigma=0)
+    assert metrics.psnr(restore(without, preset="plug-and-play:denoiser=wavelet", device="cpu").image, photograph) < told - 3
+    assert resolve("plug-and-play", without).note == resolve("plug-and-play", known).note == ""
+    refined_one = resolve("refined:preset=quick", unknown)
+    assert refined_one.describe()["refine"]["noise"] == level
+    assert refined_one.note.startswith(quick(unknown).note)
+    assert "an estimate" in refined_one.note
+
+
+def test_where_a_noise_level_cannot_be_estimated_it_is_asked_for_or_taken_to_be_none(photograph: Tensor) -> None:
+    recipe = resolve("plug-and-play", tasks.super_resolve(photograph, factor=2))
+    assert "takes the observation of 'super-resolve' to be without noise" in recipe.note
+    assert resolve("plug-and-play", degradations.scattered(photograph, seed=0).task).note == ""
+    with pytest.raises(SettingsError, match=r"needs the noise level of the task 'linear': give sigma \(--sigma\)"):
+        plug_and_play(tasks.linear(photograph, lambda x: 2 * x))
+    assert plug_and_play(tasks.linear(photograph, lambda x: 2 * x, sigma=0.0)).note == ""
+
+
+def test_for_a_noisy_image_plug_and_play_points_to_one_shot(photograph: Tensor) -> None:
+    assert "one-shot is better" in plug_and_play(tasks.denoise(photograph, sigma=0.1)).note
+
+
+@pytest.mark.parametrize("preset", [plug_and_play, refined])
+def test_jpeg_artefacts_are_no_noise(preset: Any, photograph: Tensor) -> None:
+    with pytest.raises(SettingsError, match="JPEG artefacts are neither: take"):
+        preset(tasks.jpeg(photograph))
+
+
 def test_plug_and_play_alone_fills_in_what_is_missing(photograph: Tensor) -> None:
     case = degradations.scattered(photograph, seed=0)
     recipe = resolve("plug-and-play:denoiser=wavelet", case.task)
@@ -58,7 +114,7 @@ def test_a_refined_fit_is_the_fits_average_gone_on_from(photograph: Tensor) -> N
 
 
 def test_a_refined_preset_is_described_and_written_as_a_spec(photograph: Tensor) -> None:
-    task = tasks.super_resolve(photograph, factor=2)
+    task = tasks.super_resolve(photograph, factor=2, sigma=0.0)
     recipe = resolve("refined:preset=fast,denoiser=median,first=0.1", task)
     assert isinstance(recipe, hd.Recipe)
     assert {**recipe.describe(), "refine": 0} == {**fast(task).describe(), "refine": 0}
