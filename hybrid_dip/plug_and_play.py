@@ -83,7 +83,8 @@ class PlugAndPlay:
             raise SettingsError("Plug-and-play is for Gaussian noise or none; the fidelity of this task is another.")
         if task.name == "jpeg":
             raise SettingsError(
-                "Plug-and-play is for Gaussian noise or none, and JPEG artefacts are neither: take another preset, such as 'fast'."
+                "Plug-and-play is for Gaussian noise or none, and JPEG artefacts are neither: take another preset, such as "
+                "'fast'."
             )
 
     def __call__(self, x: Tensor, task: Task) -> Tensor:
