@@ -148,6 +148,13 @@ class DeepFeatures(Likeness):
         model: Of timm; the default works with no network (extra ``offline``).
         layers: Stages of it, from 0, fine to coarse.
         distance: Between maps.
+        to: "estimate": what the denoiser makes of the current estimate; "observation": y, compared with A x; "guide": an image.
+        image: File of the guide, or (1, C, H, W) in [0, 1].
+        denoiser: Of the estimate, (x, sigma) -> x.
+        sigma: Noise level that it removes, 0..1, a number or a schedule; "residual" for that of the current residual; None for
+            the task's.
+        over: Steps that a schedule of sigma takes.
+        every: Steps between two estimates.
     """
 
     model: str = "tf_efficientnet_lite0"
@@ -185,6 +192,13 @@ class LPIPS(Likeness):
     Attributes:
         name: "stlpips-alex" or "stlpips-vgg", which work with no network (extra ``offline``); "lpips-alex", "lpips-vgg",
             "lpips-squeeze".
+        to: "estimate": what the denoiser makes of the current estimate; "observation": y, compared with A x; "guide": an image.
+        image: File of the guide, or (1, C, H, W) in [0, 1].
+        denoiser: Of the estimate, (x, sigma) -> x.
+        sigma: Noise level that it removes, 0..1, a number or a schedule; "residual" for that of the current residual; None for
+            the task's.
+        over: Steps that a schedule of sigma takes.
+        every: Steps between two estimates.
     """
 
     name: str = "stlpips-alex"

@@ -141,6 +141,7 @@ def test_the_demo_compares_the_priors(tmp_path: Path, hybrid_dip_command: Comman
     status, out, err = hybrid_dip_command(*given)
     assert status == 0, err
     assert "The original's recipe takes 3000 steps, of 0." in out
+    assert "both need not be better than the learned prior alone" in out
     rows = {row["arm"]: row for row in csv.DictReader((tmp_path / "demo" / "results.csv").open())}
     assert list(rows) == ["DIP alone", "learned alone", "both"]
     psnr = {arm: float(row["psnr"]) for arm, row in rows.items()}

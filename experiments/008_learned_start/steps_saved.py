@@ -3,11 +3,12 @@
     python experiments/008_learned_start/steps_saved.py FOLDER     # the one with the study's images
 
 Writes curves.csv, the mean PSNR over images and seeds at each logged step of the finished fits, and prints, for the quality
-that the random start has after so many steps, after how many the learned one has it.
+that the random start has after so many steps, after how many the learned one of the same latent has it.
 """
 
 import sys
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,8 @@ HERE = Path(__file__).parent
 CURVES = HERE / "curves.csv"
 ASKED = (50, 100, 200, 300)
 """Steps of the random start."""
+LATENTS = {"drawn": "", "meshgrid": ", meshgrid"}
+"""Latent -> how the names of its arms end."""
 
 
 def curves(images: str) -> pd.DataFrame:
@@ -34,10 +37,15 @@ def curves(images: str) -> pd.DataFrame:
 
 
 def table(found: pd.DataFrame) -> list[str]:
-    """Lines of Markdown."""
-    lines = ["| task | random start | reaches | learned start has it after | and its best |", "|---|---|---|---|---|"]
-    for task, both in found.groupby("task", sort=False):
-        random, learned = (both[both["arm"] == arm].set_index("step")["psnr"] for arm in ("random start", "learned start"))
+    """Lines of Markdown: each learned start beside the random one of the same latent."""
+    lines = [
+        "| task | latent | random start | reaches | learned start has it after | and its best |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (task, arms), (latent, suffix) in product(found.groupby("task", sort=False), LATENTS.items()):
+        random, learned = (
+            arms[arms["arm"] == f"{start} start{suffix}"].set_index("step")["psnr"] for start in ("random", "learned")
+        )
         best = f"{learned.max():.2f} dB after {learned.idxmax()} steps"
         for steps in (*ASKED, int(random.idxmax())):
             near = min(random.index, key=lambda step: abs(step - steps))
@@ -45,7 +53,7 @@ def table(found: pd.DataFrame) -> list[str]:
             reached = learned[learned >= level]
             when = f"{reached.index[0]} steps" if len(reached) else "never"
             mark = ", its best" if near == random.idxmax() else ""
-            lines.append(f"| {task} | {near} steps{mark} | {level:.2f} dB | {when} | {best} |")
+            lines.append(f"| {task} | {latent} | {near} steps{mark} | {level:.2f} dB | {when} | {best} |")
     return lines
 
 

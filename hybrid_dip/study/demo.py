@@ -21,6 +21,10 @@ PERCEPTUAL = "stlpips-alex"
 TITLES = {"psnr": "PSNR (dB)", "ssim": "SSIM", PERCEPTUAL: "LPIPS (shift-tolerant)"}
 STEPS_GUIDED = 500
 """Of each fit by both; see experiments/003_learned_and_single_image."""
+WHY = (
+    "In plain Gaussian denoising both need not be better than the learned prior alone: it was trained for just this noise, and "
+    "what the fit adds it knows already; experiments/003_learned_and_single_image has other tasks, and why."
+)
 CENTRE = (128, 224)
 """Of the astronaut's face, (row, column)."""
 
@@ -92,10 +96,10 @@ def sentences(plan: Plan, table: pd.DataFrame) -> str:
         table: From :func:`report_demo`.
 
     Returns:
-        A row an arm.
+        A row an arm; and why both may be no better than the learned prior alone, where they are there.
     """
     shown = ["arm", *results.columns(plan), "seconds"]
     formats = {title: ("{:.3f}" if name != "psnr" else "{:.2f}").format for name, title in TITLES.items()}
     formats["seconds"] = "{:.0f}".format
     text: str = table[shown].rename(columns=TITLES).to_string(index=False, formatters=formats)
-    return text
+    return f"{text}\n{WHY}" if "both" in set(table["arm"]) else text

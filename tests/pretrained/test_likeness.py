@@ -1,4 +1,6 @@
+import inspect
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,10 @@ def test_what_is_wrong_is_said_in_one_sentence(
     assert code == 2
     assert words in err
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", [DeepFeatures, LPIPS])
+def test_all_options_are_explained(kind: type) -> None:
+    text = inspect.getdoc(kind) or ""
+    for option in fields(kind):
+        assert f"    {option.name}: " in text, option.name
