@@ -1,11 +1,12 @@
-"""`hybrid-dip pretrain-network`: theta_0 from many images, where fits begin sooner than from random weights.
+"""`hybrid-dip pretrain-network`: theta_0 from many images, where fits begin instead of at random weights.
 
 Reptile (Nichol, Achiam & Schulman 2018, "On first-order meta-learning algorithms") over Deep Image Prior fits, as MetaDIP
 (Zhang et al. 2022) learns an initialisation:
 
     theta <- theta + epsilon (theta_k - theta),   theta_k: after k steps of a fit to one image, begun at theta
 
-Each round takes another image, another part of it and another latent, so that theta_0 belongs to no latent; epsilon falls
+Each round takes another image, another part of it and another latent, so that theta_0 belongs to no latent, unless it is one
+that is always the same, such as ``meshgrid``: steps are saved only there (experiments/008_learned_start). epsilon falls
 linearly to 0. The fit is to the clean image, or to the degraded one as in a restoration.
 
 After each round every filter bank gets the norm back that it was drawn with. What a normalisation follows does not depend on
@@ -204,7 +205,10 @@ def pretrain_network(
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Learn from IMAGES where fits of a task begin, for `hybrid-dip restore --start FILE`. Stop it, repeat it: it goes on."""
+    """Learn from IMAGES where fits of a task begin, for `hybrid-dip restore --start FILE`. Stop it, repeat it: it goes on.
+
+    It pays for fits with the same fixed latent only: --latent meshgrid, here and there.
+    """
     arguments.existing_parent(out)
     arguments.at_least_one(rounds=rounds, steps=steps, side=side)
     if out.suffix != ".safetensors":
@@ -254,4 +258,5 @@ def pretrain_network(
     write_start(learnt, out, json.loads(json.dumps(about, default=str)))
     state.unlink(missing_ok=True)
     if not quiet:
-        print(f"Wrote {out}: use it by hybrid-dip restore IMAGE --task {task} --preset {preset} --start {out}.")
+        same = f" --latent {latent}" if latent else ""
+        print(f"Wrote {out}: use it by hybrid-dip restore IMAGE --task {task} --preset {preset}{same} --start {out}.")
