@@ -237,3 +237,21 @@ def save_animation(path: Path, frames: Sequence[Tensor]) -> None:
     paces = [pace] * (len(pictures) - 1) + [1500]
     with replacing(path) as temporary:
         pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=paces, loop=0)
+
+
+def save_maps(path: Path, maps: Mapping[str, Tensor]) -> None:
+    """Draw weights between 0 and 1 as maps, one an image, with one scale for all.
+
+    Args:
+        path: PNG file to write.
+        maps: Title -> (H, W).
+    """
+    height, width = next(iter(maps.values())).shape
+    side = 3.2
+    figure, axes = _subplots(1, len(maps), (side * max(0.5, width / height) * len(maps) + 0.8, side + 0.4))
+    for axis, (title, values) in zip(axes[0], maps.items(), strict=True):
+        drawn = axis.imshow(values.cpu().numpy(), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+        axis.set_title(title, fontsize="medium")
+        axis.axis("off")
+    figure.colorbar(drawn, ax=axes[0].tolist(), label="weight")
+    _save(figure, path)
