@@ -25,6 +25,9 @@ from hybrid_dip.regularisers import RED
 from hybrid_dip.regularisers.proximal import proximal
 from hybrid_dip.restore import Result, RunHooks, prepare, resolve, restore
 
+LEAST_LEVEL = 10 / 255
+"""How far an agent may move an image without noise."""
+
 Agent = Callable[[Tensor], Tensor]
 """(1, C, H, W) -> the same: where the agent would rather have the image."""
 
@@ -191,7 +194,7 @@ def agree(
     preset: str | Preset | Recipe,
     terms: Terms,
     *,
-    level: float = 10 / 255,
+    level: float | None = None,
     steps: int = 20,
     rounds: int = 30,
     seed: int = 0,
@@ -204,7 +207,8 @@ def agree(
         task: Linear, with Gaussian noise or none.
         preset: Of the network, which is fitted first.
         terms: Of the image, with numbers as weights; RED takes part as its denoiser.
-        level: How far an agent may move an image, in units of [0, 1]; a denoiser is told it as the noise.
+        level: How far an agent may move an image, in units of [0, 1]; a denoiser is told it as the noise. By default the
+            level of the task's noise, at least 10/255: data and a denoiser alone then agree on the denoised observation.
         steps: Of the network's agent, each time.
         rounds: At most.
         seed: Of the fit.
@@ -219,6 +223,7 @@ def agree(
     """
     if task.fidelity is not gaussian:
         raise SettingsError("A consensus is for Gaussian noise or none; the fidelity of this task is another.")
+    level = max(task.noise_sigma or 0.0, LEAST_LEVEL) if level is None else level
     if not (math.isfinite(level) and level > 0):
         raise SettingsError(f"The level of a consensus must be above 0, got {level}.")
     for term in terms:

@@ -41,6 +41,18 @@ def test_the_data_agent_and_a_guide_meet_at_the_map(photograph: Tensor) -> None:
     assert torch.allclose(found.image, (task.observation + 0.5 * guide) / 1.5, atol=1e-4)
 
 
+def test_data_and_a_denoiser_alone_agree_on_the_denoised_observation(photograph: Tensor) -> None:
+    """x = D(x + u) and x = (y + x - u) / 2 give u = y - x, so x = D(y)."""
+    task = degradations.noisy(photograph, sigma=0.1).task
+
+    def shrink(x: Tensor, sigma: float) -> Tensor:
+        return 0.25 + 0.5 * x
+
+    agents = [consensus.DataAgent(task, 0.1), consensus.TermAgent(Term(RED(shrink), 1.0), task, 0.1)]
+    found = consensus.equilibrium(agents, task.observation, rounds=300, tolerance=1e-7)
+    assert torch.allclose(found.image, shrink(task.observation, 0.1), atol=1e-4)
+
+
 def test_data_network_and_denoiser_agree_on_a_better_image(photograph: Tensor) -> None:
     case = degradations.noisy(photograph, sigma=0.2)
 
