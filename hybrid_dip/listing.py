@@ -7,7 +7,7 @@ from typing import Any
 from hybrid_dip.catalogue import KINDS, catalogue
 from hybrid_dip.errors import SettingsError, nearest
 
-WITH_OPTIONS = ("regularisers", "networks", "latents", "stopping", "operators")
+WITH_OPTIONS = ("regularisers", "networks", "latents", "solvers", "stopping", "operators")
 """Kinds that are written NAME:option=value."""
 
 _RESTORE = "hybrid-dip restore photo.png --task denoise --sigma 25 -o out"
@@ -18,6 +18,7 @@ _USAGE = {
     "networks": _RESTORE + " --network {text}",
     "latents": _RESTORE + " --latent {text}",
     "presets": _RESTORE + " --preset {text}",
+    "solvers": _RESTORE + " -R tv@0.05 --solver {text}",
     "stopping": _RESTORE + " --stop {text}",
     "tasks": "hybrid-dip restore photo.png --task {text} -o out",
     "degradations": "hybrid-dip degrade photo.png --task {text} -o degraded.png",
