@@ -55,10 +55,10 @@ SELECTIONS: dict[str, dict[str, Selection]] = {
 }
 
 
-def fit_once(task: Task, seed: int, steps: int, observers: list[Any]) -> None:
+def fit_once(task: Task, seed: int, steps: int, observers: list[Any], halt: Callable[[], bool] | None = None) -> None:
     """The fit that everything looks at."""
     recipe = replace(fast(task), runs=1, rule=MaxSteps(), steps=steps)
-    hooks = RunHooks(observers=observers)
+    hooks = RunHooks(observers=observers, halt=halt)
     hd.restore(task, preset=recipe, seed=seed, device="cpu", hooks=lambda _: hooks)
 
 
@@ -90,7 +90,13 @@ def rows_of(case: Case, seed: int, steps: int) -> list[dict[str, Any]]:
         applying = [name for name in names if "projected" not in name or task.name == "super-resolve"]
         replicates = {name: names[name].replicates(task)[0] for name in applying}
         curves = {name: Curve(replicate.score) for name, replicate in replicates.items()}
-        fit_once(next(iter(replicates.values())).task, seed, steps, list(curves.values()))
+        patience = max(names[name].patience for name in applying)
+
+        def waited(curves: dict[str, Curve] = curves, patience: int = patience) -> bool:
+            """Whether no curve has had a better score for long enough."""
+            return all(len(curve.values) - int(torch.stack(curve.values).argmin()) > patience + 1 for curve in curves.values())
+
+        fit_once(next(iter(replicates.values())).task, seed, steps, list(curves.values()), waited)
         kept |= {name: chosen(torch.stack(curve.values), names[name].patience) for name, curve in curves.items()}
     oracle = max(range(len(quality)), key=quality.__getitem__)
     return [
