@@ -230,6 +230,7 @@ def _write(job: Job, folder: ResultFolder, result: Result, watches: Mapping[int,
         save_image(result.deviation, place / "deviation.npy")
         brightest = result.deviation.max().clamp(min=1e-12)
         save_image(figures.displayable(result.deviation / brightest), place / "deviation.png")
+    if len(result.fits) > 1:
         for seed, found in zip(result.seeds, result.fits, strict=True):
             save_image(figures.displayable(job.task.finish(found.image.cpu())), place / f"restored-seed-{seed}.png")
     rows = []

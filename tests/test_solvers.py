@@ -270,6 +270,16 @@ def test_an_interrupted_solver_goes_on_to_the_same_floats(name: str, photograph:
         assert torch.equal(torch.as_tensor(resumed.extras[extra]), torch.as_tensor(whole.extras[extra]))
 
 
+def test_the_deviation_of_samples_is_that_of_the_result(photograph: Tensor) -> None:
+    task = degradations.noisy(photograph, sigma=0.2).task
+    recipe = replace(hd.presets.quick(task), steps=8, solver=Averaging(burn_in=0.5, every=1))
+    found = hd.restore(task, preset=recipe)
+    assert found.deviation is not None
+    assert torch.equal(found.deviation, found.fits[0].extras["deviation"])
+    assert float(found.deviation.max()) > 0
+    assert hd.restore(task, preset=replace(recipe, solver=None)).deviation is None
+
+
 def test_a_recipe_may_have_a_solver_and_terms_of_its_own(photograph: Tensor) -> None:
     task = degradations.noisy(photograph, sigma=0.2).task
     recipe = replace(
