@@ -128,7 +128,14 @@ class Term:
     def bind(self, task: "Task") -> "Term":
         """Let the regulariser prepare itself for a task, where it wants to; only the task to fit is shown to it."""
         bind = getattr(self.regulariser, "bind", None)
-        return replace(self, regulariser=bind(task)) if callable(bind) else self
+        if not callable(bind):
+            return self
+        bound = bind(task)
+        if not callable(bound):
+            raise SettingsError(
+                f"The regulariser '{self.name}' is bound to {type(bound).__name__}: bind(task) must return what is to be used."
+            )
+        return replace(self, regulariser=bound)
 
     def __add__(self, other: "Term | Terms") -> "Terms":
         return Terms((self,)) + other
