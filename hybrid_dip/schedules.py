@@ -19,8 +19,9 @@ LARGEST = 1e12
 
 
 def _not_negative(*values: float) -> None:
-    if not all(0 <= value <= LARGEST for value in values):
-        raise SettingsError(f"A schedule's values must be numbers from 0 to {LARGEST:g}, got {values}.")
+    for value in values:
+        if not 0 <= value <= LARGEST:
+            raise SettingsError(f"A schedule's values must be numbers from 0 to {LARGEST:g}, got {value}.")
 
 
 @dataclass(frozen=True)
