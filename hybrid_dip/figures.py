@@ -181,7 +181,9 @@ class SweepPanel:
 
 
 def save_sweep(path: Path, panels: Sequence[SweepPanel]) -> None:
-    """Draw quantities against the weight: a line a prior, a dot a seed, a star at the best mean, dashed without the prior.
+    """Draw quantities against the weight: a line a prior, a dot a seed, dashed without the prior.
+
+    A star is at the best mean of each line, where it is better than without.
 
     Args:
         path: PNG file to write.
@@ -189,6 +191,7 @@ def save_sweep(path: Path, panels: Sequence[SweepPanel]) -> None:
     """
     figure, axes = _subplots(1, len(panels), (5.4 * len(panels), 4))
     for axis, panel in zip(axes[0], panels, strict=True):
+        without = sum(panel.without) / max(1, len(panel.without))
         for number, (name, found) in enumerate(panel.lines.items()):
             known = sorted((weight, values) for weight, values in found if values)
             if not known:
@@ -203,10 +206,11 @@ def save_sweep(path: Path, panels: Sequence[SweepPanel]) -> None:
                 color=colour,
                 markersize=4,
             )
-            axis.plot(*best, "*", color=colour, markersize=13)
+            if not panel.without or (best[1] < without if panel.lower_is_better else best[1] > without):
+                axis.plot(*best, "*", color=colour, markersize=13)
             axis.set_xscale("log")
         if panel.without:
-            axis.axhline(sum(panel.without) / len(panel.without), color="grey", linestyle="--", label="without")
+            axis.axhline(without, color="grey", linestyle="--", label="without")
         axis.set(xlabel="weight", ylabel=panel.title)
         axis.grid(alpha=0.3, which="both")
         axis.legend(fontsize="small")
