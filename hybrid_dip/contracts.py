@@ -141,14 +141,24 @@ class Term:
         return Terms((self,)) + other
 
 
+def _algebra(got: str) -> TypeError:
+    return TypeError(f"Weigh each term by itself, the weight first, as in 0.1 * TV() + 0.01 * TGV(); got {got}.")
+
+
 class Terms(tuple[Term, ...]):
-    """Several terms: ``0.1 * TV() + 0.01 * Laplacian()``. A tuple whose ``+`` also takes a single term."""
+    """Several terms: ``0.1 * TV() + 0.01 * TGV()``. A tuple whose ``+`` also takes a single term."""
 
     def __add__(self, other: object) -> "Terms":
-        return Terms((*self, other)) if isinstance(other, Term) else Terms((*self, *cast(Iterable[Term], other)))
+        more = (other,) if isinstance(other, Term) else other
+        if not isinstance(more, tuple | list) or not all(isinstance(term, Term) for term in more):
+            raise _algebra(f"+ {type(other).__name__} without a weight")
+        return Terms((*self, *more))
 
     def __mul__(self, other: SupportsIndex) -> "Terms":
-        raise TypeError("Weigh each term by itself: 0.1 * TV() + 0.01 * Laplacian().")
+        raise _algebra("a sum * a number")
+
+    def __rmul__(self, other: SupportsIndex) -> "Terms":  # a tuple's own would repeat them
+        raise _algebra("a number * a sum")
 
 
 def as_terms(terms: "Term | Regulariser | Iterable[Term | Regulariser]") -> Terms:
@@ -177,6 +187,14 @@ class Weighable:
 
     def __rmul__(self, weight: float | Schedule) -> Term:
         return Term(cast(Regulariser, self), weight)
+
+    def __mul__(self, other: object) -> Term:
+        raise _algebra(f"{type(self).__name__} * {type(other).__name__}")
+
+    def __add__(self, other: object) -> Terms:
+        raise _algebra(f"{type(self).__name__} without a weight")
+
+    __radd__ = __add__
 
 
 def clamp(x: Tensor, task: "Task") -> Tensor:

@@ -108,6 +108,7 @@ def test_a_module_on_the_path() -> None:
         ("tv@cosin=1..0", "'tv@cosin=1..0': There is no schedule 'cosin': did you mean 'cosine'"),
         ("tv@steps=0.1,500", "'tv@steps=0.1,500': A step schedule needs"),
         ("hybrid_dip.spec:DEFAULT_WEIGHT@1", "'hybrid_dip.spec:DEFAULT_WEIGHT@1': A term needs a callable .* got str"),
+        ("non-local:candidates=1@1", "2 candidates"),
         ("non-local:neighbours=0@1", "'non-local:neighbours=0@1': NonLocal needs"),
     ],
 )

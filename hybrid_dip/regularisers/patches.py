@@ -162,8 +162,9 @@ class NonLocal(Looking):
 
     def __post_init__(self) -> None:
         _check_patch(self, self.size, self.every, self.scales)
-        if min(self.neighbours, self.queries, self.candidates) < 1 or self.scales[0] != 1:
-            raise SettingsError("NonLocal needs at least 1 neighbour, query and candidate, and 1 as the first scale.")
+        # Of two candidates one may be the patch itself.
+        if min(self.neighbours, self.queries) < 1 or self.candidates < 2 or self.scales[0] != 1:
+            raise SettingsError("NonLocal needs at least 1 neighbour, 1 query and 2 candidates, and 1 as the first scale.")
 
     def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
         """The nearest patches of x, and their weights."""
