@@ -65,7 +65,8 @@ class Moment:
     Attributes:
         step: Index of the current step, from 0.
         steps: How many steps the fit will take at most.
-        gradient_norm: Mean of ||dR/dx|| over the first steps, frozen after them; () on the device.
+        gradient_norm: Mean of ||dR/dx||, of a term of the network ||dR/dtheta||, over the first steps, frozen after them; () on
+            the device.
         noise_gradient: ||dE/dx|| of a residual as large as the noise, 2 sigma / sqrt(m) for m entries of y.
     """
 
@@ -384,7 +385,8 @@ class Step:
         average: Exponential average of the outputs, or None where the fit keeps none.
         residual: A image - y, zero where nothing was measured.
         losses: "total", "fidelity" and the unweighted value of each term; ().
-        gradient_norms: "fidelity" and each term: ||lambda dR/dx||, how hard it pulls; ().
+        gradient_norms: "fidelity" and each term: ||lambda dR/dx||, how hard it pulls; of a term of the network, over what is
+            optimised, ||lambda dR/dtheta||; ().
         weights: Each term's lambda at this step; ().
         learning_rate: At this step.
         logged: This step goes into the history.

@@ -43,6 +43,8 @@ def _save(figure: Any, path: Path) -> None:
 def save_curves(path: Path, rows: Rows, terms: Sequence[str], kept_at: int) -> None:
     """Draw loss, gradient norms and, where there was a reference, PSNR against the step.
 
+    The gradient of a prior of the image is that at the image, of a term of the network that at its parameters.
+
     Args:
         path: PNG file to write.
         rows: The history.
@@ -59,7 +61,7 @@ def save_curves(path: Path, rows: Rows, terms: Sequence[str], kept_at: int) -> N
             losses.plot(steps, [row.get(f"weight_{name}", 1.0) * row[name] for row in rows], label=name, linewidth=1)
         pulls.plot(steps, [row[f"gradient_{name}"] for row in rows], label=name)
     losses.set(title="loss (weighted)", xlabel="step")
-    pulls.set(title="gradient at the image, by part", xlabel="step")
+    pulls.set(title="norm of the gradient, by part", xlabel="step")
     panels = [losses, pulls]
     if with_psnr:
         known = [row for row in rows if "psnr" in row]

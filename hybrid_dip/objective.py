@@ -179,6 +179,9 @@ def blaming(what: str, when: str) -> Iterator[None]:
         what: Whose code it is, such as "The network".
         when: It runs, such as "at step 0".
 
+    Yields:
+        Nothing.
+
     Raises:
         FitError: It has raised something; what is a sentence already, and a lack of memory, stay as they are.
     """

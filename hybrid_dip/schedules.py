@@ -78,7 +78,9 @@ class Balanced:
     """A weight for whoever has no idea of lambda: rho (2 sigma / sqrt(m)) / mean ||dR/dx|| over the first steps, then frozen.
 
     2 sigma / sqrt(m) is the norm of the fidelity's gradient when the residual is as large as the noise, so in pure denoising
-    rho = 1 comes to rest where the discrepancy principle says.
+    rho = 1 comes to rest where the discrepancy principle says. That is so for priors of the image. For a term of the network,
+    the norm is that of dR/dtheta, over the parameters, which no gradient at the image can be compared with: there rho is on no
+    common scale, and good ones are often far above 1.
     """
 
     rho: float = 0.5

@@ -198,12 +198,13 @@ class NonLocal(Looking):
 
 @dataclass(frozen=True)
 class LowRank(Looking):
-    """Groups of similar patches as matrices of low rank: their nuclear norm (Gu et al., "WNNM", 2014; Dong et al. 2013).
+    """Groups of similar patches as matrices of low rank: their nuclear norm (Ji, Liu, Shen & Xu 2010, of video).
 
         R(x) = mean over groups of 1/(K D) sum_i ( sqrt(s_i^2 + epsilon^2) - epsilon )
 
     s are the singular values of a group: K patches of D entries, less their mean patch. The groups, each a random patch and
-    those nearest to it, are found anew every so many steps.
+    those nearest to it, are found anew every so many steps. All singular values count alike; Dong, Shi & Li (2013) and WNNM (Gu
+    et al. 2014) shrink large ones less, which this does not.
 
     Attributes:
         size: Side of the patches, in pixels.
