@@ -135,12 +135,16 @@ class Objective:
         if self.counted < BALANCING_STEPS and not again:
             self.norms[term.name] = self.norms[term.name] + (norm - self.norms[term.name]) / (self.counted + 1)
         value: float | Tensor
-        if callable(term.weight):
-            value = term.weight(Moment(step, self.steps, self.norms[term.name], self.task.noise_gradient))
-        else:
-            value = term.weight
-        # A tensor made from a number by filling needs no copy from the host.
-        return value.to(norm) if isinstance(value, Tensor) else torch.full_like(norm, value)
+        with blaming(f"The weight of '{term.name}'", f"at step {step}"):
+            if callable(term.weight):
+                value = term.weight(Moment(step, self.steps, self.norms[term.name], self.task.noise_gradient))
+            else:
+                value = term.weight
+            # A tensor made from a number by filling needs no copy from the host.
+            found = value.to(norm) if isinstance(value, Tensor) else torch.full_like(norm, value)
+        if step == 0 and not again and not math.isfinite(float(found)):
+            raise FitError(f"The weight of '{term.name}' is {float(found)} at the first step; a finite number was expected.")
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """The running means, and what the terms themselves remember."""

@@ -309,6 +309,18 @@ def test_a_broken_prior_is_named(noisy: Task, prior: Any, words: str) -> None:
         run(noisy, Term(prior, 0.1, "mine"))
 
 
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (lambda moment: float("nan"), "'tv' is nan at the first step"),
+        (lambda moment: moment.nothing, "'tv' failed at step 0: AttributeError"),
+    ],
+)
+def test_a_broken_schedule_is_named(noisy: Task, schedule: Any, words: str) -> None:
+    with pytest.raises(FitError, match=f"The weight of {words}"):
+        run(noisy, Term(hd.TV(), schedule))
+
+
 def test_a_network_of_another_shape_is_refused(noisy: Task) -> None:
     with pytest.raises(FitError, match="the task needs"):
         run(noisy, network=networks.skip(8, 1, down=(8,), skip=(0,)))

@@ -325,7 +325,7 @@ def _try_network(run: Run, task: Task) -> None:
     try:
         recipe.optimizer(recipe.lr)([torch.zeros(1, requires_grad=True)])
     except ValueError as error:
-        raise SettingsError(f"The optimiser cannot be made: {error}.") from None
+        raise SettingsError(f"The optimiser cannot be made: {told(error)}.") from None
 
 
 def _try_metrics(texts: tuple[str, ...], subject: Subject) -> None:
