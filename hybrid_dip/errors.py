@@ -25,6 +25,19 @@ class Interrupted(Exception):
     """The user pressed Ctrl-C, and what was going on has been saved."""
 
 
+def told(error: BaseException) -> str:
+    """What anybody's code has raised, as the end of a sentence, on one line and without its full stop.
+
+    Args:
+        error: Of any class.
+
+    Returns:
+        ``"IndexError: index 1 is out of range"``.
+    """
+    said = " ".join(str(error).split()).rstrip(".")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def nearest(name: str, known: list[str]) -> str:
     """A hint for a misspelt name: the closest known ones, or all of them where none is close.
 

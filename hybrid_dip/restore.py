@@ -14,7 +14,7 @@ from hybrid_dip import devices, latents, spec
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.checkpoint import Checkpoint, forked_random_state
 from hybrid_dip.contracts import Fit, Observer, Rule, Task, Term, Terms, as_terms
-from hybrid_dip.errors import HybridDIPError, SettingsError
+from hybrid_dip.errors import HybridDIPError, SettingsError, told
 from hybrid_dip.fit import fit
 from hybrid_dip.presets import Preset, Recipe
 from hybrid_dip.selection import Selection, select
@@ -116,7 +116,7 @@ def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
     except HybridDIPError:
         raise
     except Exception as error:  # a network may be anybody's code
-        raise SettingsError(f"The network or the latent cannot be made: {error}.") from error
+        raise SettingsError(f"The network or the latent cannot be made: {told(error)}.") from error
 
 
 def sketch(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:

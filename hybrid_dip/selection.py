@@ -20,6 +20,7 @@ from hybrid_dip.fidelity import gaussian
 from hybrid_dip.plug_and_play import nearest_explanation
 from hybrid_dip.stopping.after import After
 from hybrid_dip.stopping.least import check_patience, least, nothing_yet
+from hybrid_dip.tracking import begun
 
 OTHER_STEPS = "other_steps"
 """Among a fit's extras: the steps of the fits that chose its number of steps."""
@@ -345,9 +346,10 @@ def check(rule: "Rule | Selection", task: Task) -> None:
         task: To fit.
 
     Raises:
-        SettingsError: It does not apply to this task.
+        SettingsError: It is neither, or does not apply to this task.
+        FitError: It fails.
     """
     if isinstance(rule, Selection):
         rule.replicates(task)
     else:
-        rule.start(task)
+        begun(rule, task)
