@@ -13,7 +13,7 @@ import hybrid_dip as hd
 from hybrid_dip import degradations, optimizers, tasks
 from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.contracts import Solver, Step, Task, Term
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import FitError, SettingsError
 from hybrid_dip.fit import fit
 from hybrid_dip.regularisers import RED, Tikhonov
 from hybrid_dip.solvers import ADMM, HQS, Averaging, Langevin, SelfFed, SelfGuided
@@ -191,6 +191,12 @@ def test_balanced_weights_and_no_image_term_are_refused(noisy: Task) -> None:
         ADMM().run(Linear(), torch.zeros(1), noisy, Term(quadratic, hd.schedules.Balanced()))
     with pytest.raises(SettingsError, match="at least one regulariser of the image"):
         HQS().run(Linear(), torch.zeros(1), noisy)
+
+
+def test_a_prior_cut_off_from_the_image_is_named(noisy: Task) -> None:
+    for prior in (lambda x: x.detach().mean(), lambda x: torch.ones((), requires_grad=True)):
+        with pytest.raises(FitError, match="'mine' returns a tensor cut off from the image"):
+            ADMM().run(Linear(), torch.zeros(1), noisy, Term(prior, 1.0, "mine"), max_steps=3)
 
 
 def test_sgld_adds_noise_of_twice_the_rate_to_filters_only() -> None:
