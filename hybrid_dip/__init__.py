@@ -9,9 +9,12 @@ x* = f_theta*(z),   theta* = argmin_theta  E(A f_theta(z); y) + sum_k lambda_k R
 """
 
 from hybrid_dip import (
+    consensus,
+    contracts,
     degradations,
     errors,
     fidelity,
+    fusion,
     latents,
     metrics,
     networks,
@@ -46,10 +49,13 @@ __all__ = [
     "Term",
     "Terms",
     "__version__",
+    "consensus",
+    "contracts",
     "degradations",
     "errors",
     "fidelity",
     "fit",
+    "fusion",
     "latents",
     "load_image",
     "load_mask",

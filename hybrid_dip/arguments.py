@@ -266,7 +266,10 @@ def overridden(recipe: Recipe, **given: Any) -> Recipe:
     if "optimizer" in changed:
         changed["optimizer"] = optimizers.BY_NAME[changed["optimizer"]]
     if "lr_schedule" in changed:
-        schedule = spec.schedule(changed["lr_schedule"])
+        try:
+            schedule = spec.schedule(changed["lr_schedule"])
+        except SettingsError as error:
+            raise SettingsError(f"--lr-schedule '{changed['lr_schedule']}': {error}") from None
         if not callable(schedule):
             raise SettingsError("--lr-schedule takes a schedule such as cosine=1..0.1; for a constant rate use --lr.")
         changed["lr_schedule"] = schedule

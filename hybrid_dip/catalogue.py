@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.errors import SettingsError, nearest, told
 
 KINDS = (
     "regularisers",
@@ -69,7 +69,7 @@ class Entry:
         try:
             return getattr(importlib.import_module(module), attribute)
         except ImportError as error:
-            raise SettingsError(f"'{self.name}' of {self.source} cannot be loaded: {error}.") from None
+            raise SettingsError(f"'{self.name}' of {self.source} cannot be loaded: {told(error)}.") from None
 
 
 class Catalogue:

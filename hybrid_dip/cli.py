@@ -16,6 +16,7 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError, Interrupted, SettingsError
 from hybrid_dip.estimate import duration, seconds_of_a_step
 from hybrid_dip.folder import ResultFolder
+from hybrid_dip.fusing import Fusing, fuse_and_tell
 from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture, save_image
 from hybrid_dip.plugin_commands import WithPlugins
 from hybrid_dip.presets import original
@@ -81,6 +82,9 @@ def restore(
         ),
     ] = None,
     stop: options.Stop = None,
+    fuse: options.Fuse = None,
+    arm: options.Arms = None,
+    held_out_share: options.HeldOutShare = 0.1,
     reference: options.Reference = None,
     time_budget: Annotated[
         float | None, typer.Option(rich_help_panel=options.WHERE, help="Seconds after which a fit ends.")
@@ -178,7 +182,13 @@ def restore(
         quiet=quiet,
         settings=settings,
     )
-    run_and_tell(job, ResultFolder(out), resume=resume, overwrite=overwrite)
+    if fuse is None:
+        if arm:
+            raise SettingsError("--arm goes with --fuse stack.")
+        run_and_tell(job, ResultFolder(out), resume=resume, overwrite=overwrite)
+    else:
+        fusing = Fusing(fuse, tuple(arm or ()), held_out_share)
+        fuse_and_tell(job, fusing, ResultFolder(out), resume=resume, overwrite=overwrite)
 
 
 @app.command()

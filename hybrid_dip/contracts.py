@@ -65,7 +65,8 @@ class Moment:
     Attributes:
         step: Index of the current step, from 0.
         steps: How many steps the fit will take at most.
-        gradient_norm: Mean of ||dR/dx|| over the first steps, frozen after them; () on the device.
+        gradient_norm: Mean of ||dR/dx||, of a term of the network ||dR/dtheta||, over the first steps, frozen after them; () on
+            the device.
         noise_gradient: ||dE/dx|| of a residual as large as the noise, 2 sigma / sqrt(m) for m entries of y.
     """
 
@@ -128,20 +129,37 @@ class Term:
     def bind(self, task: "Task") -> "Term":
         """Let the regulariser prepare itself for a task, where it wants to; only the task to fit is shown to it."""
         bind = getattr(self.regulariser, "bind", None)
-        return replace(self, regulariser=bind(task)) if callable(bind) else self
+        if not callable(bind):
+            return self
+        bound = bind(task)
+        if not callable(bound):
+            raise SettingsError(
+                f"The regulariser '{self.name}' is bound to {type(bound).__name__}: bind(task) must return what is to be used."
+            )
+        return replace(self, regulariser=bound)
 
     def __add__(self, other: "Term | Terms") -> "Terms":
         return Terms((self,)) + other
 
 
+def _algebra(got: str) -> TypeError:
+    return TypeError(f"Weigh each term by itself, the weight first, as in 0.1 * TV() + 0.01 * TGV(); got {got}.")
+
+
 class Terms(tuple[Term, ...]):
-    """Several terms: ``0.1 * TV() + 0.01 * Laplacian()``. A tuple whose ``+`` also takes a single term."""
+    """Several terms: ``0.1 * TV() + 0.01 * TGV()``. A tuple whose ``+`` also takes a single term."""
 
     def __add__(self, other: object) -> "Terms":
-        return Terms((*self, other)) if isinstance(other, Term) else Terms((*self, *cast(Iterable[Term], other)))
+        more = (other,) if isinstance(other, Term) else other
+        if not isinstance(more, tuple | list) or not all(isinstance(term, Term) for term in more):
+            raise _algebra(f"+ {type(other).__name__} without a weight")
+        return Terms((*self, *more))
 
     def __mul__(self, other: SupportsIndex) -> "Terms":
-        raise TypeError("Weigh each term by itself: 0.1 * TV() + 0.01 * Laplacian().")
+        raise _algebra("a sum * a number")
+
+    def __rmul__(self, other: SupportsIndex) -> "Terms":  # a tuple's own would repeat them
+        raise _algebra("a number * a sum")
 
 
 def as_terms(terms: "Term | Regulariser | Iterable[Term | Regulariser]") -> Terms:
@@ -170,6 +188,14 @@ class Weighable:
 
     def __rmul__(self, weight: float | Schedule) -> Term:
         return Term(cast(Regulariser, self), weight)
+
+    def __mul__(self, other: object) -> Term:
+        raise _algebra(f"{type(self).__name__} * {type(other).__name__}")
+
+    def __add__(self, other: object) -> Terms:
+        raise _algebra(f"{type(self).__name__} without a weight")
+
+    __radd__ = __add__
 
 
 def clamp(x: Tensor, task: "Task") -> Tensor:
@@ -359,7 +385,8 @@ class Step:
         average: Exponential average of the outputs, or None where the fit keeps none.
         residual: A image - y, zero where nothing was measured.
         losses: "total", "fidelity" and the unweighted value of each term; ().
-        gradient_norms: "fidelity" and each term: ||lambda dR/dx||, how hard it pulls; ().
+        gradient_norms: "fidelity" and each term: ||lambda dR/dx||, how hard it pulls; of a term of the network, over what is
+            optimised, ||lambda dR/dtheta||; ().
         weights: Each term's lambda at this step; ().
         learning_rate: At this step.
         logged: This step goes into the history.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hybrid_dip import fidelity, operators, tasks
 from hybrid_dip.contracts import Case, MeasurementProtocol
-from hybrid_dip.errors import HybridDIPError, SettingsError, nearest
+from hybrid_dip.errors import HybridDIPError, SettingsError, nearest, told
 from hybrid_dip.images import quantised
 from hybrid_dip.resampling import Kernel
 
@@ -291,7 +291,7 @@ def measured(clean: Tensor, operator: Callable[[Tensor], Tensor], *, sigma: floa
     except HybridDIPError:
         raise
     except Exception as error:  # the operator is anybody's code
-        raise SettingsError(f"The forward operator fails on {tuple(clean.shape)}: {type(error).__name__}: {error}.") from None
+        raise SettingsError(f"The forward operator fails on {tuple(clean.shape)}: {told(error)}.") from None
     if not isinstance(y, Tensor):
         raise SettingsError(f"The forward operator must return a tensor, got {type(y).__name__}.")
     return Case(tasks.linear(add_gaussian(y, sigma, seed=seed), operator, tuple(clean.shape), sigma=sigma), clean, "linear")

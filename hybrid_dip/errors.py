@@ -44,6 +44,19 @@ def brief(error: BaseException, most: int = 120) -> str:
     return textwrap.shorten(str(error).strip().rstrip("."), most, placeholder=" ...") or "no reason given"
 
 
+def told(error: BaseException) -> str:
+    """What anybody's code has raised, as the end of a sentence, on one line and without its full stop.
+
+    Args:
+        error: Of any class.
+
+    Returns:
+        ``"IndexError: index 1 is out of range"``.
+    """
+    said = " ".join(str(error).split()).rstrip(".")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def nearest(name: str, known: list[str]) -> str:
     """A hint for a misspelt name: the closest known ones, or where none is close all of them, unless they are too many.
 

@@ -82,8 +82,10 @@ def memory_of_a_step(task: Task, recipe: Recipe) -> int:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             output = network.to("meta")(latent.to("meta"))
     except (
-        RuntimeError
-    ):  # it asks for a value, and a tensor on the meta device has none; an error of its own shows at the first step
+        Exception
+    ):  # it asks for a value, which no tensor on the meta device has; an error of its own shows at the first step
+        return 0
+    if not isinstance(output, Tensor):
         return 0
     activations = sum(storage.nbytes() for storage in saved.values()) + output.numel() * 4
     parameters = sum(p.numel() for p in network.parameters()) * 4

@@ -43,6 +43,8 @@ def _save(figure: Any, path: Path) -> None:
 def save_curves(path: Path, rows: Rows, terms: Sequence[str], kept_at: int) -> None:
     """Draw loss, gradient norms and, where there was a reference, PSNR against the step.
 
+    The gradient of a prior of the image is that at the image, of a term of the network that at its parameters.
+
     Args:
         path: PNG file to write.
         rows: The history.
@@ -59,7 +61,7 @@ def save_curves(path: Path, rows: Rows, terms: Sequence[str], kept_at: int) -> N
             losses.plot(steps, [row.get(f"weight_{name}", 1.0) * row[name] for row in rows], label=name, linewidth=1)
         pulls.plot(steps, [row[f"gradient_{name}"] for row in rows], label=name)
     losses.set(title="loss (weighted)", xlabel="step")
-    pulls.set(title="gradient at the image, by part", xlabel="step")
+    pulls.set(title="norm of the gradient, by part", xlabel="step")
     panels = [losses, pulls]
     if with_psnr:
         known = [row for row in rows if "psnr" in row]
@@ -181,7 +183,9 @@ class SweepPanel:
 
 
 def save_sweep(path: Path, panels: Sequence[SweepPanel]) -> None:
-    """Draw quantities against the weight: a line a prior, a dot a seed, a star at the best mean, dashed without the prior.
+    """Draw quantities against the weight: a line a prior, a dot a seed, dashed without the prior.
+
+    A star is at the best mean of each line, where it is better than without.
 
     Args:
         path: PNG file to write.
@@ -189,6 +193,7 @@ def save_sweep(path: Path, panels: Sequence[SweepPanel]) -> None:
     """
     figure, axes = _subplots(1, len(panels), (5.4 * len(panels), 4))
     for axis, panel in zip(axes[0], panels, strict=True):
+        without = sum(panel.without) / max(1, len(panel.without))
         for number, (name, found) in enumerate(panel.lines.items()):
             known = sorted((weight, values) for weight, values in found if values)
             if not known:
@@ -203,10 +208,11 @@ def save_sweep(path: Path, panels: Sequence[SweepPanel]) -> None:
                 color=colour,
                 markersize=4,
             )
-            axis.plot(*best, "*", color=colour, markersize=13)
+            if not panel.without or (best[1] < without if panel.lower_is_better else best[1] > without):
+                axis.plot(*best, "*", color=colour, markersize=13)
             axis.set_xscale("log")
         if panel.without:
-            axis.axhline(sum(panel.without) / len(panel.without), color="grey", linestyle="--", label="without")
+            axis.axhline(without, color="grey", linestyle="--", label="without")
         axis.set(xlabel="weight", ylabel=panel.title)
         axis.grid(alpha=0.3, which="both")
         axis.legend(fontsize="small")
@@ -237,3 +243,21 @@ def save_animation(path: Path, frames: Sequence[Tensor]) -> None:
     paces = [pace] * (len(pictures) - 1) + [1500]
     with replacing(path) as temporary:
         pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=paces, loop=0)
+
+
+def save_maps(path: Path, maps: Mapping[str, Tensor]) -> None:
+    """Draw weights between 0 and 1 as maps, one an image, with one scale for all.
+
+    Args:
+        path: PNG file to write.
+        maps: Title -> (H, W).
+    """
+    height, width = next(iter(maps.values())).shape
+    side = 3.2
+    figure, axes = _subplots(1, len(maps), (side * max(0.5, width / height) * len(maps) + 0.8, side + 0.4))
+    for axis, (title, values) in zip(axes[0], maps.items(), strict=True):
+        drawn = axis.imshow(values.cpu().numpy(), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+        axis.set_title(title, fontsize="medium")
+        axis.axis("off")
+    figure.colorbar(drawn, ax=axes[0].tolist(), label="weight")
+    _save(figure, path)

@@ -19,7 +19,7 @@ from hybrid_dip.contracts import Fit, Moment, Observer, Rule, Schedule, Task, Te
 from hybrid_dip.errors import FitError, SettingsError
 from hybrid_dip.guard import Guard
 from hybrid_dip.history import History
-from hybrid_dip.objective import Evaluation, Objective
+from hybrid_dip.objective import Evaluation, Objective, blaming
 from hybrid_dip.optimizers import OptimizerFactory, adam
 from hybrid_dip.schedules import Balanced
 from hybrid_dip.stopping import MaxSteps
@@ -79,7 +79,8 @@ def fit(
 
     Raises:
         SettingsError: An option out of range, or nothing to optimise.
-        FitError: The objective is not a finite scalar at the first step, or the checkpoint cannot be read.
+        FitError: The network or a part of the objective fails, a part or its gradient is not finite at the first step, or the
+            checkpoint cannot be read.
     """
     _check_options(max_steps, jitter, average, parameter_noise, log_every, time_budget, checkpoint)
     if isinstance(lr_schedule, Balanced):
@@ -117,7 +118,8 @@ def fit(
         def evaluate() -> Tensor:
             stepper.zero_grad()
             z = latent if noise is None else latent + noise
-            image = network(z)
+            with blaming("The network", f"at step {index}"):
+                image = network(z)
             evaluated = objective.backward(network, z, image, leaves, index, again=bool(found))
             found.append((image.detach(), evaluated))
             return found[-1][1].total
@@ -175,8 +177,9 @@ def fit(
     if not reason:
         reason = rule.reason if bool(tracker.stop) else "max_steps"
     if reason != "interrupted" and not (bool(tracker.healthy) and all(bool(torch.isfinite(leaf).all()) for leaf in leaves)):
+        blamed = tracker.blame()
         guard.restore(guard.good)
-        guard.notes.append(f"Step {done}: not finite at the end; went back to the last good state.")
+        guard.notes.append(f"Step {done}: not finite at the end{blamed}; went back to the last good state.")
     save()
     return Fit(
         image=tracker.kept,

@@ -26,6 +26,10 @@ OWN_FILES = (
     "curves.png",
     "comparison.png",
     "fit.gif",
+    "arm-*.png",
+    "weights.png",
+    "weights.npy",
+    "weights-*.png",
 )
 
 

@@ -91,15 +91,16 @@ class Guard:
             False where nothing more can be done: not finite for more than :data:`MOST_FALLBACKS` times.
         """
         if not bool(self.tracker.healthy):
+            blamed = self.tracker.blame()
             self.restore(self.good)
             if self.fallbacks == MOST_FALLBACKS:
                 self.notes.append(
-                    f"Step {step}: not finite again after {MOST_FALLBACKS} fallbacks; ended with the last good image."
+                    f"Step {step}: not finite again after {MOST_FALLBACKS} fallbacks{blamed}; ended with the last good image."
                 )
                 return False
             self.fallbacks += 1
             self.notes.append(
-                f"Step {step}: not finite; went back to the last good state and lowered the learning rate to "
+                f"Step {step}: not finite{blamed}; went back to the last good state and lowered the learning rate to "
                 f"1/{2**self.fallbacks}."
             )
             return True

@@ -1,5 +1,6 @@
 """What the catalogue holds, in words: `hybrid-dip list` and `hybrid-dip explain`."""
 
+import importlib
 import inspect
 from functools import partial
 from typing import Any
@@ -7,10 +8,25 @@ from typing import Any
 from hybrid_dip.catalogue import KINDS, catalogue
 from hybrid_dip.errors import SettingsError, nearest
 
-WITH_OPTIONS = ("regularisers", "networks", "latents", "stopping", "operators")
+WITH_OPTIONS = ("regularisers", "networks", "latents", "solvers", "stopping", "operators")
 """Kinds that are written NAME:option=value."""
 
 _RESTORE = "hybrid-dip restore photo.png --task denoise --sigma 25 -o out"
+_ON_NETWORK = (
+    "Weight: balance=RHO compares its gradient, over the network's parameters, with one at the image: RHO is on no common scale"
+    " with that of priors of the image, and good ones are often far above 1."
+)
+_PYTHON = {
+    "regularisers": "hd.restore(task, regularisers=0.1 * {object}({given}))",
+    "denoisers": "{object}(x, sigma), or hd.regularisers.RED(denoiser={object})",
+    "operators": "hd.tasks.linear(y, {object}(...), shape=(1, C, H, W))",
+    "networks": "hd.Recipe(network={object}, latent=..., steps=...)",
+    "stopping": "hd.restore(task, rule={object}())",
+    "tasks": "hd.restore({object}(y, ...))",
+    "degradations": "{object}(clean, ...)",
+    "metrics": "{object}(result, reference)",
+}
+"""Kind -> how it is written after ``import hybrid_dip as hd``."""
 _USAGE = {
     "regularisers": _RESTORE + " -R {text}@balance=0.5",
     "denoisers": _RESTORE + " -R red:denoiser={text}@balance=0.5",
@@ -18,6 +34,7 @@ _USAGE = {
     "networks": _RESTORE + " --network {text}",
     "latents": _RESTORE + " --latent {text}",
     "presets": _RESTORE + " --preset {text}",
+    "solvers": _RESTORE + " -R tv@0.05 --solver {text}",
     "stopping": _RESTORE + " --stop {text}",
     "tasks": "hybrid-dip restore photo.png --task {text} -o out",
     "degradations": "hybrid-dip degrade photo.png --task {text} -o degraded.png",
@@ -162,5 +179,18 @@ def _explained(kind: str, name: str) -> str:
     lines = [f"{name} ({kind}{', ' + entry.family if entry.family else ''}): {entry.summary}", "", text, ""]
     if given:
         lines.append("Defaults: " + ", ".join(f"{option}={_plain(value)}" for option, value in given.items()))
+    if kind == "regularisers" and entry.family == "generator":
+        lines.append(_ON_NETWORK)
     lines.append("Use: " + _USAGE.get(kind, "{text}").format(text=f"{name}:{options}" if options else name))
+    if kind in _PYTHON and isinstance(entry.target, str):
+        needed = "image=guide" if entry.family == "reference" else ""
+        lines.append("Python: " + _PYTHON[kind].format(object=_dotted(entry.target), given=needed))
     return "\n".join(lines)
+
+
+def _dotted(target: str) -> str:
+    """Where an object is in Python: hd.regularisers.TV, or its full name where ``hd`` does not show its module."""
+    module, _, attribute = target.partition(":")
+    package, _, inner = module.partition(".")
+    shown = package == "hybrid_dip" and inner in importlib.import_module(package).__all__
+    return f"hd.{inner}.{attribute}" if shown else f"{module}.{attribute}"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Moment, Task, Term, Terms
-from hybrid_dip.errors import FitError, HybridDIPError
+from hybrid_dip.errors import FitError, HybridDIPError, told
 
 BALANCING_STEPS = 20
 """Steps over which the gradient norm of a term is averaged for balanced weights, then frozen."""
@@ -68,31 +69,34 @@ class Objective:
             What was found.
 
         Raises:
-            FitError: A part fails, is not a scalar, is cut off from the image, or is not finite at the first step.
+            FitError: A part fails, is not a scalar, is cut off from the image, or it or its gradient is not finite at the first
+                step.
         """
         task, first = self.task, step == 0 and not again
         if first:
             self._check_image(image)
         x = image.detach().requires_grad_()
-        prediction = task.forward(x)
-        fidelity = task.fidelity(prediction, task.observation, task.weight)
+        with blaming("The forward operator or the fidelity", f"at step {step}"):
+            prediction = task.forward(x)
+            fidelity = task.fidelity(prediction, task.observation, task.weight)
         if first:
             _check("The fidelity", fidelity, finite=True)
-        (gradient,) = torch.autograd.grad(fidelity, x)
+        (gradient,) = _gradients("The fidelity", fidelity, [x], step, first)
         losses = {"fidelity": fidelity.detach()}
         norms = {"fidelity": gradient.norm()}
         weights: dict[str, Tensor] = {}
         pulls: dict[str, Tensor] = {}
         for term in self.on_image:
             value = self._value(term, (x,), step, first, again)
-            (pull,) = torch.autograd.grad(value, x)
+            (pull,) = _gradients(_named(term), value, [x], step, first)
             losses[term.name], pulls[term.name] = value.detach(), pull.norm()
             weights[term.name] = self._weight(term, pulls[term.name], step, again)
             gradient = gradient + weights[term.name] * pull
-        image.backward(gradient, retain_graph=bool(self.on_network))  # type: ignore[no-untyped-call]
+        with blaming("The network", f"at step {step}"):
+            image.backward(gradient, retain_graph=bool(self.on_network))  # type: ignore[no-untyped-call]
         for term in self.on_network:
             value = self._value(term, (network, latent, image), step, first, again)
-            parts = torch.autograd.grad(value, leaves, retain_graph=True, materialize_grads=True)
+            parts = _gradients(_named(term), value, leaves, step, first, of="the network", retain_graph=True)
             losses[term.name], pulls[term.name] = value.detach(), torch.stack([part.norm() for part in parts]).norm()
             weights[term.name] = self._weight(term, pulls[term.name], step, again)
             for leaf, part in zip(leaves, parts, strict=True):
@@ -106,23 +110,23 @@ class Objective:
             residual = residual * task.weight
         return Evaluation(total, residual, {"total": total, **losses}, norms, weights)
 
-    def _check_image(self, image: Tensor) -> None:
+    def _check_image(self, image: Any) -> None:
+        if not isinstance(image, Tensor):
+            raise FitError(
+                f"The network must return an image, a tensor of shape {self.task.shape}, got {type(image).__name__}."
+            )
         if tuple(image.shape) != tuple(self.task.shape):
             raise FitError(f"The network gives the shape {tuple(image.shape)}; the task needs {tuple(self.task.shape)}.")
         if not image.requires_grad:
             raise FitError("The network's output does not depend on what is optimised, so nothing could be fitted.")
 
     def _value(self, term: Term, arguments: tuple[Any, ...], step: int, first: bool, again: bool) -> Tensor:
-        try:
+        with blaming(_named(term), f"at step {step}"):
             refresh = getattr(term.regulariser, "refresh", None)
             if callable(refresh) and not again:
                 refresh(step, arguments[-1].detach())
             value: Tensor = term.regulariser(*arguments)
-        except (HybridDIPError, torch.OutOfMemoryError):
-            raise
-        except (Exception, SystemExit) as error:  # a prior is anybody's code
-            raise _failure(term, f"at step {step}", error) from error
-        _check(f"The regulariser '{term.name}'", value, finite=first)
+        _check(_named(term), value, finite=first, of="the network" if term.acts_on_network else "the image")
         return value
 
     def _weight(self, term: Term, norm: Tensor, step: int, again: bool) -> Tensor:
@@ -131,12 +135,16 @@ class Objective:
         if self.counted < BALANCING_STEPS and not again:
             self.norms[term.name] = self.norms[term.name] + (norm - self.norms[term.name]) / (self.counted + 1)
         value: float | Tensor
-        if callable(term.weight):
-            value = term.weight(Moment(step, self.steps, self.norms[term.name], self.task.noise_gradient))
-        else:
-            value = term.weight
-        # A tensor made from a number by filling needs no copy from the host.
-        return value.to(norm) if isinstance(value, Tensor) else torch.full_like(norm, value)
+        with blaming(f"The weight of '{term.name}'", f"at step {step}"):
+            if callable(term.weight):
+                value = term.weight(Moment(step, self.steps, self.norms[term.name], self.task.noise_gradient))
+            else:
+                value = term.weight
+            # A tensor made from a number by filling needs no copy from the host.
+            found = value.to(norm) if isinstance(value, Tensor) else torch.full_like(norm, value)
+        if step == 0 and not again and not math.isfinite(float(found)):
+            raise FitError(f"The weight of '{term.name}' is {float(found)} at the first step; a finite number was expected.")
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """The running means, and what the terms themselves remember."""
@@ -159,24 +167,65 @@ class Objective:
 
 
 def _bound(term: Term, task: Task) -> Term:
-    try:
+    with blaming(_named(term), "to bind to the task"):
         return term.bind(task)
-    except HybridDIPError:
+
+
+def _named(term: Term) -> str:
+    return f"The regulariser '{term.name}'"
+
+
+@contextmanager
+def blaming(what: str, when: str) -> Iterator[None]:
+    """Around anybody's code: whatever it raises becomes a sentence that names it.
+
+    Args:
+        what: Whose code it is, such as "The network".
+        when: It runs, such as "at step 0".
+
+    Yields:
+        Nothing.
+
+    Raises:
+        FitError: It has raised something; what is a sentence already, and a lack of memory, stay as they are.
+    """
+    try:
+        yield
+    except (HybridDIPError, MemoryError, torch.OutOfMemoryError):
         raise
     except (Exception, SystemExit) as error:
-        raise _failure(term, "to bind to the task", error) from error
+        if "allocate memory" in str(error):  # so torch says it on the CPU
+            raise
+        raise FitError(f"{what} failed {when}: {told(error)}.") from error
 
 
-def _failure(term: Term, when: str, error: BaseException) -> FitError:
-    return FitError(f"The regulariser '{term.name}' failed {when}: {type(error).__name__}: {error}.")
+def _gradients(
+    what: str, value: Tensor, leaves: Sequence[Tensor], step: int, first: bool, *, of: str = "the image", **options: Any
+) -> list[Tensor]:
+    """The gradient of one part, zero for what it does not depend on; looking at its values waits for the device."""
+    with blaming(what, f"at step {step}, in its gradient"):
+        found = torch.autograd.grad(value, leaves, allow_unused=True, **options)
+    if all(part is None for part in found):
+        raise _cut_off(what, of)
+    parts = [torch.zeros_like(leaf) if part is None else part for leaf, part in zip(leaves, found, strict=True)]
+    if first and not all(bool(torch.isfinite(part).all()) for part in parts):
+        raise FitError(
+            f"{what} has a gradient that is not finite at the first step, though its value is {float(value.detach()):g}; a "
+            "finite one was expected: a root or a quotient needs a small constant where it may meet zero."
+        )
+    return parts
 
 
-def _check(what: str, value: Any, *, finite: bool) -> None:
+def _cut_off(what: str, of: str) -> FitError:
+    return FitError(f"{what} returns a tensor cut off from {of}: it has no gradient, so it could not act.")
+
+
+def _check(what: str, value: Any, *, finite: bool, of: str = "the image") -> None:
     """Form is checked at every step, which costs nothing; looking at the value waits for the device."""
     if not isinstance(value, Tensor) or value.shape != () or not value.is_floating_point():
         got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise FitError(f"{what} must return a scalar tensor of shape (), got {got}.")
     if not value.requires_grad:
-        raise FitError(f"{what} returns a tensor cut off from the image: it has no gradient, so it could not act.")
+        raise _cut_off(what, of)
     if finite and not math.isfinite(float(value.detach())):
         raise FitError(f"{what} is {float(value.detach())} at the first step; a finite number was expected.")

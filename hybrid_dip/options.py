@@ -98,6 +98,23 @@ Stop = Annotated[
         "`hybrid-dip list stopping`. By default the preset's own.",
     ),
 ]
+Fuse = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=HOW,
+        help="Fuse the priors of -R with no ground truth: stack (each alone and all, their images combined by weights that "
+        "held-out data choose), held-out or sure (search for their weights), consensus.",
+    ),
+]
+Arms = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arm", rich_help_panel=HOW, help="A preset that takes part in --fuse stack, such as one-shot:denoiser=bundled."
+    ),
+]
+HeldOutShare = Annotated[
+    float, typer.Option(rich_help_panel=HOW, help="Share of the measured pixels that --fuse holds out, where it does.")
+]
 Reference = Annotated[Path | None, typer.Option(help="The clean image, only to measure by; no fit sees it.")]
 
 Device = Annotated[str, typer.Option(rich_help_panel=WHERE, help="auto, cpu, cuda or mps.")]

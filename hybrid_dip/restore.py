@@ -15,10 +15,11 @@ from hybrid_dip.catalogue import catalogue
 from hybrid_dip.checkpoint import Checkpoint, forked_random_state
 from hybrid_dip.contracts import Fit, Observer, Rule, Task, Term, Terms, as_terms
 from hybrid_dip.denoiser_presets import check_without_fit
-from hybrid_dip.errors import HybridDIPError, SettingsError
+from hybrid_dip.errors import HybridDIPError, SettingsError, told
 from hybrid_dip.fit import fit
 from hybrid_dip.presets import Preset, Recipe
 from hybrid_dip.selection import Selection, select
+from hybrid_dip.solvers.langevin import DEVIATION
 
 LOGGED_ROWS = 60
 """About so many rows a history has; steps are logged every 50 at most."""
@@ -55,7 +56,8 @@ class Result:
         image: Finished: clamped, known pixels pasted back; (1, C, H, W) on the CPU.
         raw: Before finishing: the network's kept output, averaged over runs, and refined where the recipe says so.
         last: The last iterate, finished, averaged over runs.
-        deviation: Per-pixel standard deviation between the runs' finished images, (1, C, H, W), or None for a single run.
+        deviation: Per-pixel standard deviation, (1, C, H, W): between the runs' finished images, or of a single run's samples
+            where its solver draws some; else None.
         fits: One a seed, in order.
         seeds: Of the fits.
         recipe: What was fitted.
@@ -115,7 +117,7 @@ def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
     except HybridDIPError:
         raise
     except Exception as error:  # a network may be anybody's code
-        raise SettingsError(f"The network or the latent cannot be made: {error}.") from error
+        raise SettingsError(f"The network or the latent cannot be made: {told(error)}.") from error
 
 
 def sketch(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:
@@ -302,11 +304,12 @@ def _combine(
         mean = recipe.refine(mean.to(device), task.to(device)).cpu()
     refining = time.perf_counter() - started
     finished = torch.stack([here.finish(image) for image in raw])
+    sampled = fits[0].extras[DEVIATION].cpu() if DEVIATION in fits[0].extras else None
     return Result(
         image=here.finish(mean),
         raw=mean,
         last=here.finish(last.mean(0)),
-        deviation=finished.std(0) if len(fits) > 1 else None,
+        deviation=finished.std(0) if len(fits) > 1 else sampled,
         fits=fits,
         seeds=seeds,
         recipe=recipe,

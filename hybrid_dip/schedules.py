@@ -19,8 +19,9 @@ LARGEST = 1e12
 
 
 def _not_negative(*values: float) -> None:
-    if not all(0 <= value <= LARGEST for value in values):
-        raise SettingsError(f"A schedule's values must be numbers from 0 to {LARGEST:g}, got {values}.")
+    for value in values:
+        if not 0 <= value <= LARGEST:
+            raise SettingsError(f"A schedule's values must be numbers from 0 to {LARGEST:g}, got {value}.")
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ class Balanced:
     """A weight for whoever has no idea of lambda: rho (2 sigma / sqrt(m)) / mean ||dR/dx|| over the first steps, then frozen.
 
     2 sigma / sqrt(m) is the norm of the fidelity's gradient when the residual is as large as the noise, so in pure denoising
-    rho = 1 comes to rest where the discrepancy principle says.
+    rho = 1 comes to rest where the discrepancy principle says. That is so for priors of the image. For a term of the network,
+    the norm is that of dR/dtheta, over the parameters, which no gradient at the image can be compared with: there rho is on no
+    common scale, and good ones are often far above 1.
     """
 
     rho: float = 0.5

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Fit, Observer, Rule, State, Step, Task, Verdict
+from hybrid_dip.contracts import Fit, Observer, Rule, State, Step, Task, Validation, Verdict
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
 from hybrid_dip.plug_and_play import nearest_explanation
 from hybrid_dip.stopping.after import After
 from hybrid_dip.stopping.least import check_patience, least, nothing_yet
+from hybrid_dip.tracking import begun
 
 OTHER_STEPS = "other_steps"
 """Among a fit's extras: the steps of the fits that chose its number of steps."""
@@ -34,10 +35,12 @@ class Replicate:
 
     Attributes:
         task: With a part of the data, or with other noise.
-        score: By data that are independent of that task's.
+        judge: The same task with the data that are independent of it; ``judge.residual(x)`` is zero where there are none.
+        score: An error made of that residual.
     """
 
     task: Task
+    judge: Task
     score: Score
 
 
@@ -112,7 +115,7 @@ class HeldOut:
             SettingsError: Nothing would be left to fit, or to score by.
         """
         splits = [task.split(self.share, self.folds, fold=fold, seed=self.seed) for fold in range(self.folds or 1)]
-        return [Replicate(fitted, validation.score) for fitted, validation in splits]
+        return [Replicate(fitted, _held_out(task, validation), validation.score) for fitted, validation in splits]
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,14 @@ class Bootstrap:
             # What was not measured stays what it is.
             known = task.weight.expand_as(y) > 0
             fitted, other = (replace(one, observation=torch.where(known, one.observation, y)) for one in (fitted, other))
-        return Replicate(fitted, _projected_risk(other) if self.projected else _risk(other))
+        return Replicate(fitted, other, _projected_risk(other) if self.projected else _risk(other))
+
+
+def _held_out(task: Task, validation: Validation) -> Task:
+    """The task with the held-out measurements and no others."""
+    held = validation.held_out
+    zero = torch.zeros((), device=held.device)
+    return replace(task, observation=torch.where(held > 0, validation.observation, zero), weight=held)
 
 
 def _needs_refit(what: str, count: int, refit: bool) -> None:
@@ -336,9 +346,10 @@ def check(rule: "Rule | Selection", task: Task) -> None:
         task: To fit.
 
     Raises:
-        SettingsError: It does not apply to this task.
+        SettingsError: It is neither, or does not apply to this task.
+        FitError: It fails.
     """
     if isinstance(rule, Selection):
         rule.replicates(task)
     else:
-        rule.start(task)
+        begun(rule, task)

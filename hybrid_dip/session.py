@@ -82,7 +82,7 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
         HybridDIPError: The job cannot be done; nothing is left behind that was not there before.
     """
     say: Callable[[str], None] = (lambda text: None) if job.quiet else (lambda text: print(text, file=sys.stderr))
-    _check_reference(job)
+    check_reference(job)
     check(job.rule, job.task)
     folder.check(job.settings, resume=resume, overwrite=overwrite)
     if resume and folder.finished:
@@ -137,7 +137,15 @@ def run_and_tell(job: Job, folder: ResultFolder, *, resume: bool, overwrite: boo
     return result
 
 
-def _check_reference(job: Job) -> None:
+def check_reference(job: Job) -> None:
+    """Refuse a reference of another size than the result.
+
+    Args:
+        job: With its reference, or none.
+
+    Raises:
+        SettingsError: Another size or number of channels.
+    """
     if job.reference is not None and tuple(job.reference.shape) != tuple(job.task.shape):
         have, need = job.reference.shape, job.task.shape
         raise SettingsError(
@@ -222,6 +230,7 @@ def _write(job: Job, folder: ResultFolder, result: Result, watches: Mapping[int,
         save_image(result.deviation, place / "deviation.npy")
         brightest = result.deviation.max().clamp(min=1e-12)
         save_image(figures.displayable(result.deviation / brightest), place / "deviation.png")
+    if len(result.fits) > 1:
         for seed, found in zip(result.seeds, result.fits, strict=True):
             save_image(figures.displayable(job.task.finish(found.image.cpu())), place / f"restored-seed-{seed}.png")
     rows = []

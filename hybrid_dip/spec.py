@@ -13,7 +13,8 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from hybrid_dip.catalogue import Catalogue
 from hybrid_dip.contracts import Schedule, Term
-from hybrid_dip.errors import HybridDIPError, SettingsError, nearest
+from hybrid_dip.errors import HybridDIPError, SettingsError, nearest, told
 from hybrid_dip.schedules import Balanced, Cosine, Linear, Steps, WarmUp
 
 DEFAULT_WEIGHT = "balance=0.5"
@@ -105,7 +106,8 @@ def fingerprint(text: str, kind: str = "", names: Catalogue | None = None) -> st
         foreign = entry is not None and entry.source != __package__
         module = entry.module if entry is not None and foreign else spec.place
         try:
-            found = importlib.util.find_spec(module) if module else None
+            with _here():
+                found = importlib.util.find_spec(module) if module else None
         except (ImportError, ValueError):
             found = None
         path = Path(found.origin if found is not None and found.origin is not None else "")
@@ -196,7 +198,11 @@ def term(text: str, catalogue: Catalogue) -> Term:
         SettingsError: An unknown name or option, a wrong value or weight, or a file that cannot be loaded.
     """
     spec = parse(text)
-    return Term(_object(spec, "regularisers", catalogue), schedule(spec.weight or DEFAULT_WEIGHT), spec.label)
+    found = _object(spec, "regularisers", catalogue)
+    try:
+        return Term(found, schedule(spec.weight or DEFAULT_WEIGHT), spec.label)
+    except SettingsError as error:
+        raise SettingsError(f"'{text}': {error}") from None
 
 
 def schedule(text: str) -> float | Schedule:
@@ -268,10 +274,10 @@ def _object(spec: Spec, kind: str, catalogue: Catalogue) -> Any:
     if inspect.isclass(found) and kind not in MADE_LATER:
         try:
             return found(**options)
-        except HybridDIPError:
-            raise
-        except Exception as error:  # the class may be anybody's
-            raise SettingsError(f"'{spec.text}' cannot be made: {error}.") from None
+        except HybridDIPError as error:
+            raise type(error)(f"'{spec.text}': {error}") from None
+        except (Exception, SystemExit) as error:  # the class may be anybody's
+            raise SettingsError(f"'{spec.text}' cannot be made: {told(error)}.") from None
     return partial(found, **options) if options else found
 
 
@@ -319,7 +325,22 @@ def check_options(found: Callable[..., Any], label: str, options: Mapping[str, A
         wanted = parameters[name].annotation
         accepted = _ACCEPTED.get(wanted)
         if accepted is not None and (not isinstance(value, accepted) or (wanted is not bool and isinstance(value, bool))):
-            raise SettingsError(f"The option '{name}' of '{label}' must be of type {wanted.__name__}, got {value!r}.")
+            expected = "True or False" if wanted is bool else f"of type {wanted.__name__}"
+            raise SettingsError(f"The option '{name}' of '{label}' must be {expected}, got {value!r}.")
+
+
+@contextmanager
+def _here() -> Iterator[None]:
+    """Modules of the current folder are found, too, after all others: the console script does not look there."""
+    folder = str(Path.cwd())
+    if folder in sys.path:
+        yield
+        return
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
 
 
 def _own(spec: Spec) -> Any:
@@ -337,13 +358,14 @@ def _own(spec: Spec) -> Any:
             sys.modules[module.__name__] = module
             loader.loader.exec_module(module)
         else:
-            module = importlib.import_module(spec.place)
+            with _here():
+                module = importlib.import_module(spec.place)
     except HybridDIPError:
         raise
     except (Exception, SystemExit) as error:  # a user's file may fail in any way
-        place = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        hint = "; an option is written NAME:option=value" if isinstance(error, ModuleNotFoundError) else ""
-        raise SettingsError(f"'{spec.place}' cannot be loaded: {type(error).__name__}: {error}{place}{hint}.") from None
+        missing = isinstance(error, ModuleNotFoundError) and f"{spec.place}.".startswith(f"{error.name}.")
+        hint = "; an option is written NAME:option=value, what a file holds mine.py:NAME" if missing else ""
+        raise SettingsError(f"'{spec.place}' cannot be loaded: {told(error)}{hint}.") from None
     if not hasattr(module, spec.attribute):
         public = [name for name in vars(module) if not name.startswith("_")]
         raise SettingsError(f"'{spec.place}' has no '{spec.attribute}': {nearest(spec.attribute, public)}.")

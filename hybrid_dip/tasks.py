@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hybrid_dip import fidelity as likelihood
 from hybrid_dip import operators
 from hybrid_dip.contracts import Fidelity, Task, clamp
-from hybrid_dip.errors import HybridDIPError, SettingsError
+from hybrid_dip.errors import HybridDIPError, SettingsError, told
 from hybrid_dip.resampling import Kernel
 
 
@@ -326,7 +326,7 @@ def linear(
     except HybridDIPError:
         raise
     except Exception as error:  # the operator is anybody's code
-        raise SettingsError(f"The forward operator fails on an image of {shape}: {type(error).__name__}: {error}.") from None
+        raise SettingsError(f"The forward operator fails on an image of {shape}: {told(error)}.") from None
     if not isinstance(prediction, Tensor) or prediction.shape != observation.shape:
         got = tuple(prediction.shape) if isinstance(prediction, Tensor) else type(prediction).__name__
         raise SettingsError(

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Rule, Step, Task
-from hybrid_dip.errors import SettingsError
-from hybrid_dip.objective import Evaluation
+from hybrid_dip.contracts import Rule, State, Step, Task, Verdict
+from hybrid_dip.errors import FitError, SettingsError
+from hybrid_dip.objective import Evaluation, blaming
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,69 @@ class Growing:
         return self.share * step / (1 + self.share * step)
 
 
+def begun(rule: Rule, task: Task) -> State:
+    """The state of a stopping rule before the first step; a rule may be anybody's code.
+
+    Args:
+        rule: When to stop, and what to keep.
+        task: To fit.
+
+    Returns:
+        The state.
+
+    Raises:
+        SettingsError: It is no rule, or does not apply to this task.
+        FitError: It fails, or its state is no dictionary.
+    """
+    lacking = [name for name in ("start", "update", "reason") if not hasattr(rule, name)]
+    if isinstance(rule, type) or lacking:
+        found = f"has no '{lacking[0]}'" if lacking else "is a class, not an object"
+        raise SettingsError(f"{_called(rule)} {found}: it needs start(task), update(state, step) and reason.")
+    with blaming(_called(rule), "to start"):
+        state = rule.start(task)
+    if not isinstance(state, dict):
+        raise FitError(f"{_called(rule)} must start with a dictionary of tensors, got {type(state).__name__}.")
+    return state
+
+
+def _called(rule: Rule) -> str:
+    return f"The stopping rule '{getattr(rule, '__name__', type(rule).__name__)}'"
+
+
+def _updated(rule: Rule, state: State, step: Step) -> tuple[State, Verdict]:
+    """What a rule says of a step; its form is checked, which costs nothing."""
+    with blaming(_called(rule), f"at step {step.index}"):
+        found: object = rule.update(state, step)
+    match found:
+        case (dict() as following, Verdict(keep=keep, stop=stop)) if _is_boolean(keep) and _is_boolean(stop):
+            return following, Verdict(keep, stop)
+    raise FitError(
+        f"{_called(rule)} must return a dictionary and a Verdict of two booleans, tensors of shape (), at step {step.index}, "
+        f"got {_form(found)}."
+    )
+
+
+def _is_boolean(value: object) -> bool:
+    return isinstance(value, bool) or (isinstance(value, Tensor) and value.shape == () and value.dtype == torch.bool)
+
+
+def _form(value: object) -> str:
+    match value:
+        case Tensor():
+            return f"{value.dtype} of shape {tuple(value.shape)}"
+        case Verdict():
+            return f"Verdict({_form(value.keep)}, {_form(value.stop)})"
+        case tuple():
+            return f"({', '.join(map(_form, value))})"
+    return type(value).__name__
+
+
 class Tracker:
     """Follows the iterates without waiting for the device.
 
     A step whose image or loss is not finite counts as a repetition of the step before it, so that neither the average nor
-    the rule ever sees NaN; ``healthy`` turns false until the guard goes back to a state in which it was true.
+    the rule ever sees NaN; ``healthy`` turns false until the guard goes back to a state in which it was true. Which part it
+    was at the first step that was not finite is remembered, since one step later everything is NaN.
 
     Args:
         rule: When to stop, and what to keep.
@@ -50,13 +108,15 @@ class Tracker:
     def __init__(self, rule: Rule, task: Task, average: float | Growing | None):
         self.rule = rule
         self.averaging = average
-        self.rule_state = rule.start(task)
+        self.rule_state = begun(rule, task)
         blank = torch.zeros(task.shape, device=task.observation.device)
         self.image, self.average, self.kept = blank, blank, blank
         self.residual = torch.zeros_like(task.observation)
         self.kept_at = torch.full((), -1, dtype=torch.long, device=blank.device)
         self.healthy = torch.ones((), dtype=torch.bool, device=blank.device)
         self.stop = torch.zeros((), dtype=torch.bool, device=blank.device)
+        self.parts: tuple[str, ...] = ()
+        self.sound = torch.ones((1,), dtype=torch.bool, device=blank.device)
         self.empty = True
 
     @property
@@ -81,6 +141,10 @@ class Tracker:
         image = image.detach()
         finite = torch.isfinite(image).all() & torch.isfinite(found.total)
         self.healthy = self.healthy & finite
+        self.parts = tuple(found.gradient_norms)
+        numbers = [part[name] for part in (found.losses, found.gradient_norms) for name in self.parts]
+        sound = torch.isfinite(torch.stack([image.sum(), *numbers]))
+        self.sound = sound if self.empty else torch.where(self.sound.all(), sound, self.sound)
         self.image = image if self.empty else torch.where(finite, image, self.image)
         self.residual = found.residual if self.empty else torch.where(finite, found.residual, self.residual)
         if self.averaging is not None:
@@ -98,13 +162,22 @@ class Tracker:
             learning_rate=learning_rate,
             logged=logged,
         )
-        self.rule_state, verdict = self.rule.update(self.rule_state, step)
+        self.rule_state, verdict = _updated(self.rule, self.rule_state, step)
         keep = verdict.keep & finite
         self.kept = step.candidate if self.empty else torch.where(keep, step.candidate, self.kept)
         self.kept_at = torch.where(keep, index, self.kept_at) if not self.empty else torch.full_like(self.kept_at, index)
         self.stop = verdict.stop & self.healthy
         self.empty = False
         return step
+
+    def blame(self) -> str:
+        """In brackets, what was not finite at the first step that was not, or "" where all was. Waits for the device."""
+        image, *numbers = self.sound.tolist()
+        broken = [name for i, name in enumerate(self.parts) if not (numbers[i] and numbers[i + len(self.parts)])]
+        names = " and ".join(name if name == "fidelity" else f"regulariser '{name}'" for name in broken)
+        if not image:  # then nothing else can be
+            names = "network's output"
+        return f" (the {names})" if names else ""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, for a checkpoint."""
@@ -118,4 +191,4 @@ class Tracker:
         self.rule_state, self.empty = dict(state["rule_state"]), state["empty"]
 
 
-_TENSORS = ("image", "average", "kept", "residual", "kept_at", "healthy", "stop")
+_TENSORS = ("image", "average", "kept", "residual", "kept_at", "healthy", "stop", "sound")

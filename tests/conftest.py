@@ -45,6 +45,9 @@ def one_random_state() -> None:
 PRIORS = """
 import sys
 
+import torch
+from torch import nn
+
 calls = []
 
 def mine(x):
@@ -77,6 +80,61 @@ class Unbound:
         raise KeyError("no")
     def __call__(self, x):
         return x.mean()
+
+class Nowhere(Unbound):
+    def bind(self, task):
+        pass
+
+def fresh(x):
+    return torch.zeros((), requires_grad=True)
+
+def fresh_of_network(network, latent, x):
+    return torch.zeros((), requires_grad=True)
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+    def forward(self, x):
+        return self.gain * x.detach().mean()
+
+class NoWayBack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.mean()
+    @staticmethod
+    def backward(ctx, gradient):
+        raise KeyError("no way back")
+
+def one_way(x):
+    return NoWayBack.apply(x)
+
+def root(x):
+    return (x - x.clamp(0, 1)).square().sum().sqrt()
+
+class Deaf:
+    reason = "deaf"
+    def start(self, task):
+        return {}
+
+class Mute(Deaf):
+    def update(self, state, step):
+        return state
+
+class Lost(Mute):
+    def start(self, task):
+        return task.nothing
+
+class Broken(nn.Module):
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.layer = nn.Conv2d(in_channels, out_channels, 1)
+    def forward(self, z):
+        return self.layer([z][1])
+
+class Twice(Broken):
+    def forward(self, z):
+        return self.layer(z), z
 """
 
 

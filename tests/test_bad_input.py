@@ -32,7 +32,9 @@ BAD = {
     "negative weight": (["noisy.png", "-R", "tv@-1"], "at least 0"),
     "regulariser's option": (["noisy.png", "-R", "tv:epsilom=1@1"], "'tv' has no option 'epsilom': did you mean 'epsilon'"),
     "type of a regulariser's option": (["noisy.png", "-R", "tv:epsilon=small@1"], "'epsilon' of 'tv' must be of type float"),
-    "weight": (["noisy.png", "-R", "tv@heavy"], "'heavy' is not a weight"),
+    "weight": (["noisy.png", "-R", "tv@heavy"], "'tv@heavy': 'heavy' is not a weight"),
+    "prior that is none": (["noisy.png", "-R", "prior.py:calls@1"], "'prior.py:calls@1': A term needs a callable"),
+    "schedule": (["noisy.png", "--lr-schedule", "cosin=1..0"], "--lr-schedule 'cosin=1..0': There is no schedule 'cosin'"),
     "file with a syntax error": (["noisy.png", "-R", "broken.py:prior@1"], "'broken.py' cannot be loaded: SyntaxError"),
     "prior without a gradient": (["noisy.png", "-R", "prior.py:detached@1"], "'detached' returns a tensor cut off"),
     "prior of three channels": (["grey.png", "-R", "prior.py:colour@1"], "'colour' failed at step 0: IndexError"),
@@ -41,6 +43,21 @@ BAD = {
     "prior that leaves": (["noisy.png", "-R", "prior.py:leaves@1"], "'leaves' failed at step 0: SystemExit"),
     "prior that fails later": (["noisy.png", "-R", "prior.py:later@1", "--steps", "30"], "'later' must return a scalar"),
     "prior that cannot be bound": (["noisy.png", "-R", "prior.py:Unbound@1"], "'Unbound' failed to bind"),
+    "prior that binds to nothing": (["noisy.png", "-R", "prior.py:Nowhere@1"], "'Nowhere' is bound to NoneType"),
+    "prior of a fresh tensor": (["noisy.png", "-R", "prior.py:fresh@1"], "'fresh' returns a tensor cut off from the image"),
+    "prior of its own parameter": (["noisy.png", "-R", "prior.py:Own@1"], "'Own' returns a tensor cut off from the image"),
+    "term of the network, of a fresh tensor": (
+        ["noisy.png", "-R", "prior.py:fresh_of_network@1"],
+        "'fresh_of_network' returns a tensor cut off from the network",
+    ),
+    "prior whose gradient fails": (["noisy.png", "-R", "prior.py:one_way@1"], "'one_way' failed at step 0, in its gradient"),
+    "prior with a NaN gradient": (["noisy.png", "-R", "prior.py:root@1"], "'root' has a gradient that is not finite"),
+    "rule that is none": (["noisy.png", "--stop", "prior.py:number"], "'number' has no 'start'"),
+    "rule without an update": (["noisy.png", "--stop", "prior.py:Deaf"], "'Deaf' has no 'update'"),
+    "rule that says nothing": (["noisy.png", "--stop", "prior.py:Mute"], "'Mute' must return a dictionary and a Verdict"),
+    "rule that fails to start": (["noisy.png", "--stop", "prior.py:Lost"], "'Lost' failed to start: AttributeError"),
+    "network that fails at work": (["noisy.png", "--network", "prior.py:Broken"], "The network failed at step 0: IndexError"),
+    "network of two outputs": (["noisy.png", "--network", "prior.py:Twice"], "The network must return an image"),
     "file that leaves": (["noisy.png", "-R", "leaves.py:prior@1"], "cannot be loaded: SystemExit"),
     "file without a name": (["noisy.png", "-R", "prior.py@1"], "prior.py:NAME"),
     "option twice": (["noisy.png", "-R", "tv:epsilon=1,epsilon=2@1"], "occurs twice"),
@@ -101,7 +118,7 @@ def test_bad_input_is_one_sentence_status_2_and_nothing_written(
     assert words in sentence
     assert "Traceback" not in err
     # one that fails in the middle of a fit comes after the estimate and the progress bar; all else speaks alone
-    assert len(err.strip().splitlines()) == 1 or name == "prior that fails later"
+    assert len(err.strip().splitlines()) == 1 or name in ("prior that fails later", "rule that says nothing")
     assert {path: path.read_bytes() for path in files.rglob("*") if path.is_file()} == before
 
 

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,23 @@ def test_terms_are_written_as_algebra() -> None:
     assert isinstance(terms, Terms)
     assert [term.weight for term in terms] == [0.1, 0.01, 2.0]
     assert [term.name for term in as_terms(terms)] == ["tv", "tv-2", "energy"]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda: 2 * (0.1 * TV() + 0.1 * TV()),
+        lambda: (0.1 * TV() + 0.1 * TV()) * 2,
+        lambda: TV() * 0.1,
+        lambda: TV() + TV(),
+        lambda: TV() + 0.1 * TV(),
+        lambda: 0.1 * TV() + TV(),
+        lambda: 0.1 * TV() + nn.Sequential(nn.Flatten(0)),
+    ],
+)
+def test_algebra_that_means_nothing_says_how_it_is_written(write: Callable[[], object]) -> None:
+    with pytest.raises(TypeError, match=r"as in 0.1 \* TV\(\) \+ 0.01 \* TGV\(\); got"):
+        write()
 
 
 def test_as_terms_takes_whatever_a_user_passes() -> None:

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import hybrid_dip as hd
 from hybrid_dip import latents, networks, optimizers, schedules, tasks
 from hybrid_dip.checkpoint import Checkpoint
-from hybrid_dip.contracts import Fit, Step, Task, Term
+from hybrid_dip.contracts import Fit, Step, Task, Term, Verdict
 from hybrid_dip.errors import FitError, SettingsError
 from hybrid_dip.fit import fit
 from hybrid_dip.stopping import Discrepancy, WindowedVariance
@@ -216,6 +216,25 @@ def test_after_three_fallbacks_it_ends_with_the_last_good_image(noisy: Task) -> 
     assert "ended with the last good image" in found.notes[-1]
 
 
+def test_the_part_that_was_not_finite_first_is_named(noisy: Task) -> None:
+    """One step later everything is NaN; the step itself is between two logged ones."""
+    calls: list[int] = []
+
+    def rooted(x: Tensor) -> Tensor:
+        calls.append(0)
+        return (x - x.detach()).square().sum().sqrt() if len(calls) == 13 else x.mean()
+
+    assert "not finite (the regulariser 'poisoned'); went back" in run(noisy, Term(Poisoned(13, 1), 0.01)).notes[0]
+    terms = 0.1 * hd.TV() + Term(rooted, 0.01)
+    assert "not finite (the regulariser 'rooted'); went back" in run(noisy, terms).notes[0]
+
+
+@pytest.mark.parametrize("last", [28, 29])
+def test_the_part_is_named_at_the_end_too(noisy: Task, last: int) -> None:
+    found = run(noisy, Term(Poisoned(last + 1, 1), 0.01), log_every=100)
+    assert "not finite (the regulariser 'poisoned')" in found.notes[0] or "at the end (the regulariser" in found.notes[0]
+
+
 def test_an_exploding_learning_rate_never_reaches_the_result(noisy: Task) -> None:
     class Explosive(nn.Module):
         def __init__(self) -> None:
@@ -229,6 +248,7 @@ def test_an_exploding_learning_rate_never_reaches_the_result(noisy: Task) -> Non
         noisy, network=Explosive(), optimizer=lambda leaves: torch.optim.SGD(leaves, lr=1e5), max_steps=200, log_every=25
     )
     assert found.reason == "not finite"
+    assert "(the regulariser" not in found.notes[0]
     assert bool(torch.isfinite(found.image).all())
     assert bool(torch.isfinite(found.last).all())
 
@@ -278,6 +298,10 @@ def test_nan_does_not_disturb_the_windowed_variance(noisy: Task) -> None:
         (lambda x: 3.0, "'mine' must return a scalar tensor"),
         (lambda x: x.nothing, "'mine' failed at step 0: AttributeError"),
         (lambda x, strength: x.mean(), "'mine' failed at step 0: TypeError"),
+        (lambda x: torch.zeros((), requires_grad=True), "'mine' returns a tensor cut off from the image"),
+        (lambda network, z, x: torch.zeros((), requires_grad=True), "'mine' returns a tensor cut off from the network"),
+        (lambda x: (x - x.detach()).square().sum().sqrt(), "'mine' has a gradient that is not finite .* its value is 0;"),
+        (lambda network, z, x: (x - x.detach()).square().sum().sqrt(), "'mine' has a gradient that is not finite"),
     ],
 )
 def test_a_broken_prior_is_named(noisy: Task, prior: Any, words: str) -> None:
@@ -285,9 +309,59 @@ def test_a_broken_prior_is_named(noisy: Task, prior: Any, words: str) -> None:
         run(noisy, Term(prior, 0.1, "mine"))
 
 
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (lambda moment: float("nan"), "'tv' is nan at the first step"),
+        (lambda moment: moment.nothing, "'tv' failed at step 0: AttributeError"),
+    ],
+)
+def test_a_broken_schedule_is_named(noisy: Task, schedule: Any, words: str) -> None:
+    with pytest.raises(FitError, match=f"The weight of {words}"):
+        run(noisy, Term(hd.TV(), schedule))
+
+
 def test_a_network_of_another_shape_is_refused(noisy: Task) -> None:
     with pytest.raises(FitError, match="the task needs"):
         run(noisy, network=networks.skip(8, 1, down=(8,), skip=(0,)))
+
+
+def test_a_network_that_fails_is_said_to(noisy: Task) -> None:
+    class Failing(nn.Conv2d):
+        def forward(self, input: Tensor) -> Tensor:
+            raise KeyError("nothing there")
+
+    with pytest.raises(FitError, match="The network failed at step 0: KeyError: 'nothing there'"):
+        run(noisy, network=Failing(8, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ((lambda state, step: None), "two booleans.* at step 0, got NoneType"),
+        ((lambda state, step: (None, True)), r"got \(NoneType, bool\)"),
+        ((lambda state, step: (state, Verdict(step.image, step.image))), r"got \(dict, Verdict\(torch.float32 of shape"),
+        ((lambda state, step: state["nothing"]), "'Own' failed at step 0: KeyError"),
+    ],
+)
+def test_a_stopping_rule_that_says_something_else_is_named(noisy: Task, said: Any, words: str) -> None:
+    class Own:
+        reason = "own"
+
+        def start(self, task: Task) -> dict[str, Tensor]:
+            return {}
+
+        def update(self, state: dict[str, Tensor], step: Step) -> Any:
+            return said(state, step)
+
+    with pytest.raises(FitError, match=words):
+        run(noisy, rule=Own())
+
+
+def test_what_is_no_stopping_rule_is_refused(noisy: Task) -> None:
+    for rule in (3, WindowedVariance, object()):
+        with pytest.raises(SettingsError, match=r"it needs start\(task\), update\(state, step\) and reason"):
+            run(noisy, rule=rule)
 
 
 def test_a_network_that_ignores_what_is_optimised_is_refused(noisy: Task) -> None:

@@ -14,10 +14,10 @@ PACKAGE = Path(hybrid_dip.__file__).parent
 # From the top down; a module may import those in lines above its own, a package also its own files.
 LAYERS = [
     ["errors", "files", "version", "allocation", "options"],
-    ["contracts", "resampling", "start"],
+    ["contracts", "resampling", "start", "simplex"],
     ["images", "metrics", "networks", "latents", "operators", "fidelity", "denoisers", "schedules", "optimizers"],
     ["regularisers", "stopping", "checkpoint", "devices"],
-    ["objective", "tasks"],
+    ["objective", "tasks", "stacking"],
     ["tracking", "history", "degradations", "plug_and_play"],
     ["guard", "selection"],
     ["fit"],
@@ -29,7 +29,9 @@ LAYERS = [
     ["spec"],
     ["restore"],
     ["estimate", "watching", "figures", "folder", "arguments", "listing", "deepinv"],
+    ["fusion", "consensus"],
     ["session"],
+    ["fusing"],
     ["study", "plugin_commands"],
     ["cli"],
 ]

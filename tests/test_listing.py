@@ -1,11 +1,18 @@
 import json
+import re
 from collections.abc import Callable
+from operator import attrgetter
+from pkgutil import resolve_name
 
 import pytest
+from torch import Tensor
 
+import hybrid_dip as hd
 from hybrid_dip import listing
 from hybrid_dip.catalogue import KINDS, catalogue
 from hybrid_dip.errors import SettingsError
+
+ENTRIES = catalogue().entries("regularisers")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -25,14 +32,39 @@ def test_regularisers_come_by_family_with_their_options() -> None:
     assert "variation:\n" in listing.as_text(list(rows.values()))
 
 
-@pytest.mark.parametrize("name", sorted(catalogue().entries("regularisers")))
+@pytest.mark.parametrize("name", sorted(ENTRIES))
 def test_every_regulariser_is_explained_with_its_formula_and_its_use(name: str) -> None:
     text = listing.explain(name)
-    family = catalogue().entries("regularisers")[name].family
+    family = ENTRIES[name].family
     assert text.startswith(f"{name} (") or f"\n{name} (regularisers" in text
     assert any(sign in text for sign in (" R(x) = ", "R(theta) = ", "TV(x) = ")), "no formula"
     assert any(mark in text for mark in ("19", "20")) or family in ("reference", "generator"), "no source"
     assert f"-R {name}" in text
+    assert ("RHO is on no common scale" in text) == (family == "generator")
+
+
+def in_python(name: str, kind: str) -> str:
+    """The line of an explanation that says how it is written in Python."""
+    lines = listing.explain(name).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"{name} ({kind}"))
+    return next(line for line in lines[start:] if line.startswith("Python: "))
+
+
+@pytest.mark.parametrize(
+    "kind", ["regularisers", "denoisers", "operators", "networks", "stopping", "tasks", "degradations", "metrics"]
+)
+def test_what_is_explained_in_python_is_where_it_is_said_to_be(kind: str) -> None:
+    for name, entry in catalogue().entries(kind).items():
+        places = re.findall(r"[a-z_]\w*(?:[.]\w+)+", in_python(name, kind))
+        found = [attrgetter(place[3:])(hd) if place.startswith("hd.") else resolve_name(place) for place in places]
+        assert any(thing is entry.load() for thing in found), places
+
+
+@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if entry.source == "hybrid_dip"])
+def test_every_regulariser_is_written_in_python_as_it_is_explained(name: str, photograph: Tensor) -> None:
+    written = in_python(name, "regularisers").removeprefix("Python: hd.restore(task, regularisers=").removesuffix(")")
+    term = eval(written, {"hd": hd, "guide": photograph})
+    assert (term.weight, type(term.regulariser)) == (0.1, ENTRIES[name].load())
 
 
 def test_what_needs_weights_says_where_they_come_from_and_whether_they_are_here() -> None:

@@ -114,7 +114,7 @@ class Scripted:
     def replicates(self, task: Task) -> list[Replicate]:
         def scoring(curve: Sequence[float]) -> Replicate:
             values = iter([value for value in curve for _ in range(2)])  # the rule and the observer both ask
-            return Replicate(task, lambda x: torch.tensor(next(values)))
+            return Replicate(task, task, lambda x: torch.tensor(next(values)))
 
         return [scoring(curve) for curve in self.curves]
 

@@ -13,7 +13,7 @@ import hybrid_dip as hd
 from hybrid_dip import degradations, optimizers, tasks
 from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.contracts import Solver, Step, Task, Term
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import FitError, SettingsError
 from hybrid_dip.fit import fit
 from hybrid_dip.regularisers import RED, Tikhonov
 from hybrid_dip.solvers import ADMM, HQS, Averaging, Langevin, SelfFed, SelfGuided
@@ -193,6 +193,12 @@ def test_balanced_weights_and_no_image_term_are_refused(noisy: Task) -> None:
         HQS().run(Linear(), torch.zeros(1), noisy)
 
 
+def test_a_prior_cut_off_from_the_image_is_named(noisy: Task) -> None:
+    for prior in (lambda x: x.detach().mean(), lambda x: torch.ones((), requires_grad=True)):
+        with pytest.raises(FitError, match="'mine' returns a tensor cut off from the image"):
+            ADMM().run(Linear(), torch.zeros(1), noisy, Term(prior, 1.0, "mine"), max_steps=3)
+
+
 def test_sgld_adds_noise_of_twice_the_rate_to_filters_only() -> None:
     filters, scales = nn.Parameter(torch.zeros(64, 64, 3, 3)), nn.Parameter(torch.zeros(500))
     stepper = optimizers.sgld(lr=0.01)([filters, scales])
@@ -268,6 +274,16 @@ def test_an_interrupted_solver_goes_on_to_the_same_floats(name: str, photograph:
     assert torch.equal(resumed.image, whole.image)
     for extra in whole.extras:
         assert torch.equal(torch.as_tensor(resumed.extras[extra]), torch.as_tensor(whole.extras[extra]))
+
+
+def test_the_deviation_of_samples_is_that_of_the_result(photograph: Tensor) -> None:
+    task = degradations.noisy(photograph, sigma=0.2).task
+    recipe = replace(hd.presets.quick(task), steps=8, solver=Averaging(burn_in=0.5, every=1))
+    found = hd.restore(task, preset=recipe)
+    assert found.deviation is not None
+    assert torch.equal(found.deviation, found.fits[0].extras["deviation"])
+    assert float(found.deviation.max()) > 0
+    assert hd.restore(task, preset=replace(recipe, solver=None)).deviation is None
 
 
 def test_a_recipe_may_have_a_solver_and_terms_of_its_own(photograph: Tensor) -> None:

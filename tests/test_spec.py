@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,15 @@ def test_a_module_on_the_path() -> None:
         ("no.such.package:prior", "cannot be loaded"),
         ("hybrid_dip.regularisers:Tv", "did you mean 'TV'"),
         ("", "not of the form"),
+        ("tv@-0.1", "'tv@-0.1': The weight of a term must be a finite number of at least 0, got -0.1"),
+        ("tv@nan", "'tv@nan': The weight .* got nan"),
+        ("tv@abc", "'tv@abc': 'abc' is not a weight"),
+        ("tv@balance=-1", "'tv@balance=-1': .* got -1.0"),
+        ("tv@cosin=1..0", "'tv@cosin=1..0': There is no schedule 'cosin': did you mean 'cosine'"),
+        ("tv@steps=0.1,500", "'tv@steps=0.1,500': A step schedule needs"),
+        ("hybrid_dip.spec:DEFAULT_WEIGHT@1", "'hybrid_dip.spec:DEFAULT_WEIGHT@1': A term needs a callable .* got str"),
+        ("non-local:candidates=1@1", "2 candidates"),
+        ("non-local:neighbours=0@1", "'non-local:neighbours=0@1': NonLocal needs"),
     ],
 )
 def test_what_is_wrong_is_said(text: str, words: str) -> None:
@@ -110,8 +120,37 @@ def test_what_is_wrong_is_said(text: str, words: str) -> None:
 def test_a_file_with_a_syntax_error_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "broken.py"
     path.write_text("x = 1\ndef prior(x:\n")
-    with pytest.raises(SettingsError, match=r"broken\.py' cannot be loaded: SyntaxError.*line 2"):
+    with pytest.raises(SettingsError, match=r"broken\.py' cannot be loaded: SyntaxError.*line 2") as raised:
         spec.term(f"{path}:prior", catalogue())
+    assert str(raised.value).count("line 2") == 1
+
+
+def test_a_module_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The console script does not look there; nothing else that is imported later does either."""
+    (tmp_path / "mine_in_this_folder.py").write_text(USER_FILE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    before = list(sys.path)
+    assert spec.term("mine_in_this_folder:brightness@1", catalogue()).name == "brightness"
+    assert spec.fingerprint("mine_in_this_folder:brightness@1")
+    assert sys.path == before
+
+
+def test_the_hint_about_options_is_for_a_name_that_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "needs_another.py").write_text("import no_such_package\n")
+    monkeypatch.chdir(tmp_path)
+    for text in ("needs_another.py:prior", "needs_another:prior"):
+        with pytest.raises(SettingsError, match=r"No module named 'no_such_package'[.]$"):
+            spec.term(text, catalogue())
+    with pytest.raises(SettingsError, match=r"No module named 'tv'; an option is written .* mine.py:NAME[.]$"):
+        spec.term("tv:epsilon", catalogue())
+
+
+def test_a_switch_is_true_or_false(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("def prior(x, wide: bool = False):\n    return x.mean()\n")
+    with pytest.raises(SettingsError, match="'wide' of 'prior' must be True or False, got 'yes'"):
+        spec.term(f"{path}:prior:wide=yes", catalogue())
 
 
 def test_only_regularisers_have_weights() -> None:

@@ -86,7 +86,10 @@ class SpectralNorm(Weighable):
         R(theta) = mean over layers of max(0, |W|_2 - bound)^2
 
     W is a layer's filters as a matrix (out_channels, the rest), |W|_2 its largest singular value, computed exactly. The paper
-    divides each filter by its norm; this is its soft form, and leaves the network as it is.
+    divides the matrix by max(1, |W|_2 / lambda), and has batch norm subtract the mean only; this is a penalty instead, and
+    leaves the network as it is. There ordinary batch norm follows every convolution but the last, as in the networks here, and
+    divides the scale of the filters out again: the bound then acts on what the network can do only in layers without a norm
+    after them, the output layer.
 
     Attributes:
         bound: At least 0.

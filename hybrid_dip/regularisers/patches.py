@@ -162,8 +162,9 @@ class NonLocal(Looking):
 
     def __post_init__(self) -> None:
         _check_patch(self, self.size, self.every, self.scales)
-        if min(self.neighbours, self.queries, self.candidates) < 1 or self.scales[0] != 1:
-            raise SettingsError("NonLocal needs at least 1 neighbour, query and candidate, and 1 as the first scale.")
+        # Of two candidates one may be the patch itself.
+        if min(self.neighbours, self.queries) < 1 or self.candidates < 2 or self.scales[0] != 1:
+            raise SettingsError("NonLocal needs at least 1 neighbour, 1 query and 2 candidates, and 1 as the first scale.")
 
     def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
         """The nearest patches of x, and their weights."""
@@ -197,12 +198,13 @@ class NonLocal(Looking):
 
 @dataclass(frozen=True)
 class LowRank(Looking):
-    """Groups of similar patches as matrices of low rank: their nuclear norm (Gu et al., "WNNM", 2014; Dong et al. 2013).
+    """Groups of similar patches as matrices of low rank: their nuclear norm (Ji, Liu, Shen & Xu 2010, of video).
 
         R(x) = mean over groups of 1/(K D) sum_i ( sqrt(s_i^2 + epsilon^2) - epsilon )
 
     s are the singular values of a group: K patches of D entries, less their mean patch. The groups, each a random patch and
-    those nearest to it, are found anew every so many steps.
+    those nearest to it, are found anew every so many steps. All singular values count alike; Dong, Shi & Li (2013) and WNNM (Gu
+    et al. 2014) shrink large ones less, which this does not.
 
     Attributes:
         size: Side of the patches, in pixels.

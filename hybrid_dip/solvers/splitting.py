@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Fit, Moment, Regulariser, Task, Term, as_terms
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import FitError, SettingsError
 from hybrid_dip.fit import fit
 from hybrid_dip.regularisers.proximal import proximal
 from hybrid_dip.schedules import Balanced
@@ -86,12 +86,15 @@ class Split:
 
     def refresh(self, step: int, f: Tensor) -> None:
         """The steps of x and u, where it is time."""
-        if self.step < 0:
+        first = self.step < 0
+        if first:
             self.x, self.u = f, torch.zeros_like(f)
         self.step = step
         prior: Any = self.term.regulariser
         if hasattr(prior, "refresh"):
             prior.refresh(step, self.x)
+        if first:
+            self._check(f)
         if step % self.every == 0:
             v = f + self.u
             self.x = proximal(prior, v, self.gamma(step, f.numel()))
@@ -101,6 +104,18 @@ class Split:
             noise = self.growth.threshold * float(self.task.noise_sigma or 0.0) ** 2
             if bool(self.task.residual(f).square().sum() < noise * self.task.measured):
                 self.grown += self.growth.by
+
+    def _check(self, f: Tensor) -> None:
+        """Refuse a prior whose value does not depend on the image: its prox would move nothing, and nobody would notice."""
+        x = f.clone().requires_grad_()
+        with torch.enable_grad():
+            value: Tensor = self.term.regulariser(x)  # type: ignore[call-arg,arg-type]
+            connected = value.requires_grad and torch.autograd.grad(value, x, allow_unused=True)[0] is not None
+        if not connected:
+            raise FitError(
+                f"The regulariser '{self.term.name}' returns a tensor cut off from the image: it has no gradient, so it could "
+                "not act."
+            )
 
     def gamma(self, step: int, entries: int) -> float:
         """The prox's: lambda R(x) + mu mean |x - v|^2 is 2 mu / n times |x - v|^2 / 2 + gamma R(x)."""

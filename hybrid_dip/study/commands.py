@@ -88,6 +88,9 @@ def run(
 
     write_results(made, store)
     say_how_it_ended(found, made, store, quiet)
+    failed = failure(made, store, found)
+    if failed is not None and not found.done:  # a script must not go on from nothing
+        raise failed
 
 
 @app.command("status")

@@ -14,7 +14,7 @@ import torch
 from hybrid_dip import arguments, spec
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.contracts import Rule, Task, Terms, as_terms
-from hybrid_dip.errors import HybridDIPError, SettingsError
+from hybrid_dip.errors import HybridDIPError, SettingsError, told
 from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import resolve, sketch
 from hybrid_dip.selection import Selection, check, fits_of
@@ -325,7 +325,7 @@ def _try_network(run: Run, task: Task) -> None:
     try:
         recipe.optimizer(recipe.lr)([torch.zeros(1, requires_grad=True)])
     except ValueError as error:
-        raise SettingsError(f"The optimiser cannot be made: {error}.") from None
+        raise SettingsError(f"The optimiser cannot be made: {told(error)}.") from None
 
 
 def _try_metrics(texts: tuple[str, ...], subject: Subject) -> None:
@@ -342,7 +342,7 @@ def _try_metrics(texts: tuple[str, ...], subject: Subject) -> None:
             except HybridDIPError:
                 raise
             except Exception as error:  # a metric may be anybody's
-                raise SettingsError(f"'{text}' cannot be measured: {type(error).__name__}: {error}.") from None
+                raise SettingsError(f"'{text}' cannot be measured: {told(error)}.") from None
 
 
 def _task_labels(tasks: list[TaskEntry]) -> list[str]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from hybrid_dip import arguments, spec
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.contracts import Case, MeasurementProtocol, Task, Validation
-from hybrid_dip.errors import HybridDIPError, SettingsError
+from hybrid_dip.errors import HybridDIPError, SettingsError, told
 from hybrid_dip.session import fingerprint
 from hybrid_dip.study.settings import TaskEntry
 from hybrid_dip.study.sources import Source
@@ -80,7 +80,7 @@ class Preparing:
         except (TypeError, AttributeError, ValueError, RuntimeError) as error:  # a value that cannot be worked with
             if isinstance(error, HybridDIPError):
                 raise
-            raise SettingsError(f"An option of '{self.entry.kind}' has a value that cannot be used: {error}.") from None
+            raise SettingsError(f"An option of '{self.entry.kind}' has a value that cannot be used: {told(error)}.") from None
         if self.entry.held_out is None:
             return subject
         task, validation = subject.task.split(self.entry.held_out)

@@ -117,7 +117,7 @@ def report_sweep(plan: Plan, store: Store, swept: Sequence[Point]) -> dict[str, 
 
     Returns:
         Plain data: for each metric the value without, a row a point (line, weight, spec, value, a mean over the seeds), and the
-        best point; and the files.
+        best point, None where none is better than without; and the files.
 
     Raises:
         StorageError: It cannot be written.
@@ -150,14 +150,18 @@ def _measured(table: pd.DataFrame, swept: Sequence[Point], metric: str) -> dict[
     ]
     known = [row for row in rows if row["value"] is not None]
     best = (min if metric == HELD_OUT else max)(known, key=lambda row: float(row["value"])) if known else None
-    return {"without": _mean(_values(table, WITHOUT, metric)), "points": rows, "best": best}
+    without = _mean(_values(table, WITHOUT, metric))
+    if best is not None and without is not None:
+        gain = float(best["value"]) - without
+        best = best if (gain < 0 if metric == HELD_OUT else gain > 0) else None
+    return {"without": without, "points": rows, "best": best}
 
 
 def _panel(table: pd.DataFrame, swept: Sequence[Point], metric: str) -> figures.SweepPanel:
     lines: dict[str, list[tuple[float, list[float]]]] = {}
     for point in swept:
         lines.setdefault(point.line, []).append((point.weight, _values(table, point.arm, metric)))
-    title = "error on held-out measurements (of 255)" if metric == HELD_OUT else "PSNR (dB)"
+    title = "error on held-out measurements (grey levels of 255)" if metric == HELD_OUT else "PSNR (dB)"
     return figures.SweepPanel(title, lines, _values(table, WITHOUT, metric), lower_is_better=metric == HELD_OUT)
 
 
@@ -168,17 +172,19 @@ def sentences(found: Mapping[str, Any]) -> str:
         found: From :func:`report_sweep`.
 
     Returns:
-        A table for each metric, the best row marked.
+        A table for each metric, the best row marked where it is better than without.
     """
     lines = []
     for metric, measured in found["metrics"].items():
-        shown = {"psnr": "PSNR (dB)", HELD_OUT: "held-out error"}[metric]
+        shown = {"psnr": "PSNR (dB)", HELD_OUT: "held-out error (grey levels of 255)"}[metric]
         width = max(len(row["line"]) for row in measured["points"]) + 2
         lines.append(f"{'prior':<{width}}{'weight':>10}  {shown}")
         lines.append(f"{WITHOUT:<{width}}{'':>10}  {_number(measured['without'])}")
         for row in measured["points"]:
             mark = "  <- best" if row is measured["best"] else ""
             lines.append(f"{row['line']:<{width}}{row['weight']:>10g}  {_number(row['value'])}{mark}")
+        if measured["best"] is None and measured["without"] is not None:
+            lines.append("No weight is better than the fit without.")
         lines.append("")
     return "\n".join(lines)
 

@@ -1,6 +1,11 @@
-"""One list of laws for every regulariser in the catalogue, family by family."""
+"""One list of laws for every regulariser in the catalogue, family by family, and for those that the documentation shows."""
 
-from dataclasses import fields, replace
+import ast
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +21,48 @@ from hybrid_dip.contracts import Fit, Term
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fit import fit
 
+ROOT = Path(__file__).parents[2]
+
+
+def shown(page: str) -> Mapping[str, Any]:
+    """What the Python of a page imports and defines; its other lines would restore an image."""
+    text = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL))
+    kept = [
+        node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
+    ]
+    names: dict[str, Any] = {"__name__": page}
+    exec(compile(ast.Module(kept, []), page, "exec"), names)
+    return names
+
+
+def of_plugin() -> Any:
+    """The example plug-in's own file, which is not installed here."""
+    found = spec_from_file_location("example_priors", ROOT / "examples/hybrid-dip-example/hybrid_dip_example/priors.py")
+    assert found is not None
+    assert found.loader is not None
+    module = module_from_spec(found)
+    sys.modules[module.__name__] = module  # dataclasses look it up
+    found.loader.exec_module(module)
+    return module
+
+
+EXAMPLES: dict[str, Any] = {
+    "README's laplacian": lambda: shown("README.md")["laplacian"],
+    "extending's laplacian": lambda: shown("docs/extending.md")["laplacian"],
+    "extending's Anchor": lambda: shown("docs/extending.md")["Anchor"](),
+    "the plug-in's Checkerboard": lambda: of_plugin().Checkerboard(),
+}
+"""Name -> what makes it."""
+OF_THE_PAST = ("extending's Anchor",)
+"""Zero at the image that it has looked at last."""
+
 ENTRIES = catalogue().entries("regularisers")
-REGULARISERS = sorted(ENTRIES)
-ON_NETWORK = [name for name in REGULARISERS if ENTRIES[name].family == "generator"]
+REGULARISERS = [*sorted(ENTRIES), *EXAMPLES]
+FAMILY = {name: ENTRIES[name].family if name in ENTRIES else "" for name in REGULARISERS}
+ON_NETWORK = [name for name in REGULARISERS if FAMILY[name] == "generator"]
 ON_IMAGE = [name for name in REGULARISERS if name not in ON_NETWORK]
-WITH_GUIDE = [name for name in REGULARISERS if ENTRIES[name].family == "reference"]
-OF_PHOTOGRAPHS = [name for name in REGULARISERS if ENTRIES[name].family == "learned"]
+WITH_GUIDE = [name for name in REGULARISERS if FAMILY[name] == "reference"]
+OF_PHOTOGRAPHS = [name for name in REGULARISERS if FAMILY[name] == "learned"]
 """What looks at them was trained on photographs in colour."""
 SMALL: dict[str, dict[str, Any]] = {"epll": {"components": 3}}
 WITHOUT_ENERGY = ("red",)
@@ -31,6 +72,8 @@ WITH_OBSERVATION = ("denoised-observation",)
 
 def make(name: str, x: Tensor) -> Any:
     """The regulariser with its own options; a guide where it needs one."""
+    if name in EXAMPLES:
+        return EXAMPLES[name]()
     options = dict(SMALL.get(name, {}))
     if name in WITH_GUIDE:
         seed = torch.Generator().manual_seed(1)
@@ -42,7 +85,8 @@ def bound(name: str, x: Tensor) -> Any:
     """The regulariser as it is in a fit, after its first look at x."""
     term = Term(make(name, x)).bind(tasks.denoise(x.detach(), sigma=0.1))
     if hasattr(term.regulariser, "refresh"):
-        term.regulariser.refresh(0, x.detach())
+        seen = x.detach().flip(-1) if name in OF_THE_PAST else x.detach()
+        term.regulariser.refresh(0, seen)
     return term.regulariser
 
 
@@ -136,7 +180,7 @@ def test_a_resumed_fit_goes_on_to_the_same_floats(name: str, photograph: Tensor,
     def once(**options: Any) -> Fit:
         torch.manual_seed(0)
         regulariser = make(name, photograph)
-        if any(field.name == "every" for field in fields(regulariser)):
+        if is_dataclass(regulariser) and any(field.name == "every" for field in fields(regulariser)):
             regulariser = replace(regulariser, every=4)
         z = latents.uniform(8, (32, 32))
         task = tasks.denoise(photograph, sigma=0.1)

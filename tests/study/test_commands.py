@@ -56,6 +56,20 @@ def test_plan_run_status_report(study: Path, hybrid_dip_command: Command) -> Non
     assert "2 runs, 2 of them finished" in out
 
 
+@pytest.mark.parametrize("good", [False, True])
+def test_a_study_of_which_nothing_succeeds_ends_with_2(
+    content: dict[str, Any], tmp_path: Path, hybrid_dip_command: Command, good: bool
+) -> None:
+    (tmp_path / "mine.py").write_text("def vector(x):\n    return x.mean(1)\n")
+    arms = [{"name": "bad", "preset": "quick", "steps": 2, "regularisers": ["mine.py:vector@1"]}]
+    arms += [{"name": "good", "preset": "quick", "steps": 2}] if good else []
+    (tmp_path / "study.toml").write_text(as_toml({**content, "arms": arms}))
+    status, out, err = hybrid_dip_command("study", "run", tmp_path / "study.toml", "--device", "cpu", "--workers", "1")
+    assert status == (0 if good else 2)
+    assert "1 failed (see results.csv" in out
+    assert ("1 of 1 fits failed; the first, bad: FitError: The regulariser 'vector' must return" in err) == (not good)
+
+
 def test_workers_keep_all_cores_busy(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "core_count", lambda: 8)
     found = {threads: terminal.worker_count(None, make_plan(threads=threads)) for threads in (1, 2, 3, 100)}

@@ -206,6 +206,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"arms": [{"name": "a", "preset": "qick"}]},
         "arm 1 ('a'): There is no 'qick' among the presets: did you mean 'quick'",
     ),
+    "a weight": (
+        {"arms": [{"name": "a", "regularisers": ["tv@0.05", "tgv@-1"]}]},
+        "arm 1 ('a'): 'tgv@-1': The weight of a term must be a finite number",
+    ),
     "a regulariser": (
         {"arms": [{"name": "a", "regularisers": ["tw@1"]}]},
         "arm 1 ('a'): There is no 'tw' among the regularisers: did you mean 'tv'",
@@ -226,7 +230,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a number where yes or no is asked": (
         {"tasks": [{"kind": "denoise", "clip": "false"}]},
-        "The option 'clip' of 'denoise' must be of type bool, got 'false'",
+        "The option 'clip' of 'denoise' must be True or False, got 'false'",
     ),
     "a seed out of range": (
         {"tasks": [{"kind": "denoise", "seed": 2**70}]},

@@ -10,7 +10,7 @@ from torch import Tensor
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images import save_image
 from hybrid_dip.study.settings import as_study, as_toml
-from hybrid_dip.study.sweep import WITHOUT, points, sweep_content
+from hybrid_dip.study.sweep import WITHOUT, _measured, points, sentences, sweep_content
 
 Command = Callable[..., tuple[int, str, str]]
 SMALL = ["--preset", "quick", "--steps", 4, "--network", "skip:down=8,8,skip=2,2", "--latent", "uniform:channels=4"]
@@ -64,9 +64,11 @@ def test_a_sweep_with_a_clean_image(photos: Path, hybrid_dip_command: Command) -
     psnr = table.set_index("arm")["psnr"]
     found = json.loads((out / "sweep.json").read_text())["metrics"]["psnr"]
     assert found["without"] == pytest.approx(psnr["without"], abs=1e-3)
-    assert found["best"]["value"] == pytest.approx(max(psnr["tv@0.1"], psnr["tv@10"]), abs=1e-3)
+    best = psnr[["tv@0.1", "tv@10"]].max()
+    assert found["best"] is None or found["best"]["value"] == pytest.approx(best, abs=1e-3)
+    assert (found["best"] is None) == (best <= psnr["without"])
     assert (out / "sweep.png").stat().st_size > 5000
-    assert "<- best" in said
+    assert ("<- best" in said) == (found["best"] is not None)
     # Another weight is one more fit.
     given[given.index("tv@0.1,10")] = "tv@0.1,1,10"
     code, said, err = hybrid_dip_command(*given, "--reference", photos / "clean.png", "-o", out, "--json", "--quiet")
@@ -81,8 +83,31 @@ def test_a_sweep_without_one_is_judged_by_what_was_held_out(photos: Path, hybrid
     assert (code, err) == (0, "")
     found = json.loads(said)["metrics"]
     assert list(found) == ["held_out"]
-    assert found["held_out"]["best"]["value"] == min(row["value"] for row in found["held_out"]["points"])
+    smallest = min(row["value"] for row in found["held_out"]["points"])
+    assert found["held_out"]["best"] is None or found["held_out"]["best"]["value"] == smallest
+    assert (found["held_out"]["best"] is None) == (smallest >= found["held_out"]["without"])
     assert hybrid_dip_command("study", "report", photos / "out" / "sweep.toml")[0] == 0
+
+
+@pytest.mark.parametrize("metric", ["psnr", "held_out"])
+def test_a_best_weight_is_one_that_is_better_than_none(metric: str) -> None:
+    swept = points("tv@0.1,1")
+
+    def report(without: float, small: float, large: float) -> tuple[object, str]:
+        arms = {WITHOUT: without, "tv@0.1": small, "tv@1": large}
+        table = pd.DataFrame({"arm": list(arms), "error": "", metric: list(arms.values())})
+        measured = _measured(table, swept, metric)
+        return measured["best"], sentences({"metrics": {metric: measured}})
+
+    sign = 1 if metric == "psnr" else -1
+    best, said = report(sign * 20.0, sign * 21.0, sign * 19.0)
+    assert best is not None
+    assert "<- best" in said.splitlines()[2]
+    best, said = report(sign * 22.0, sign * 21.0, sign * 19.0)
+    assert best is None
+    assert "best" not in said
+    assert "No weight is better than the fit without." in said
+    assert ("(dB)" if metric == "psnr" else "(grey levels of 255)") in said
 
 
 def test_a_failing_prior_is_named(photos: Path, hybrid_dip_command: Command) -> None:

@@ -1,0 +1,179 @@
+"""Is a stack of priors, weighed by held-out data, ever worse than its best arm? And is it better where it should be?
+
+    python experiments/004_fusion/fuse.py fit     # eight images of scikit-image, four tasks; goes on where it stopped
+    python experiments/004_fusion/fuse.py table   # from results.csv
+
+Arms: `dip` (preset `fast`), `patch` (the same with non-local similarity, balanced at the rho that experiment 002 chose on other
+images) and `learned` (the bundled denoiser: once, or in turn with the observation where pixels are missing). The stack takes
+seed 0 of the first two: of each a fit to the replicate that is judged, and a fit to all data. Compared at equal compute: both
+seeds of both, averaged. Declared before anything was run: the primary is the stack with maps allowed ("stack"); "one weight an
+image" is beside it.
+
+The tasks are Gaussian noise of sigma 25; photon noise (15 photons at white) that all arms are told is Gaussian, of the level
+that is estimated from the image; half of the pixels missing; super-resolution x4.
+"""
+
+import argparse
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from hybrid_dip import degradations, metrics, tasks
+from hybrid_dip.contracts import Case, Task, Term
+from hybrid_dip.figures import save_maps
+from hybrid_dip.files import write_text
+from hybrid_dip.fusion import Arm, _no_hooks, default_selection
+from hybrid_dip.presets import Recipe, fast
+from hybrid_dip.regularisers import NonLocal
+from hybrid_dip.restore import resolve
+from hybrid_dip.schedules import Balanced
+from hybrid_dip.selection import HeldOut
+from hybrid_dip.stacking import combine
+from hybrid_dip.study.sources import Source
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.csv"
+COLUMNS = ("image", "task", "arm", "psnr", "ssim", "weight")
+SIDE = 128
+IMAGES = {
+    "coffee": Source("coffee", "skimage:coffee", None, SIDE),
+    "cat": Source("cat", "skimage:chelsea", None, SIDE),
+    "face": Source("face", "skimage:astronaut", (50, 160, 128, 128), None),
+    "brick": Source("brick", "skimage:brick", None, SIDE),
+    "document": Source("document", "skimage:page", (30, 30, 128, 128), None),
+    "drawing": Source("drawing", "skimage:logo", (120, 180, 128, 128), None),
+    "pattern": Source("pattern", "skimage:checkerboard", (13, 13, 128, 128), None),
+    "tissue": Source("tissue", "skimage:immunohistochemistry", None, SIDE),
+}
+
+
+def told_gaussian(clean: Tensor) -> Case:
+    """Photon noise that passes for Gaussian noise of the estimated level."""
+    case = degradations.noisy(clean, noise="poisson", peak=15)
+    return replace(case, task=tasks.denoise(case.task.observation))
+
+
+TASKS: dict[str, Callable[[Tensor], Case]] = {
+    "denoise": lambda clean: degradations.noisy(clean, sigma=25 / 255),
+    "mismatched": told_gaussian,
+    "missing-pixels": lambda clean: degradations.scattered(clean, share=0.5),
+    "super-resolve": lambda clean: degradations.downsampled(clean, factor=4),
+}
+
+
+def once(task: Task) -> Recipe:
+    """`fast` with one fit."""
+    return replace(fast(task), runs=1)
+
+
+def learned(task: Task) -> Recipe:
+    """The denoiser once, or in turn with the observation where that is not a whole image."""
+    one_shot = task.name == "denoise" and task.weight is None
+    return resolve(f"{'one-shot' if one_shot else 'plug-and-play'}:denoiser=bundled", task)
+
+
+def arms() -> list[Arm]:
+    """The three of the stack."""
+    patch = (Term(NonLocal(), Balanced(1.0), "non-local"),)
+    return [Arm("dip", once), Arm("patch", once, patch), Arm("learned", learned)]
+
+
+def rows_of(image: str, name: str) -> list[dict[str, Any]]:
+    """All arms and their combinations on one case."""
+    case = TASKS[name](IMAGES[image].load()[:, :3])
+    task = case.task
+    run = partial(Arm.run, device="cpu", hooks=_no_hooks)
+    selection = HeldOut() if name == "mismatched" else default_selection(task)
+    (replicate,) = selection.replicates(task)
+    judged = [run(arm, replicate.task, arm.name, seed=0).raw for arm in arms()]
+    raw = {arm.name: run(arm, task, arm.name, seed=0).raw for arm in arms()}
+    second = {arm.name: run(arm, task, arm.name, seed=1).raw for arm in arms()[:2]}
+    maps = combine([judged], [replicate.judge])
+    plain = combine([judged], [replicate.judge], local=False)
+    images = {
+        **raw,
+        "dip x 2": (raw["dip"] + second["dip"]) / 2,
+        "patch x 2": (raw["patch"] + second["patch"]) / 2,
+        "dip x 2 + patch x 2": (raw["dip"] + raw["patch"] + second["dip"] + second["patch"]) / 4,
+        "stack": maps(list(raw.values())),
+        "stack (one weight an image)": plain(list(raw.values())),
+    }
+    if maps.maps is not None:
+        place = HERE / "pictures"
+        place.mkdir(exist_ok=True)
+        save_maps(place / f"{image}-{name}.png".replace(" ", "-"), dict(zip(raw, maps.maps, strict=True)))
+    weights = dict(zip(raw, plain.weights.tolist(), strict=True)) | {"stack": float(maps.maps is not None)}
+    return [
+        {
+            "image": image,
+            "task": name,
+            "arm": arm,
+            "psnr": round(metrics.psnr(task.finish(x), case.reference), 4),
+            "ssim": round(metrics.ssim(task.finish(x), case.reference), 4),
+            "weight": round(weights[arm], 4) if arm in weights else "",
+        }
+        for arm, x in images.items()
+    ]
+
+
+def fit(images: list[str], names: list[str]) -> None:
+    """Every case that is not in results.csv yet."""
+    there: list[dict[str, Any]] = list(csv.DictReader(RESULTS.open())) if RESULTS.exists() else []
+    done = {(row["image"], row["task"]) for row in there}
+    for name in names:
+        for image in images:
+            if (image, name) in done:
+                continue
+            there += rows_of(image, name)
+            lines = [",".join(COLUMNS), *(",".join(str(row[column]) for column in COLUMNS) for row in there)]
+            write_text(RESULTS, "\n".join(lines) + "\n")
+            print(f"{image}, {name}", flush=True)
+
+
+SINGLE = ("dip", "patch", "learned", "dip x 2", "patch x 2")
+
+
+def table(found: pd.DataFrame) -> list[str]:
+    """PSNR of each arm in each case, and by how much the stack is above the best single arm (an oracle's choice)."""
+    wide = found.pivot(index=["task", "image"], columns="arm", values="psnr")
+    shown = [*SINGLE, "dip x 2 + patch x 2", "stack (one weight an image)", "stack"]
+    lines = ["| task | image | " + " | ".join(shown) + " | stack - best single |", "|---" * (len(shown) + 3) + "|"]
+    above = wide["stack"] - wide[list(SINGLE)].max(axis=1)
+    for (task, image), row in wide.iterrows():
+        cells = " | ".join(f"{row[arm]:.2f}" for arm in shown)
+        lines.append(f"| {task} | {image} | {cells} | {above[task, image]:+.2f} dB |")
+    never = int((above >= -0.1).sum())
+    lines.append("")
+    lines.append(f"Within 0.1 dB of the best single arm or above it: {never} of {len(above)} cases.")
+    for task, part in above.groupby(level=0):
+        equal = (wide["stack"] - wide["dip x 2 + patch x 2"])[task].mean()
+        lines.append(
+            f"{task}: {part.mean():+.2f} dB against the best single arm, {equal:+.2f} dB against equal compute (means)."
+        )
+    return lines
+
+
+def main() -> None:
+    """Fit, or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    fitting = commands.add_parser("fit")
+    fitting.add_argument("--images", nargs="+", default=list(IMAGES), choices=list(IMAGES))
+    fitting.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    commands.add_parser("table")
+    asked = parser.parse_args()
+    if asked.command == "fit":
+        torch.set_num_threads(1)
+        fit(asked.images, asked.tasks)
+    print("\n".join(table(pd.read_csv(RESULTS))))
+
+
+if __name__ == "__main__":
+    main()

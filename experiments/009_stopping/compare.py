@@ -1,0 +1,162 @@
+"""Which stopping rule comes near to the best step, without having seen the clean image?
+
+    python experiments/009_stopping/compare.py fit IMAGES... [--seeds 0 1] [--steps 2000]   # goes on where it stopped
+    python experiments/009_stopping/compare.py table                                        # from results.csv
+
+For each image, task and seed the even network of the preset `fast` is fitted once for all steps, far beyond its best. Every
+rule looks at that one fit (hybrid_dip.stopping.Following), and so does the clean image: the best step is an oracle. For the
+selections the fits to their replicates are made, too; as the refit begins at the same seed, it is the first fit up to the step
+that they name, whose PSNR is known.
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+import hybrid_dip as hd
+from hybrid_dip import degradations, metrics
+from hybrid_dip.contracts import Case, Rule, Step, Task
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.files import write_text
+from hybrid_dip.images import crop_to_centre
+from hybrid_dip.presets import fast
+from hybrid_dip.restore import RunHooks
+from hybrid_dip.selection import Bootstrap, Curve, HeldOut, Selection
+from hybrid_dip.stopping import Discrepancy, Following, MaxSteps, MovingVariance, Whiteness, WindowedVariance
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.csv"
+COLUMNS = ("image", "task", "seed", "rule", "kept_at", "psnr", "oracle_at", "oracle_psnr", "steps")
+SIDE, STEPS = 128, 2000
+
+TASKS: dict[str, Callable[[Tensor], Case]] = {
+    "denoise": lambda clean: degradations.noisy(clean, sigma=25 / 255),
+    "missing-pixels": lambda clean: degradations.scattered(clean, share=0.5, sigma=10 / 255),
+    "super-resolve": lambda clean: degradations.downsampled(clean, factor=4, sigma=10 / 255),
+}
+RULES: dict[str, Rule] = {
+    "all steps": MaxSteps(),
+    "wmv": WindowedVariance(),
+    "emv": MovingVariance(),
+    "discrepancy": Discrepancy(),
+    "whiteness": Whiteness(),
+}
+SELECTIONS: dict[str, dict[str, Selection]] = {
+    "held-out": {"held-out": HeldOut()},
+    "bootstrap": {"bootstrap": Bootstrap(), "bootstrap (projected)": Bootstrap(projected=True)},
+}
+
+
+def fit_once(task: Task, seed: int, steps: int, observers: list[Any], halt: Callable[[], bool] | None = None) -> None:
+    """The fit that everything looks at."""
+    recipe = replace(fast(task), runs=1, rule=MaxSteps(), steps=steps)
+    hooks = RunHooks(observers=observers, halt=halt)
+    hd.restore(task, preset=recipe, seed=seed, device="cpu", hooks=lambda _: hooks)
+
+
+def chosen(scores: Tensor, patience: int) -> int:
+    """The step with the best score before a fit would have ended for want of a better one."""
+    best = torch.tensor([int(scores[: step + 1].argmin()) for step in range(len(scores))])
+    waited = (torch.arange(len(scores)) - best >= patience).nonzero()
+    return int(best[waited[0]]) if len(waited) else int(best[-1])
+
+
+def rows_of(case: Case, seed: int, steps: int) -> list[dict[str, Any]]:
+    """One row a rule."""
+    task = case.task
+    quality: list[float] = []
+
+    def measure(step: Step) -> None:
+        quality.append(metrics.psnr(task.finish(step.candidate), case.reference))
+
+    followed = {}
+    for name, rule in RULES.items():
+        try:
+            followed[name] = Following(rule, task)
+        except SettingsError:
+            continue
+    fit_once(task, seed, steps, [measure, *followed.values()])
+    kept = {name: following.kept_at for name, following in followed.items()}
+    for names in SELECTIONS.values():
+        # Those of a group have the same replicate, which is fitted once.
+        applying = [name for name in names if "projected" not in name or task.name == "super-resolve"]
+        replicates = {name: names[name].replicates(task)[0] for name in applying}
+        curves = {name: Curve(replicate.score) for name, replicate in replicates.items()}
+        patience = max(names[name].patience for name in applying)
+
+        def waited(curves: dict[str, Curve] = curves, patience: int = patience) -> bool:
+            """Whether no curve has had a better score for long enough."""
+            return all(len(curve.values) - int(torch.stack(curve.values).argmin()) > patience + 1 for curve in curves.values())
+
+        fit_once(next(iter(replicates.values())).task, seed, steps, list(curves.values()), waited)
+        kept |= {name: chosen(torch.stack(curve.values), names[name].patience) for name, curve in curves.items()}
+    oracle = max(range(len(quality)), key=quality.__getitem__)
+    return [
+        {
+            "rule": name,
+            "kept_at": at,
+            "psnr": round(quality[at], 4),
+            "oracle_at": oracle,
+            "oracle_psnr": round(quality[oracle], 4),
+        }
+        for name, at in kept.items()
+    ]
+
+
+def fit(images: list[Path], seeds: list[int], steps: int) -> None:
+    """Everything that is not in results.csv yet."""
+    there: list[dict[str, Any]] = list(csv.DictReader(RESULTS.open())) if RESULTS.exists() else []
+    done = {(row["image"], row["task"], int(row["seed"]), int(row["steps"])) for row in there}
+    for seed in seeds:
+        for path in images:
+            for name, degrade in TASKS.items():
+                if (path.stem, name, seed, steps) in done:
+                    continue
+                case = degrade(crop_to_centre(hd.load_image(path)[:, :3], SIDE))
+                labels = {"image": path.stem, "task": name, "seed": seed, "steps": steps}
+                there += [{**labels, **row} for row in rows_of(case, seed, steps)]
+                lines = [",".join(COLUMNS), *(",".join(str(row[column]) for column in COLUMNS) for row in there)]
+                write_text(RESULTS, "\n".join(lines) + "\n")
+                print(json.dumps(labels), flush=True)
+
+
+def table(found: pd.DataFrame) -> list[str]:
+    """Lines of Markdown: by how much each rule is below the best step, on average and at worst."""
+    tasks = [task for task in TASKS if task in set(found["task"])]
+    lines = [
+        "| rule | " + " | ".join(f"{task}: mean, worst" for task in tasks) + " | all: mean, worst |",
+        "|---" * (len(tasks) + 2) + "|",
+    ]
+    below = found.assign(below=found["oracle_psnr"] - found["psnr"])
+    for rule in dict.fromkeys(below["rule"]):
+        own = below[below["rule"] == rule]
+        cells = [own[own["task"] == task]["below"] for task in tasks] + [own["below"]]
+        lines.append(f"| {rule} | " + " | ".join(f"{c.mean():.2f}, {c.max():.2f} dB" if len(c) else "" for c in cells) + " |")
+    return lines
+
+
+def main() -> None:
+    """Fit, or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    fitting = commands.add_parser("fit")
+    fitting.add_argument("images", type=Path, nargs="+")
+    fitting.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    fitting.add_argument("--steps", type=int, default=STEPS)
+    commands.add_parser("table")
+    asked = parser.parse_args()
+    if asked.command == "fit":
+        fit(asked.images, asked.seeds, asked.steps)
+    print("\n".join(table(pd.read_csv(RESULTS))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Fusion of arms and of terms, by data that no fit has seen."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+import hybrid_dip as hd
+from hybrid_dip import degradations, fusion, tasks
+from hybrid_dip.contracts import Task, Term, Terms
+from hybrid_dip.errors import Interrupted, SettingsError
+from hybrid_dip.fusion import Arm, arms_of, budget, default_selection, scaled, stack, tune
+from hybrid_dip.presets import Recipe
+from hybrid_dip.regularisers import GuidePixels
+from hybrid_dip.restore import RunHooks
+from hybrid_dip.schedules import Balanced, Cosine
+from hybrid_dip.selection import Bootstrap, HeldOut
+from tests.fitting import halt_after
+from tests.test_solver_presets import small
+
+
+def short(task: Task) -> Recipe:
+    return replace(small(task), steps=25, runs=1)
+
+
+@pytest.fixture
+def noisy(photograph: Tensor) -> Task:
+    return degradations.noisy(photograph, sigma=0.15).task
+
+
+def test_arms_are_each_prior_alone_and_all_together() -> None:
+    terms = Terms([Term(hd.TV(), 0.1), Term(hd.regularisers.Wavelet(), 0.1)])
+    assert [arm.name for arm in arms_of("quick", terms)] == ["dip", "dip+tv", "dip+wavelet", "all"]
+    assert [arm.name for arm in arms_of("quick", Terms(terms[:1]))] == ["dip", "dip+tv"]
+
+
+def test_the_bootstrap_judges_where_all_is_seen_and_held_out_pixels_elsewhere(photograph: Tensor) -> None:
+    assert isinstance(default_selection(degradations.noisy(photograph, sigma=0.1).task), Bootstrap)
+    assert isinstance(default_selection(degradations.scattered(photograph, share=0.5, sigma=0.1).task), HeldOut)
+    assert isinstance(default_selection(tasks.denoise(photograph, fidelity=hd.fidelity.poisson)), HeldOut)
+
+
+def test_a_stack_gives_the_weight_to_the_arm_that_is_better(noisy: Task, photograph: Tensor) -> None:
+    """A guide that is right against one that is wrong."""
+    arms = [
+        Arm("right", short, (Term(GuidePixels(photograph), 5.0),)),
+        Arm("wrong", short, (Term(GuidePixels(1 - photograph), 5.0),)),
+    ]
+    found = stack(noisy, arms)
+    assert found.weights["right"] > 0.9
+    assert set(found.arms) == {"right", "wrong"}
+    best = hd.metrics.psnr(found.arms["right"].image, photograph)
+    assert hd.metrics.psnr(found.image, photograph) > best - 0.1
+
+
+@pytest.mark.parametrize("selection", [HeldOut(), Bootstrap()])
+def test_the_weights_are_those_of_the_replicates_for_the_images_of_all_data(
+    selection: HeldOut | Bootstrap, noisy: Task
+) -> None:
+    arms = [Arm("dip", short), Arm("smooth", short, (Term(hd.TV(), 0.3),))]
+    found = stack(noisy, arms, selection=selection, local=False)
+    (replicate,) = selection.replicates(noisy)
+    residuals = []
+    for arm in arms:
+        image = hd.restore(replicate.task, preset=short(replicate.task), regularisers=arm.terms).raw
+        residuals.append(replicate.judge.residual(image).flatten().double())
+    a, b = residuals
+    share = float(((b - a) @ b) / (b - a).square().sum())
+    assert found.weights["dip"] == pytest.approx(min(1.0, max(0.0, share)), abs=1e-4)
+    mixed = sum(w * found.arms[name].raw for name, w in found.weights.items())
+    assert torch.allclose(found.raw, mixed, atol=1e-5)
+
+
+def test_neither_held_out_entries_nor_the_reference_reach_a_fit_of_a_replicate(photograph: Tensor) -> None:
+    """Poison in the held-out entries changes what judges, and nothing that is judged."""
+    task = degradations.scattered(photograph, share=0.6, sigma=0.05).task
+    seen: list[list[Tensor]] = []
+
+    def recording(task: Task) -> Recipe:
+        seen[-1].append(task.observation)
+        return short(task)
+
+    images = []
+    for poison in (None, 1e6):
+        seen.append([])
+        (replicate,) = HeldOut().replicates(task)
+        held = replicate.task.weight == 0  # type: ignore[union-attr]
+        unseen = held & (task.weight.expand_as(task.observation) > 0)  # type: ignore[union-attr]
+        poisoned = task if poison is None else replace(task, observation=torch.where(unseen, poison, task.observation))
+        (again,) = HeldOut().replicates(poisoned)
+        images.append([arm.run(again.task, "", seed=0, device="cpu", hooks=fusion._no_hooks).raw for arm in
+                       (Arm("dip", recording), Arm("tv", recording, (Term(hd.TV(), 0.1),)))])  # fmt: skip
+        assert not torch.equal(again.judge.observation, task.observation)
+    assert all(torch.equal(a, b) for a, b in zip(*images, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
+
+
+def test_a_stack_of_one_or_of_two_of_one_name_is_refused(noisy: Task) -> None:
+    for arms in ([Arm("dip", short)], [Arm("dip", short), Arm("dip", "quick")]):
+        with pytest.raises(SettingsError, match="at least two arms of different names"):
+            stack(noisy, arms)
+
+
+def test_an_interrupted_stack_says_where(noisy: Task) -> None:
+    halt = halt_after(30)
+    with pytest.raises(Interrupted, match="Interrupted in tv, bootstrap 1"):
+        stack(noisy, [Arm("dip", short), Arm("tv", short, (Term(hd.TV(), 0.1),))], hooks=lambda name, seed: RunHooks(halt=halt))
+
+
+def test_weights_are_scaled_whatever_they_are() -> None:
+    assert scaled(Term(hd.TV(), 0.2), 3).weight == pytest.approx(0.6)
+    assert scaled(Term(hd.TV(), Balanced(0.5)), 3).weight == Balanced(1.5)
+    weight = scaled(Term(hd.TV(), Cosine(1.0, 0.0)), 3).weight
+    assert callable(weight)
+    assert weight(hd.contracts.Moment(0, 10, torch.ones(()), 0.0)) == pytest.approx(3.0)
+
+
+def test_tuning_finds_that_a_right_guide_helps_and_a_wrong_one_does_not(noisy: Task, photograph: Tensor) -> None:
+    terms = Terms([Term(GuidePixels(photograph), 1.0, "right"), Term(GuidePixels(1 - photograph), 1.0, "wrong")])
+    recipe = replace(short(noisy), steps=60)
+    found = tune(noisy, recipe, terms)
+    assert found.factors["right"] > 1
+    assert found.factors["wrong"] == 0
+    assert [term.name for term in found.terms] == ["right"]
+    assert len(found.trials) < budget(terms, Bootstrap())
+    best = min(trial.score for trial in found.trials)
+    assert best == next(trial.score for trial in found.trials if trial.factors == found.factors)
+
+
+def test_the_golden_section_finds_a_minimum_between_two_points_of_the_grid() -> None:
+    asked: list[float] = []
+
+    def valley(factor: float) -> float:
+        asked.append(factor)
+        return (math.log(factor) - math.log(1.7)) ** 2 if factor > 0 else 100.0
+
+    best = fusion._golden(valley, 1.0)
+    assert abs(math.log(best / 1.7)) < 0.15
+    assert len(set(asked)) == fusion.REFINEMENTS + 1
+
+
+def test_too_few_steps_and_no_terms_are_said(noisy: Task) -> None:
+    with pytest.raises(SettingsError, match="leaves none for the short fits"):
+        tune(noisy, replace(short(noisy), steps=3), Terms([Term(hd.TV(), 0.1)]))
+    with pytest.raises(SettingsError, match="nothing to weigh"):
+        tune(noisy, short(noisy), Terms())
