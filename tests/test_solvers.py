@@ -84,21 +84,21 @@ def exactly(parameters: Any) -> torch.optim.Optimizer:
 
 
 WEIGHT = 0.5
-TO_THE_MAP: dict[str, tuple[Solver | None, str, float]] = {
-    "the plain loop": (None, "by gradient", 1e-3),
-    "ADMM by prox": (ADMM(mu=0.5, every=1), "by prox", 1e-3),
-    "ADMM by descent": (ADMM(mu=0.5, every=1), "by gradient", 1e-3),
-    "HQS": (HQS(mu=0.1, last_mu=100, every=1), "by prox", 5e-3),
+TO_THE_MAP: dict[str, tuple[Solver | None, str, float, int]] = {
+    "the plain loop": (None, "by gradient", 1e-3, 10),
+    "ADMM by prox": (ADMM(mu=0.5, every=1), "by prox", 1e-3, 60),
+    "ADMM by descent": (ADMM(mu=0.5, every=1), "by gradient", 1e-3, 60),
+    "HQS": (HQS(mu=0.1, last_mu=100, every=1), "by prox", 5e-3, 200),
 }
 
 
 @pytest.mark.parametrize("name", TO_THE_MAP)
 def test_the_solver_reaches_the_map_of_a_linear_gaussian_problem(name: str, noisy: Task) -> None:
-    solver, way, tolerance = TO_THE_MAP[name]
+    solver, way, tolerance, steps = TO_THE_MAP[name]
     prior = WithProx() if way == "by prox" else quadratic
     run = fit if solver is None else solver.run
     network = Linear()
-    found = run(network, torch.zeros(1), noisy, Term(prior, WEIGHT), optimizer=exactly, max_steps=200)
+    found = run(network, torch.zeros(1), noisy, Term(prior, WEIGHT), optimizer=exactly, max_steps=steps)
     expected = map_estimate(noisy, WEIGHT)
     assert float((found.image - expected).abs().max()) < tolerance
     assert float((expected - noisy.observation).abs().max()) > 10 * tolerance  # the prior matters
