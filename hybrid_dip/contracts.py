@@ -146,6 +146,10 @@ def _algebra(got: str) -> TypeError:
     return TypeError(f"Weigh each term by itself, the weight first, as in 0.1 * TV() + 0.01 * TGV(); got {got}.")
 
 
+SomeTerms = Term | Regulariser | Sequence[Term | Regulariser]
+"""What may be passed as regularisers: one, weighted or bare, or several."""
+
+
 class Terms(tuple[Term, ...]):
     """Several terms: ``0.1 * TV() + 0.01 * TGV()``. A tuple whose ``+`` also takes a single term."""
 
@@ -448,14 +452,7 @@ Observer = Callable[[Step], None]
 class Solver(Protocol):
     """Another way to fit than the plain loop; it is its configuration."""
 
-    def run(
-        self,
-        network: nn.Module,
-        latent: Tensor,
-        task: Task,
-        terms: "Term | Regulariser | Sequence[Term | Regulariser]" = (),
-        **options: Any,
-    ) -> "Fit":
+    def run(self, network: nn.Module, latent: Tensor, task: Task, terms: SomeTerms = (), **options: Any) -> "Fit":
         """Fit, with the arguments of :func:`hybrid_dip.fit.fit`."""
         ...
 

@@ -5,14 +5,14 @@
 for Gaussian noise of deviation sigma and n entries of y, over which E is a mean.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.contracts import Fit, Regulariser, Step, Task, Term
+from hybrid_dip.contracts import Fit, SomeTerms, Step, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
 from hybrid_dip.fit import fit
@@ -96,14 +96,7 @@ class Averaging:
     def __post_init__(self) -> None:
         _check_samples(self.burn_in, self.every)
 
-    def run(
-        self,
-        network: nn.Module,
-        latent: Tensor,
-        task: Task,
-        terms: Term | Regulariser | Sequence[Term | Regulariser] = (),
-        **options: Any,
-    ) -> Fit:
+    def run(self, network: nn.Module, latent: Tensor, task: Task, terms: SomeTerms = (), **options: Any) -> Fit:
         """Fit, as :func:`hybrid_dip.fit.fit`, whose arguments these are."""
         return _sampled(self.burn_in, self.every, network, latent, task, terms, options)
 
@@ -136,14 +129,7 @@ class Langevin:
                 f"Langevin needs a step above 0 and a precision of at least 0, got {self.step} and {self.precision}."
             )
 
-    def run(
-        self,
-        network: nn.Module,
-        latent: Tensor,
-        task: Task,
-        terms: Term | Regulariser | Sequence[Term | Regulariser] = (),
-        **options: Any,
-    ) -> Fit:
+    def run(self, network: nn.Module, latent: Tensor, task: Task, terms: SomeTerms = (), **options: Any) -> Fit:
         """Sample, with the arguments of :func:`hybrid_dip.fit.fit`; its optimiser is replaced.
 
         Raises:

@@ -3,14 +3,14 @@
 Both begin with z = A^T y and add mean |f - z|^2 to the objective, which makes the network a denoiser of its input.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.contracts import Fit, Regulariser, Task, Term, as_terms
+from hybrid_dip.contracts import Fit, SomeTerms, Task, Term, as_terms
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fit import fit
 
@@ -82,14 +82,7 @@ class SelfGuided:
                 f"Self-guidance needs a level of at least 0 and at least one draw, got {self.level} and {self.draws}."
             )
 
-    def run(
-        self,
-        network: nn.Module,
-        latent: Tensor,
-        task: Task,
-        terms: Term | Regulariser | Sequence[Term | Regulariser] = (),
-        **options: Any,
-    ) -> Fit:
+    def run(self, network: nn.Module, latent: Tensor, task: Task, terms: SomeTerms = (), **options: Any) -> Fit:
         """Fit, as :func:`hybrid_dip.fit.fit`, whose arguments these are; its jitter is this one's level."""
         _check("Self-guided DIP", latent, task, self.weight)
         guidance = Term(to_input, self.weight, "self-guidance")
@@ -149,14 +142,7 @@ class SelfFed:
         if self.every < 1:
             raise SettingsError(f"The input must be changed every so many steps, at least 1, got {self.every}.")
 
-    def run(
-        self,
-        network: nn.Module,
-        latent: Tensor,
-        task: Task,
-        terms: Term | Regulariser | Sequence[Term | Regulariser] = (),
-        **options: Any,
-    ) -> Fit:
+    def run(self, network: nn.Module, latent: Tensor, task: Task, terms: SomeTerms = (), **options: Any) -> Fit:
         """Fit, as :func:`hybrid_dip.fit.fit`, whose arguments these are; without jitter."""
         _check("Autoencoding sequential DIP", latent, task, self.weight)
         feeding = Feeding(network, latent, self.every)

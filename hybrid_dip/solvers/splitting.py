@@ -12,14 +12,14 @@ Half-quadratic splitting (Geman & Yang 1995) has no dual, and mu grows. The netw
 quadratic as a term; so everything that the loop offers (checkpoints, stopping rules, histories) is there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.contracts import Fit, Moment, Regulariser, Task, Term, as_terms
+from hybrid_dip.contracts import Fit, Moment, SomeTerms, Task, Term, as_terms
 from hybrid_dip.errors import FitError, SettingsError
 from hybrid_dip.fit import fit
 from hybrid_dip.regularisers.proximal import proximal
@@ -184,14 +184,7 @@ class ADMM:
         if not 0 <= self.growth < float("inf"):
             raise SettingsError(f"ADMM needs a growth of at least 0, got {self.growth}.")
 
-    def run(
-        self,
-        network: nn.Module,
-        latent: Tensor,
-        task: Task,
-        terms: Term | Regulariser | Sequence[Term | Regulariser] = (),
-        **options: Any,
-    ) -> Fit:
+    def run(self, network: nn.Module, latent: Tensor, task: Task, terms: SomeTerms = (), **options: Any) -> Fit:
         """Fit, as :func:`hybrid_dip.fit.fit`, whose arguments these are."""
         growth = Growth(self.growth, self.threshold) if self.growth else None
         steps = options.get("max_steps", 1000)
@@ -216,14 +209,7 @@ class HQS:
     def __post_init__(self) -> None:
         _check("HQS", self.every, mu=self.mu, last_mu=self.last_mu)
 
-    def run(
-        self,
-        network: nn.Module,
-        latent: Tensor,
-        task: Task,
-        terms: Term | Regulariser | Sequence[Term | Regulariser] = (),
-        **options: Any,
-    ) -> Fit:
+    def run(self, network: nn.Module, latent: Tensor, task: Task, terms: SomeTerms = (), **options: Any) -> Fit:
         """Fit, as :func:`hybrid_dip.fit.fit`, whose arguments these are."""
         steps = options.get("max_steps", 1000)
         split = _split(terms, steps, mu=self.mu, last_mu=self.last_mu, every=self.every, dual=False)
