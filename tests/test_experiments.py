@@ -70,6 +70,14 @@ def test_the_learned_start_saves_the_steps_that_its_readme_says(monkeypatch: pyt
         assert line in text
 
 
+def test_the_other_denoisers_gave_what_the_readme_says() -> None:
+    folder = ROOT / "003_learned_and_single_image"
+    means = pd.read_csv(folder / "filling_in" / "others" / "results.csv").groupby(["arm", "task"])["psnr"].mean()
+    text = (folder / "README.md").read_text()
+    for arm in means.index.unique("arm"):
+        assert f"| {arm} | {means[arm, 'missing-pixels']:.2f} dB | {means[arm, 'super-resolve']:.2f} dB |" in text
+
+
 def test_the_readme_quotes_the_first_one() -> None:
     folder = EXPERIMENTS[0]
     table = pd.read_csv(folder / "results.csv")
