@@ -78,6 +78,17 @@ def test_the_other_denoisers_gave_what_the_readme_says() -> None:
         assert f"| {arm} | {means[arm, 'missing-pixels']:.2f} dB | {means[arm, 'super-resolve']:.2f} dB |" in text
 
 
+def test_the_stopping_rules_did_what_their_readme_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ROOT / "009_stopping"
+    monkeypatch.syspath_prepend(folder)
+    compare = importlib.import_module("compare")
+    table = pd.read_csv(folder / "results.csv")
+    text = (folder / "README.md").read_text()
+    for line in compare.table(table):
+        assert line in text
+    assert f"**So far: {len(table[['image', 'task', 'seed']].drop_duplicates())} of 24 cases**" in text
+
+
 def test_the_readme_quotes_the_first_one() -> None:
     folder = EXPERIMENTS[0]
     table = pd.read_csv(folder / "results.csv")
