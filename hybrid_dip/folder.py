@@ -128,13 +128,24 @@ class ResultFolder:
         alone = [path.name for path in self.path.iterdir()] == [self.checkpoints.name]
         return alone and all(path.name.startswith(f".{Path(SETTINGS).stem}.") for path in inside)
 
-    def _check_settings(self, settings: Mapping[str, Any]) -> None:
+    def settings(self) -> dict[str, Any]:
+        """What the run in this folder was begun with; empty where none was.
+
+        Raises:
+            SettingsError: The file is damaged.
+        """
+        if not self._begun:
+            return {}
         try:
             before = json.loads((self.checkpoints / SETTINGS).read_text())
         except ValueError:
             before = None
         if not isinstance(before, dict):
             raise SettingsError(f"{self.checkpoints / SETTINGS} is damaged; start anew with --overwrite.")
+        return before
+
+    def _check_settings(self, settings: Mapping[str, Any]) -> None:
+        before = self.settings()
         differing = [key for key in {**before, **settings} if before.get(key) != settings.get(key)]
         if differing:
             key = sorted(differing)[0]

@@ -15,7 +15,7 @@ from hybrid_dip.contracts import Observer, Terms
 from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.estimate import duration, estimate
 from hybrid_dip.folder import ResultFolder
-from hybrid_dip.fusion import SHORT, Arm, Hooks, arms_of, budget, default_selection, stack, tune
+from hybrid_dip.fusion import SHORT, Arm, Hooks, arms_of, budget, default_selection, scaled, stack, tune
 from hybrid_dip.images import save_image
 from hybrid_dip.restore import RunHooks
 from hybrid_dip.selection import Bootstrap, HeldOut, Selection
@@ -81,7 +81,8 @@ def fuse_and_tell(job: Job, fusing: Fusing, folder: ResultFolder, *, resume: boo
     if isinstance(job.rule, Selection) or job.rule != job.recipe.rule:
         raise SettingsError("--stop does not go with --fuse: each arm ends by its preset's own rule.")
     settings = {**job.settings, "fuse": fusing.mode, "arms": list(fusing.arms), "held_out": fusing.share}
-    folder.check(settings, resume=resume, overwrite=overwrite)
+    found_before = _found_before(folder) if resume else {}
+    folder.check({**settings, **found_before}, resume=resume, overwrite=overwrite)
     if resume and folder.finished:
         say(f"{folder.path} is finished already.")
         return
@@ -91,6 +92,12 @@ def fuse_and_tell(job: Job, fusing: Fusing, folder: ResultFolder, *, resume: boo
         _stack(job, fusing, selection, folder, settings, overwrite, say)
     elif fusing.mode == "consensus":
         _consensus(job, folder, settings, overwrite, say)
+    elif found_before:
+        # The search is over; only the fit with the weights found goes on.
+        factors = {name: entry["factor"] for name, entry in found_before["found"].items()}
+        weighted = tuple(scaled(term, factors[term.name]) for term in terms if term.name in factors)
+        going_on = replace(job, terms=weighted, settings={**settings, **found_before})
+        run_and_tell(going_on, folder, resume=True, overwrite=False)
     else:
         selection.replicates(job.task)
         cost = estimate(job.task, job.recipe, job.device, job.terms)
@@ -112,7 +119,13 @@ def fuse_and_tell(job: Job, fusing: Fusing, folder: ResultFolder, *, resume: boo
         found = {term.name: {"weight": str(term.weight), "factor": tuned.factors[term.name]} for term in tuned.terms}
         trials = [{"factors": dict(trial.factors), "score": trial.score} for trial in tuned.trials]
         chosen = replace(job, terms=tuned.terms, settings={**settings, "found": found, "trials": trials})
-        run_and_tell(chosen, folder, resume=False, overwrite=overwrite or resume)
+        run_and_tell(chosen, folder, resume=False, overwrite=overwrite)
+
+
+def _found_before(folder: ResultFolder) -> dict[str, Any]:
+    """The weights that an earlier search had found when the fit with them was stopped; empty where there are none."""
+    before = folder.settings()
+    return {name: before[name] for name in ("found", "trials") if name in before}
 
 
 def _watching(job: Job, interrupted: Callable[[], bool], folder: ResultFolder | None = None) -> Hooks:
@@ -123,8 +136,7 @@ def _watching(job: Job, interrupted: Callable[[], bool], folder: ResultFolder | 
         observers: list[Observer] = [progress]
         checkpoint = None
         if folder is not None:
-            file = "".join(c if c.isalnum() else "-" for c in f"{name}-seed-{seed}")
-            checkpoint = Checkpoint(folder.checkpoints / f"{file}.pt", job.checkpoint_every)
+            checkpoint = Checkpoint(folder.checkpoints / f"{_file(name)}-seed-{seed}.pt", job.checkpoint_every)
         return RunHooks(observers, checkpoint, interrupted, progress.close)
 
     return hooks

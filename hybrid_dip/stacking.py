@@ -136,7 +136,7 @@ def _with_maps(plain: Combination, evidence: _Evidence, size: tuple[int, int]) -
     tried: dict[tuple[float, float], Tensor] = {}
     for share, pull in product(WINDOWS, PULLS):
         window = max(1.0, share * min(shape))
-        tried[window, pull] = sum(_losses(test, _maps(train, window, pull)) for train, test in halves)  # type: ignore[assignment]
+        tried[window, pull] = torch.stack([_losses(test, _maps(train, window, pull)) for train, test in halves]).sum(0)
     best = min(tried, key=lambda setting: float(tried[setting].sum()))
     gained = (one - tried[best])[evidence.entries > 0]
     count = float(evidence.entries.sum())

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hybrid_dip import fusing
 from tests.command import SMALL
 
 Command = Callable[..., tuple[int, str, str]]
@@ -53,6 +54,36 @@ def test_weights_are_searched_for(mode: str, files: Path, hybrid_dip_command: Co
     assert isinstance(settings, dict)
     assert settings["fuse"] == mode
     assert len(settings["trials"]) >= 6
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_search_for_weights_goes_on_to_the_same_bytes(
+    finished: bool, files: Path, hybrid_dip_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the fit with the weights that were found, or finished: the search is not made again."""
+    command = ["restore", files / "noisy.png", *NOISY, "--steps", 30, "--fuse", "sure", "-R", "tv@0.05", "-o"]
+    assert hybrid_dip_command(*command, files / "whole")[0] == 0
+    assert hybrid_dip_command(*command, files / "part")[0] == 0
+    whole = (files / "whole" / "restored.png").read_bytes()
+    if not finished:
+        (files / "part" / "run.json").unlink()
+        (files / "part" / "restored.png").unlink()
+    monkeypatch.setattr(fusing, "tune", None)
+    code, _, err = hybrid_dip_command(*command, files / "part", "--resume")
+    assert code == 0, err
+    assert (files / "part" / "restored.png").read_bytes() == whole
+
+
+@pytest.mark.parametrize(("sigma", "judged"), [(["--sigma", 38], "bootstrap"), ([], "held-out")])
+def test_a_noise_level_that_was_estimated_is_not_trusted_with_the_bootstrap(
+    sigma: list[object], judged: str, files: Path, hybrid_dip_command: Command
+) -> None:
+    command = ["restore", files / "noisy.png", "--task", "denoise", *sigma, *SMALL, "--quiet", "--steps", 3, "--fuse", "stack"]
+    code, _, err = hybrid_dip_command(*command, "-R", "tv@0.05", "-o", files / judged)
+    assert code == 0, err
+    found = read(files / judged)["fusion"]
+    assert isinstance(found, dict)
+    assert found["judged_by"] == judged
 
 
 def test_a_consensus_says_how_far_apart_its_agents_are(files: Path, hybrid_dip_command: Command) -> None:
