@@ -182,6 +182,7 @@ def register(catalogue: Catalogue) -> None:
                 "near the original's best quality in a tenth of its time: two short fits of a narrow network",
             ),
             "quick": ("presets:quick", "a lean network and fewer steps, for laptops"),
+            "baseline": ("denoiser_presets:baseline", "no fit and no prior: y, what is around missing pixels, an enlargement"),
             "one-shot": (
                 "denoiser_presets:one_shot",
                 "no fit: a denoiser applied once to a noisy image, one-shot:denoiser=NAME",

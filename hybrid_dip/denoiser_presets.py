@@ -1,4 +1,4 @@
-"""Presets made of a denoiser: a learned prior without a fit, to compare with, and a fit that a denoiser goes on from."""
+"""Presets without a fit, to compare with: no prior at all, a denoiser alone; and fits that a denoiser goes on from."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from hybrid_dip import latents, networks
 from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.denoisers import Denoiser, nlm
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.plug_and_play import EXACT, NOISELESS, PlugAndPlay, nearest_explanation, noise_level
+from hybrid_dip.plug_and_play import EXACT, NOISELESS, PlugAndPlay, interpolated, nearest_explanation, noise_level
 from hybrid_dip.presets import Preset, Recipe, described, fast
 
 GREY = 0.5
@@ -75,6 +75,27 @@ def check_without_fit(recipe: Recipe, given: Iterable[str]) -> None:
     names = ", ".join(name.replace("_", "-") for name in given)
     if names and isinstance(recipe.network, Ready):
         raise SettingsError(f"This preset is a denoiser without a fit, for which {names} cannot be set: leave it out.")
+
+
+def baseline(task: Task) -> Recipe:
+    """No prior worth the name, and no fit: what the observation shows, and what is around where it shows nothing.
+
+        argmin_x |A x - y|^2 + max(sigma^2, 1e-4) |x - v|^2
+
+    v is the mean of what is known around each pixel. For a noisy image that is y, for missing pixels what surrounds them, for a
+    small image one much like its bicubic enlargement: what an attribution counts from.
+
+    Args:
+        task: Any with a linear A.
+
+    Returns:
+        The recipe.
+    """
+    return _without_fit(Ready(_least_squares, task, {"name": "least squares"}))
+
+
+def _least_squares(task: Task) -> Tensor:
+    return nearest_explanation(interpolated(task), task, max((task.noise_sigma or 0.0) ** 2, 1e-4))
 
 
 def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:

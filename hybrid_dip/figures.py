@@ -27,7 +27,17 @@ def displayable(x: Tensor) -> Tensor:
     return x[:, :3] if x.shape[1] >= 3 else x[:, :1]
 
 
-def _subplots(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+def subplots(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    """A figure and its axes.
+
+    Args:
+        rows: Of axes.
+        columns: Of axes.
+        size: (width, height) in inches.
+
+    Returns:
+        The figure, and the axes as an array (rows, columns).
+    """
     from matplotlib.figure import Figure
 
     # Without pyplot there is no global state, and no display is looked for.
@@ -35,7 +45,13 @@ def _subplots(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, 
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all.
+
+    Args:
+        figure: Of :func:`subplots`.
+        path: The file.
+    """
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata={"Software": None})
 
@@ -53,7 +69,7 @@ def save_curves(path: Path, rows: Rows, terms: Sequence[str], kept_at: int) -> N
     """
     steps = [row["step"] for row in rows]
     with_psnr = any("psnr" in row for row in rows)
-    figure, axes = _subplots(1, 3 if with_psnr else 2, (13 if with_psnr else 9, 3.6))
+    figure, axes = subplots(1, 3 if with_psnr else 2, (13 if with_psnr else 9, 3.6))
     losses, pulls = axes[0, 0], axes[0, 1]
     losses.plot(steps, [row["loss"] for row in rows], label="total", color="black")
     for name in ("fidelity", *terms):
@@ -76,7 +92,7 @@ def save_curves(path: Path, rows: Rows, terms: Sequence[str], kept_at: int) -> N
         axis.axvline(kept_at, color="grey", linestyle=":", label=f"kept ({kept_at})")
         axis.legend(fontsize="small")
         axis.grid(alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_comparison(path: Path, panels: Mapping[str, Tensor]) -> None:
@@ -88,10 +104,10 @@ def save_comparison(path: Path, panels: Mapping[str, Tensor]) -> None:
     """
     widest = max(image.shape[-1] / image.shape[-2] for image in panels.values())
     height = 4.2
-    figure, axes = _subplots(1, len(panels), (height * widest * len(panels), height + 0.4))
+    figure, axes = subplots(1, len(panels), (height * widest * len(panels), height + 0.4))
     for axis, (title, image) in zip(axes[0], panels.items(), strict=True):
         _draw(axis, image, title)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_grid(path: Path, rows: Sequence[Mapping[str, tuple[str, Tensor]]]) -> None:
@@ -104,7 +120,7 @@ def save_grid(path: Path, rows: Sequence[Mapping[str, tuple[str, Tensor]]]) -> N
     columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "clean"]
     columns += ["clean"] if any("clean" in row for row in rows) else []
     side = 2.4
-    figure, axes = _subplots(len(rows), len(columns), (side * len(columns), (side + 0.3) * len(rows)))
+    figure, axes = subplots(len(rows), len(columns), (side * len(columns), (side + 0.3) * len(rows)))
     for line, row in zip(axes, rows, strict=True):
         for axis, name in zip(line, columns, strict=True):
             if name not in row:
@@ -112,7 +128,7 @@ def save_grid(path: Path, rows: Sequence[Mapping[str, tuple[str, Tensor]]]) -> N
                 continue
             caption, image = row[name]
             _draw(axis, image, f"{name}\n{caption}" if caption else name)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 @dataclass(frozen=True)
@@ -147,7 +163,7 @@ def save_psnr_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[Curv
     # A long list of arms stands beside its panel, so that it hides no curve.
     beside = len(arms) > 5
     size = (7.4, max(3.6, 0.24 * len(arms))) if beside else (5.4, 3.6)
-    figure, axes = _subplots(rows, columns, (size[0] * columns, size[1] * rows))
+    figure, axes = subplots(rows, columns, (size[0] * columns, size[1] * rows))
     for axis, (task, panel) in zip(axes.flat, panels.items(), strict=False):
         for arm, curves in panel.items():
             colour, style = f"C{arms.index(arm) % 10}", LINES[arms.index(arm) // 10 % len(LINES)]
@@ -162,7 +178,7 @@ def save_psnr_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[Curv
         axis.legend(fontsize="small", **({"loc": "upper left", "bbox_to_anchor": (1.02, 1)} if beside else {}))
     for axis in list(axes.flat)[len(panels) :]:
         axis.axis("off")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 @dataclass(frozen=True)
@@ -191,7 +207,7 @@ def save_sweep(path: Path, panels: Sequence[SweepPanel]) -> None:
         path: PNG file to write.
         panels: One a quantity.
     """
-    figure, axes = _subplots(1, len(panels), (5.4 * len(panels), 4))
+    figure, axes = subplots(1, len(panels), (5.4 * len(panels), 4))
     for axis, panel in zip(axes[0], panels, strict=True):
         without = sum(panel.without) / max(1, len(panel.without))
         for number, (name, found) in enumerate(panel.lines.items()):
@@ -216,7 +232,7 @@ def save_sweep(path: Path, panels: Sequence[SweepPanel]) -> None:
         axis.set(xlabel="weight", ylabel=panel.title)
         axis.grid(alpha=0.3, which="both")
         axis.legend(fontsize="small")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw(axis: Any, image: Tensor, title: str) -> None:
@@ -254,10 +270,10 @@ def save_maps(path: Path, maps: Mapping[str, Tensor]) -> None:
     """
     height, width = next(iter(maps.values())).shape
     side = 3.2
-    figure, axes = _subplots(1, len(maps), (side * max(0.5, width / height) * len(maps) + 0.8, side + 0.4))
+    figure, axes = subplots(1, len(maps), (side * max(0.5, width / height) * len(maps) + 0.8, side + 0.4))
     for axis, (title, values) in zip(axes[0], maps.items(), strict=True):
         drawn = axis.imshow(values.cpu().numpy(), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
         axis.set_title(title, fontsize="medium")
         axis.axis("off")
     figure.colorbar(drawn, ax=axes[0].tolist(), label="weight")
-    _save(figure, path)
+    save_figure(figure, path)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hybrid_dip.contracts import Task
@@ -188,3 +189,28 @@ def adjoint(task: Task) -> Callable[[Tensor], Tensor]:
         return found
 
     return apply
+
+
+def interpolated(task: Task) -> Tensor:
+    """A^T y by what was counted where, and the mean of the nearest known surroundings where nothing was.
+
+    A^T y itself is 0 in the holes of missing pixels.
+
+    Args:
+        task: With a linear A whose transpose brings y back to the image's shape.
+
+    Returns:
+        (1, C, H, W).
+    """
+    y = task.observation
+    sums = adjoint(task)(y - task.forward(torch.zeros(task.shape)))
+    counts = adjoint(task)(torch.ones_like(y))
+    least = 1e-3 * float(counts.max())
+    found, known, reach = sums / counts.clamp_min(least), counts > least, 1
+    while not bool(known.all()) and reach < 2 * max(task.shape):
+        around, near = (F.avg_pool2d(part, 2 * reach + 1, 1, reach) for part in (sums, counts))
+        size = (2 * reach + 1) ** 2
+        found = torch.where(known, found, around / near.clamp_min(least / size))
+        known = known | (near > least / size)
+        reach *= 2
+    return found

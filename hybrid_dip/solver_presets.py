@@ -3,16 +3,12 @@
 from dataclasses import replace
 from typing import Annotated
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from hybrid_dip import optimizers
 from hybrid_dip.contracts import Task, Term
 from hybrid_dip.denoiser_presets import Guide
 from hybrid_dip.denoisers import Denoiser, nlm
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.plug_and_play import adjoint
+from hybrid_dip.plug_and_play import interpolated
 from hybrid_dip.presets import Preset, Recipe, original, quick
 from hybrid_dip.regularisers.denoising import RED
 from hybrid_dip.regularisers.sure import Divergence
@@ -64,31 +60,12 @@ def sgld(task: Task, preset: Annotated[Preset, "presets"] = original) -> Recipe:
     )
 
 
-def _rough(task: Task) -> Tensor:
-    """A^T y by what was counted where, and the mean of the nearest known surroundings where nothing was.
-
-    The papers begin at A^T y. For missing pixels that is 0 in the holes, which a network with skip connections would copy.
-    """
-    y = task.observation
-    sums = adjoint(task)(y - task.forward(torch.zeros(task.shape)))
-    counts = adjoint(task)(torch.ones_like(y))
-    least = 1e-3 * float(counts.max())
-    found, known, reach = sums / counts.clamp_min(least), counts > least, 1
-    while not bool(known.all()) and reach < 2 * max(task.shape):
-        around, near = (F.avg_pool2d(part, 2 * reach + 1, 1, reach) for part in (sums, counts))
-        size = (2 * reach + 1) ** 2
-        found = torch.where(known, found, around / near.clamp_min(least / size))
-        known = known | (near > least / size)
-        reach *= 2
-    return found
-
-
 def _led(task: Task, preset: Preset, name: str) -> Recipe:
     about = {"name": "what the observation shows"}
     recipe = preset(task)
     if task.latent is not None:
         raise SettingsError(f"The preset '{name}' makes its own latent, but this task brings one.")
-    return replace(recipe, latent=Guide(_rough, task, about), jitter=0.0)
+    return replace(recipe, latent=Guide(interpolated, task, about), jitter=0.0)
 
 
 def self_guided(

@@ -1,4 +1,4 @@
-"""The commands ``hybrid-dip study plan|run|status|report``: arguments -> objects, nothing else."""
+"""The commands ``hybrid-dip study plan|run|status|report|attribute``: arguments -> objects, nothing else."""
 
 import json
 from collections.abc import Mapping
@@ -30,6 +30,7 @@ app = typer.Typer(help="Compare arms on images, tasks and seeds; stop and start 
 
 File = Annotated[Path, typer.Argument(help="The study file, TOML.")]
 Out = Annotated[Path | None, typer.Option("-o", "--out", help="The study's folder; by default the one the file is in.")]
+Runs = Annotated[str | None, typer.Option(help="Which runs: those on cpu, cuda or mps; by default those of the last run.")]
 Images = Annotated[str | None, typer.Option(help="A file, folder, glob or skimage:NAME instead of the study's own images.")]
 
 
@@ -110,15 +111,49 @@ def report(
     out: Out = None,
     images: Images = None,
     threads: options.Threads = None,
-    device: Annotated[
-        str | None, typer.Option(help="Which runs: those on cpu, cuda or mps; by default those of the last run.")
-    ] = None,
+    device: Runs = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write results.csv and report.md of what is finished: means with 95 % intervals over images, and pictures."""
+    """Write report.html of what is finished, to look at and to hand on, with results.csv, report.md and a LaTeX table."""
     from hybrid_dip.study.report import report_study
 
     store = Store(out or file.parent)
+    made = _finished(file, store, images, threads, device)
+    found = report_study(made, store)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    print(f"{found['finished']} of {found['runs']} runs, {found['failed']} failed.")
+    for note in found["notes"]:
+        print(note)
+    print(f"Look at {store.path / 'report.html'}; the table is {store.path / 'results.csv'}.")
+
+
+@app.command()
+def attribute(
+    file: File,
+    out: Out = None,
+    images: Images = None,
+    threads: options.Threads = None,
+    device: Runs = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Say how many dB each prior of FILE's [attribution] brought: Shapley values with 95 % intervals over images."""
+    from hybrid_dip.study.attribution import attribute_study, sentences
+    from hybrid_dip.study.report import write_results
+
+    store = Store(out or file.parent)
+    made = _finished(file, store, images, threads, device)
+    found = attribute_study(made, store, write_results(made, store))
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    print(sentences(found))
+    print(f"Look at {found['files'][-1]}; the values of each image are in {found['files'][0]}.")
+
+
+def _finished(file: Path, store: Store, images: str | None, threads: int | None, device: str | None) -> Plan:
+    """The study of a file, of whose runs some are finished in a folder."""
     given = {"images": images, "threads": threads, "device": None if device is None else device_kind(device, here=False)}
     asked = {**planned_with(store), **{name: value for name, value in given.items() if value is not None}}
     made = plan_study(read_study(file), **asked)
@@ -130,12 +165,7 @@ def report(
         mine = made.runs[0].config
         differing = ", ".join(sorted(name for name in {**mine, **other} if mine.get(name) != other.get(name)))
         raise SettingsError(f"None of the runs in {store.path} is of this study; they differ in, for instance: {differing}.")
-    found = report_study(made, store)
-    if as_json:
-        print(json.dumps(found, indent=2))
-        return
-    print(f"{found['finished']} of {found['runs']} runs, {found['failed']} failed.")
-    print(f"Look at {store.path / 'report.md'} and {store.path / 'results.csv'}.")
+    return made
 
 
 def sweep(

@@ -1,8 +1,9 @@
-"""results.csv and report.md: the numbers with their intervals, and the pictures side by side."""
+"""The report of a study: results.csv, report.html and report.md with the numbers, their intervals, and the pictures."""
 
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -10,12 +11,17 @@ from torch import Tensor
 
 from hybrid_dip import figures, metrics
 from hybrid_dip.contracts import Task
+from hybrid_dip.errors import SettingsError
 from hybrid_dip.estimate import duration
 from hybrid_dip.files import write_text
 from hybrid_dip.study import results
+from hybrid_dip.study.attribution import attribute_study
+from hybrid_dip.study.latex import latex_table
 from hybrid_dip.study.measures import BEST
+from hybrid_dip.study.page import page_content, render
 from hybrid_dip.study.plan import Plan, Run
-from hybrid_dip.study.store import OUTPUT, Store
+from hybrid_dip.study.statistics import RESAMPLES
+from hybrid_dip.study.store import Store
 
 MOST_PICTURES = 6
 """Images shown of each task."""
@@ -46,61 +52,103 @@ def write_results(plan: Plan, store: Store) -> pd.DataFrame:
 
 
 def report_study(plan: Plan, store: Store) -> dict[str, Any]:
-    """Write results.csv, report.md and the pictures that it shows.
+    """Write report.html, results.csv, results.tex, report.md and the pictures that it shows.
 
     Args:
         plan: The study.
         store: Its folder.
 
     Returns:
-        The report as plain data: name, runs, finished, failed, files, and summary: task, arm, metric, mean, low, high, images,
-        runs.
+        The report as plain data: name, runs, finished, failed, notes, files, summary (task, arm, metric, mean, low, high,
+        images, runs), against (task, arm, baseline, metric, mean, low, high, images, p: differences from the baseline arm), and
+        where the study has an [attribution] that one.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: It cannot be written, or a run's folder is damaged.
     """
     table = write_results(plan, store)
-    summary = results.summarise(table, results.columns(plan))
+    notes = _notes(plan, store, table)
+    attribution = None
+    if plan.study.attribution is not None:
+        try:
+            attribution = attribute_study(plan, store, table)
+        except SettingsError as error:  # half a study has a report, too
+            notes.append(str(error))
     with store.writing():
         (store.path / PICTURES).mkdir(parents=True, exist_ok=True)
-    pictures = _save_pictures(plan, store)
-    curves = _save_curves(plan, store, table)
+    shown = pictures_of(plan, store)
+    curves = curves_of(plan, store, table)
+    pictures = _save_pictures(store, shown)
+    lines = _save_curves(store, curves)
+    protocols = {task: _protocol(next(run for run in plan.runs if run.task == task)) for task in plan.tasks}
+    provenance = _provenance(plan, store)
+    content, data = page_content(plan, table, shown, curves, protocols, provenance, notes, attribution)
     with store.writing():
-        write_text(store.path / "report.md", _markdown(plan, store, table, pictures, curves))
+        write_text(store.path / "report.html", render(content, data))
+        write_text(store.path / "results.tex", latex_table(plan, table))
+        write_text(store.path / "report.md", _markdown(plan, table, pictures, lines, protocols, provenance, notes))
+    made = ("report.html", "results.csv", "results.tex", "report.md", *pictures.values(), *filter(None, [lines]))
     return {
         "name": plan.study.name,
         "runs": len(plan.runs),
         "finished": len(table),
         "failed": int((table["error"] != "").sum()),
-        "summary": [_plain(row) for row in summary.to_dict("records")],
-        "files": [str(store.path / name) for name in ("results.csv", "report.md", *pictures.values(), *filter(None, [curves]))],
+        "notes": notes,
+        "summary": [_plain(row) for row in results.summarise(table, results.columns(plan)).to_dict("records")],
+        "against": [_plain(row) for row in _differences(plan, table)],
+        **({} if attribution is None else {"attribution": attribution}),
+        "files": [str(store.path / name) for name in made],
     }
+
+
+def _notes(plan: Plan, store: Store, table: pd.DataFrame) -> list[str]:
+    """What a reader should know before anything else."""
+    notes = []
+    if len(table) < len(plan.runs):
+        notes.append(f"Incomplete: {len(table)} of {len(plan.runs)} runs are finished.")
+    missing = [arm for arm in plan.arms if arm not in set(table["arm"])]
+    if missing:
+        notes.append(f"Not a run is finished of: {', '.join(missing)}.")
+    return [*notes, *filter(None, [results.strangers(plan, store)])]
+
+
+def _differences(plan: Plan, table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {"task": task, "arm": arm, "baseline": results.baseline_of(plan), "metric": metric, **asdict(found)}
+        for task in plan.tasks
+        for metric in results.columns(plan)
+        for arm, found in results.against(plan, table, task, metric).items()
+    ]
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(name): None if isinstance(value, float) and value != value else value for name, value in row.items()}
 
 
-def _markdown(plan: Plan, store: Store, table: pd.DataFrame, pictures: Mapping[str, str], curves: str | None) -> str:
+def _markdown(
+    plan: Plan,
+    table: pd.DataFrame,
+    pictures: Mapping[str, str],
+    curves: str | None,
+    protocols: Mapping[str, str],
+    provenance: Sequence[str],
+    notes: Sequence[str],
+) -> str:
     failed = table[table["error"] != ""]
     lines = [f"# {plan.study.name}", ""]
-    if len(table) < len(plan.runs):
-        lines += [
-            f"**Incomplete: {len(table)} of {len(plan.runs)} runs are finished.**",
-            "",
-        ]
+    for note in notes:
+        lines += [f"**{note}**", ""]
     seeds = ", ".join(str(seed) for seed in plan.study.seeds)
     lines += [
         f"{len(plan.images)} images, {len(plan.tasks)} tasks, {len(plan.arms)} arms, seeds {seeds}: {len(plan.runs)} runs, "
         f"{len(failed)} of them failed; {duration(float(table['seconds'].sum()))} of fitting.",
         "",
         "Each figure is a mean over images, after a mean over seeds, with its 95 % bootstrap interval over images "
-        f"({results.RESAMPLES} resamples). Every run, with its error where it failed, is in [results.csv](results.csv).",
+        f"({RESAMPLES} resamples). Every run, with its error where it failed, is in [results.csv](results.csv).",
         "",
     ]
     for task in plan.tasks:
-        case = next(run for run in plan.runs if run.task == task)
-        lines += [f"## {task}", "", _protocol(case), "", *task_table(plan, task, table), ""]
+        lines += [f"## {task}", "", protocols[task], "", *task_table(plan, task, table), ""]
         if task in pictures:
             lines += [f"![{task}: degraded, restored by each arm, clean]({pictures[task]})", ""]
     if curves is not None:
@@ -118,7 +166,7 @@ def _markdown(plan: Plan, store: Store, table: pd.DataFrame, pictures: Mapping[s
             cells = [str(cell) for cell in (row.image, row.task, row.arm, row.seed, row.error)]
             lines.append("| " + " | ".join(map(_text, cells)) + " |")
         lines.append("")
-    lines += ["## How it was made", "", *_provenance(plan, store), ""]
+    lines += ["## How it was made", "", *(f"- {line}" for line in provenance), ""]
     return "\n".join(lines)
 
 
@@ -210,52 +258,87 @@ def _provenance(plan: Plan, store: Store) -> list[str]:
     }
     run = plan.runs[0]
     return [
-        f"- hybrid_dip {run.config['version']}, device {run.device}, {run.threads} CPU thread(s) a run.",
-        *(f"- {machine}" for machine in sorted(machines)),
-        f"- The study file is `{plan.study.path.name}`; every run's settings are in `runs/*/run.json`.",
+        f"hybrid_dip {run.config['version']}, device {run.device}, {run.threads} CPU thread(s) a run.",
+        *sorted(machines),
+        f"The study file is `{plan.study.path.name}`; every run's settings are in `runs/*/run.json`.",
     ]
 
 
-def _save_pictures(plan: Plan, store: Store) -> dict[str, str]:
-    """One picture a task: a row an image, columns degraded, arms, clean; of the first seed."""
+Pictures = Mapping[str, Mapping[str, Mapping[str, tuple[str, Tensor]]]]
+"""Task -> image -> column -> caption and (1, C, H, W)."""
+
+
+def pictures_of(plan: Plan, store: Store) -> Pictures:
+    """What the arms made of the first images, with the first seed.
+
+    Args:
+        plan: The study.
+        store: Its folder.
+
+    Returns:
+        Task -> image -> what :func:`panels` gives; without those of which no arm is finished.
+    """
     there = store.finished()
+    found: dict[str, dict[str, Mapping[str, tuple[str, Tensor]]]] = {}
+    for task in plan.tasks:
+        for image in plan.images[:MOST_PICTURES]:
+            cell = (task, image, plan.study.seeds[0])
+            runs = [run for run in plan.runs if (run.task, run.image, run.seed) == cell and run.key in there]
+            good = [run for run in runs if not (store.record(run.key) or {}).get("error", "")]
+            if good:
+                found.setdefault(task, {})[image] = panels(good, store)
+    return found
+
+
+def _save_pictures(store: Store, shown: Pictures) -> dict[str, str]:
+    """One picture a task: a row an image, columns degraded, arms, clean."""
     saved = {}
-    for number, task in enumerate(plan.tasks, start=1):
-        rows = []
-        for name in plan.images[:MOST_PICTURES]:
-            runs = [
-                run
-                for run in plan.runs
-                if (run.task, run.image, run.seed) == (task, name, plan.study.seeds[0])
-                and run.key in there
-                and (store.run(run.key) / OUTPUT).exists()
-            ]
-            if runs:
-                rows.append(panels(runs, store))
-        if rows:
-            file = f"{PICTURES}/{number}-{re.sub(r'[^A-Za-z0-9.=-]+', '-', task)}.png"
-            with store.writing():
-                figures.save_grid(store.path / file, rows)
-            saved[task] = file
+    for number, (task, rows) in enumerate(shown.items(), start=1):
+        file = f"{PICTURES}/{number}-{re.sub(r'[^A-Za-z0-9.=-]+', '-', task)}.png"
+        with store.writing():
+            figures.save_grid(store.path / file, list(rows.values()))
+        saved[task] = file
     return saved
 
 
-def _save_curves(plan: Plan, store: Store, table: pd.DataFrame) -> str | None:
-    """PSNR along the fits of the images shown, of the first seed."""
+Curves = Mapping[str, Mapping[str, Mapping[str, figures.Curve]]]
+"""Task -> image -> arm -> PSNR along the fit."""
+
+
+def curves_of(plan: Plan, store: Store, table: pd.DataFrame) -> Curves:
+    """PSNR along the fits of the first images, with the first seed.
+
+    Args:
+        plan: The study.
+        store: Its folder.
+        table: Its finished runs.
+
+    Returns:
+        The curves; without those of arms that are no fit.
+    """
     shown = set(plan.images[:MOST_PICTURES])
-    panels: dict[str, dict[str, list[figures.Curve]]] = {}
+    found: dict[str, dict[str, dict[str, figures.Curve]]] = {}
     kept = {(row.image, row.task, row.arm, row.seed): row.kept_at for row in table.itertuples() if not row.error}
     for run in plan.runs:
         cell = (run.image, run.task, run.arm, run.seed)
         if run.seed != plan.study.seeds[0] or run.image not in shown or cell not in kept:
             continue
-        rows = [row for row in store.history(run.key) if row["seed"] == run.seed and "psnr" in row]
-        if not rows:
-            continue
-        curve = figures.Curve([row["step"] for row in rows], [row["psnr"] for row in rows], int(kept[cell]))
-        panels.setdefault(run.task, {}).setdefault(run.arm, []).append(curve)
-    if not panels:
+        history = store.history(run.key)
+        rows = [row for row in history if row["seed"] == history[0]["seed"] and "psnr" in row]
+        if len(rows) > 1:
+            curve = figures.Curve([row["step"] for row in rows], [row["psnr"] for row in rows], int(kept[cell]))
+            found.setdefault(run.task, {}).setdefault(run.image, {})[run.arm] = curve
+    return found
+
+
+def _save_curves(store: Store, curves: Curves) -> str | None:
+    if not curves:
         return None
+    panels: dict[str, dict[str, list[figures.Curve]]] = {}
+    for task, images in curves.items():
+        for arms in images.values():
+            for arm, curve in arms.items():
+                panels.setdefault(task, {}).setdefault(arm, []).append(curve)
     with store.writing():
         figures.save_psnr_curves(store.path / CURVES, panels)
     return CURVES

@@ -3,17 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from hybrid_dip.study.measures import Measure, Outputs, measure, measure_all
 from hybrid_dip.study.plan import Plan, Run
+from hybrid_dip.study.statistics import Comparison, compared, interval
 from hybrid_dip.study.store import Store
 
 LABELS = ["image", "task", "arm", "seed"]
 FACTS = ["seconds", "steps", "kept_at", "reason", "error"]
-RESAMPLES = 9999
-CONFIDENCE = 0.95
 
 
 def columns(plan: Plan) -> list[str]:
@@ -66,26 +64,6 @@ def _values(run: Run, store: Store, record: Mapping[str, Any], measures: Sequenc
     return [one.value for one in found], "; ".join(one.error for one in found if one.error)
 
 
-def interval(values: Any) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a mean.
-
-    Args:
-        values: One an image.
-
-    Returns:
-        Low and high; NaN for fewer than two values, which say nothing about other images.
-    """
-    from scipy.stats import bootstrap
-
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    found = bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile", rng=0, batch=1000
-    ).confidence_interval
-    return float(found.low), float(found.high)
-
-
 def summarise(table: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     """Means over images, after a mean over the seeds of each image: images are the unit, seeds only repeat it.
 
@@ -105,3 +83,50 @@ def summarise(table: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
             mean = float(per_image.mean()) if len(per_image) else float("nan")
             rows.append([task, arm, name, mean, low, high, len(per_image), len(cell)])
     return pd.DataFrame(rows, columns=["task", "arm", "metric", "mean", "low", "high", "images", "runs"])
+
+
+def baseline_of(plan: Plan) -> str:
+    """The arm that the others are compared with."""
+    return plan.study.baseline or plan.arms[0]
+
+
+def against(plan: Plan, table: pd.DataFrame, task: str, metric: str) -> dict[str, Comparison]:
+    """Every other arm against the baseline, image by image, over what both have finished; one family of tests a task.
+
+    Args:
+        plan: The study.
+        table: From :func:`load`.
+        task: Label.
+        metric: Column.
+
+    Returns:
+        Arm -> comparison, in the plan's order; without arms that share no image and seed with the baseline.
+    """
+    own = table[(table["task"] == task) & (table["error"] == "")]
+    wide = own.pivot_table(index=["image", "seed"], columns="arm", values=metric, sort=False)
+    first = baseline_of(plan)
+    if first not in wide:
+        return {}
+    differences = {arm: (wide[arm] - wide[first]).dropna() for arm in plan.arms if arm != first and arm in wide}
+    per_image = {arm: found.groupby("image").mean().tolist() for arm, found in differences.items() if len(found)}
+    return compared(per_image)
+
+
+def strangers(plan: Plan, store: Store) -> str:
+    """What else is in the folder: finished runs that are not of the study as it is.
+
+    Args:
+        plan: The study.
+        store: Its folder.
+
+    Returns:
+        A sentence, or "" where there are none.
+    """
+    others = store.finished() - set(plan.unique)
+    if not others:
+        return ""
+    own = plan.runs[0].version
+    records = store.records(others).values()
+    versions = sorted({str(record.get("config", {}).get("version")) for record in records} - {own, "None"})
+    of = f" of hybrid_dip {', '.join(versions)}, not {own}," if versions else " of other settings"
+    return f"{len(others)} finished runs in {store.path}{of} are no part of the study as it is, and are left out."

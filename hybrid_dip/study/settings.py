@@ -24,13 +24,14 @@ The sections below say what else there is.
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.shapley import coalitions
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^/\\\x00-\x1f]+$")]
 """A label of the results table, and part of a picture's file name."""
@@ -132,6 +133,36 @@ class ArmEntry(_Section):
         return {name: value for name, value in self if name not in ("name", "preset", "regularisers", "stop")}
 
 
+class PriorEntry(_Section):
+    """One prior of an attribution: what an arm has where it is in, and where it is out.
+
+    Attributes:
+        name: In the results.
+        regularisers: SPECs with weights, added where the prior is in.
+        on: Keys of an arm, set where the prior is in.
+        off: Keys of an arm, set where it is out: ``off = { network = "pixels" }`` is an arm without an architecture.
+    """
+
+    name: Annotated[Name, Field(pattern=r"^[^+]+$")]
+    regularisers: list[str] = []
+    on: dict[str, Any] = {}
+    off: dict[str, Any] = {}
+
+
+class AttributionEntry(_Section):
+    """How many dB each prior brings: an arm is made of every subset of the priors (hybrid_dip.study.attribution).
+
+    Attributes:
+        priors: At least two.
+        none: SPEC of the preset that stands for no prior at all, the same for all subsets to start from.
+        common: Keys that all other arms have.
+    """
+
+    priors: Annotated[list[PriorEntry], Field(min_length=2, max_length=6)]
+    none: str = "baseline"
+    common: dict[str, Any] = {}
+
+
 class Budget(_Section):
     """How long it may take.
 
@@ -161,6 +192,8 @@ class Study(_Section):
         threads: CPU threads of each run; part of what a result depends on.
         tasks: Degradations.
         arms: What is compared.
+        attribution: Priors of which all subsets are arms, too.
+        baseline: The arm that the others are compared with in the report; by default the first one.
         budget: How long it may take.
     """
 
@@ -171,7 +204,9 @@ class Study(_Section):
     metrics: Annotated[list[str], Field(min_length=1)] = ["psnr", "ssim"]
     threads: Annotated[int, Field(ge=1)] = 1
     tasks: Annotated[list[TaskEntry], Field(min_length=1)]
-    arms: Annotated[list[ArmEntry], Field(min_length=1)]
+    arms: list[ArmEntry] = []
+    attribution: AttributionEntry | None = None
+    baseline: str | None = None
     budget: Budget = Budget()
 
     _path: Path = PrivateAttr(default=Path("study.toml"))
@@ -187,7 +222,13 @@ class Study(_Section):
         return self._path.parent
 
 
-_SECTIONS: dict[str, type[BaseModel]] = {"images": ImageEntry, "tasks": TaskEntry, "arms": ArmEntry, "budget": Budget}
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "images": ImageEntry,
+    "tasks": TaskEntry,
+    "arms": ArmEntry,
+    "attribution": AttributionEntry,
+    "budget": Budget,
+}
 
 
 def read_study(path: str | Path) -> Study:
@@ -234,13 +275,70 @@ def as_study(content: dict[str, Any], path: Path = Path("study.toml")) -> Study:
         # A misspelt key tells more than that the right one is missing.
         errors = sorted(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         raise SettingsError(f"{path}, {_sentence(errors[0], content)}") from None
+    if study.attribution is not None:
+        study = study.model_copy(update={"arms": [*study.arms, *subset_arms(study.attribution, path)]})
     object.__setattr__(study, "_path", path)
+    if not study.arms:
+        raise SettingsError(f"{path}: there is nothing to compare; it needs [[arms]], or an [attribution].")
+    if study.baseline is not None and study.baseline not in [arm.name for arm in study.arms]:
+        known = [arm.name for arm in study.arms]
+        raise SettingsError(f"{path}: the baseline '{study.baseline}' is no arm: {nearest(study.baseline, known)}.")
     lists: dict[str, list[Any]] = {"arms": [arm.name for arm in study.arms], "seeds": study.seeds, "metrics": study.metrics}
     for what, names in lists.items():
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise SettingsError(f"{path}: '{twice[0]}' occurs twice among the {what}.")
     return study
+
+
+NO_PRIOR = "none"
+"""The arm of the empty set."""
+
+
+def subset_label(priors: Collection[str], among: Sequence[str]) -> str:
+    """An arm's name: "architecture + learned".
+
+    Args:
+        priors: The subset.
+        among: All of them, for the order.
+
+    Returns:
+        Words; :data:`NO_PRIOR` for the empty set.
+    """
+    return " + ".join(name for name in among if name in priors) or NO_PRIOR
+
+
+def subset_arms(entry: AttributionEntry, path: Path = Path("study.toml")) -> list[ArmEntry]:
+    """The arm of every subset of an attribution's priors.
+
+    Args:
+        entry: The section.
+        path: For messages.
+
+    Returns:
+        The arm without any first, that with all last.
+
+    Raises:
+        SettingsError: Two priors of one name, or a key that an arm does not have.
+    """
+    names = [prior.name for prior in entry.priors]
+    for name in names:
+        if names.count(name) > 1 or name == NO_PRIOR:
+            raise SettingsError(f"{path}, [attribution]: no prior, and no two of them, may be called '{name}'.")
+    arms = [ArmEntry(name=NO_PRIOR, preset=entry.none)]
+    for subset in coalitions(names)[1:]:
+        keys: dict[str, Any] = dict(entry.common)
+        regularisers = list(keys.pop("regularisers", []))
+        for prior in entry.priors:
+            keys |= prior.on if prior.name in subset else prior.off
+            regularisers += prior.regularisers if prior.name in subset else []
+        try:
+            arms.append(ArmEntry.model_validate({**keys, "name": subset_label(subset, names), "regularisers": regularisers}))
+        except ValidationError as error:
+            content = {"arms": [{**keys, "name": subset_label(subset, names)}]}
+            found = {**error.errors()[0], "loc": ("arms", 0, *error.errors()[0]["loc"])}
+            raise SettingsError(f"{path}, [attribution]: {_sentence(found, content).partition(': ')[2]}") from None
+    return arms
 
 
 def as_toml(content: Mapping[str, Any]) -> str:
@@ -293,6 +391,10 @@ def _sentence(error: Any, content: dict[str, Any]) -> str:
         parts.append(f"[{where[0]}]")
         where = where[1:]
     section = _SECTIONS.get(str(error["loc"][0])) if len(error["loc"]) > 1 else Study
+    if error["loc"][:2] == ("attribution", "priors") and len(error["loc"]) > 2:
+        entries = content["attribution"]["priors"]
+        parts.append(place("priors", error["loc"][2], entries[error["loc"][2]]))
+        section, where = PriorEntry, where[2:]
     known = list((section or Study).model_fields)
     prefix = "".join(f"{part}: " for part in parts)
     if error["type"] == "extra_forbidden":

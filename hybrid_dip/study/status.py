@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import SettingsError, StorageError
 from hybrid_dip.files import write_text
 from hybrid_dip.study.plan import Plan
 from hybrid_dip.study.store import Store
@@ -85,9 +85,21 @@ def planned_with(store: Store) -> dict[str, Any]:
 
     Returns:
         images, device, threads and version; empty where nothing is known.
+
+    Raises:
+        StorageError: The file that says so is damaged.
     """
+    found: dict[str, Any] = _saved(store)["options"] if (store.path / PLAN).is_file() else {}
+    return found
+
+
+def _saved(store: Store) -> dict[str, Any]:
     path = store.path / PLAN
-    found: dict[str, Any] = json.loads(path.read_text())["options"] if path.is_file() else {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        _ = found["options"], found["runs"], found["name"]
+    except (ValueError, TypeError, KeyError):
+        raise StorageError(f"{path} is damaged; remove it and give `hybrid-dip study run` again, which writes it.") from None
     return found
 
 
@@ -106,7 +118,7 @@ def status(store: Store) -> Status:
     path = store.path / PLAN
     if not path.is_file():
         raise SettingsError(f"{store.path} is not a study's folder: it has no {PLAN}, which `hybrid-dip study run` writes.")
-    content = json.loads(path.read_text())
+    content = _saved(store)
     runs: dict[str, str] = content["runs"]
     records = store.records(runs)
     failed = {runs[key]: record["error"] for key, record in records.items() if record["error"]}

@@ -41,6 +41,10 @@ class UnwritableError(StorageError):
     """A study's folder cannot be written."""
 
 
+def _damaged(path: Path) -> StorageError:
+    return StorageError(f"{path} is missing or damaged; remove the folder {path.parent} and run the study again.")
+
+
 class Store:
     """A study's folder.
 
@@ -77,11 +81,13 @@ class Store:
         """
         path = self.run(key) / MANIFEST
         try:
-            found: dict[str, Any] = json.loads(path.read_bytes())
+            found = json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
         except ValueError:
-            raise StorageError(f"{path} is damaged; remove the folder {path.parent} and run the study again.") from None
+            raise _damaged(path) from None
+        if not isinstance(found, dict) or "error" not in found or (not found["error"] and "metrics" not in found):
+            raise _damaged(path)
         return found
 
     def records(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -98,8 +104,15 @@ class Store:
 
         Returns:
             (1, C, H, W).
+
+        Raises:
+            StorageError: The file is missing or damaged.
         """
-        array = np.load(self.run(key) / OUTPUT)
+        path = self.run(key) / OUTPUT
+        try:
+            array = np.load(path)
+        except (OSError, ValueError, EOFError):
+            raise _damaged(path) from None
         return torch.from_numpy(array[..., None] if array.ndim == 2 else array).permute(2, 0, 1)[None].contiguous()
 
     def history(self, key: str) -> list[dict[str, float]]:
@@ -110,9 +123,16 @@ class Store:
 
         Returns:
             One row a logged step, with the seed and the PSNR of the finished image.
+
+        Raises:
+            StorageError: The file is missing or damaged.
         """
-        with (self.run(key) / HISTORY).open(newline="") as handle:
-            return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(handle)]
+        path = self.run(key) / HISTORY
+        try:
+            with path.open(newline="") as handle:
+                return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(handle)]
+        except (OSError, ValueError, TypeError):
+            raise _damaged(path) from None
 
     def finished(self) -> set[str]:
         """Keys of all finished runs in the folder, also of other versions of the study."""

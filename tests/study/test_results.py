@@ -1,9 +1,7 @@
 import math
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import pytest
 
 from hybrid_dip.study import results
 from hybrid_dip.study.run import run_study
@@ -66,22 +64,3 @@ def test_seeds_are_averaged_before_images_are() -> None:
     assert row["mean"] == 30.0, "20 of image a and 40 of image b, not 25 of four runs"
     assert (row["images"], row["runs"]) == (2, 4)
     assert 20 <= row["low"] < 30 < row["high"] <= 40
-
-
-def test_an_interval_is_the_bootstrap_s_and_one_image_has_none() -> None:
-    assert all(math.isnan(end) for end in results.interval([30.0]))
-    values = np.random.default_rng(0).normal(30, 2, 200)
-    low, high = results.interval(values)
-    half = 1.96 * values.std(ddof=1) / math.sqrt(200)  # what it must come to for many images
-    assert low == pytest.approx(values.mean() - half, abs=0.1 * half)
-    assert high == pytest.approx(values.mean() + half, abs=0.1 * half)
-    assert results.interval(values) == (low, high), "drawn with a seed"
-
-
-def test_intervals_cover_the_mean_about_as_often_as_they_say() -> None:
-    draw = np.random.default_rng(1)
-    covered = 0
-    for _ in range(200):
-        low, high = results.interval(draw.normal(0, 1, 20))
-        covered += low <= 0 <= high
-    assert 0.87 <= covered / 200 <= 0.99  # a percentile interval of 20 values covers about 93 %

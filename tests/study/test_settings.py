@@ -8,7 +8,17 @@ import pytest
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.study import settings
-from hybrid_dip.study.settings import ArmEntry, Budget, ImageEntry, Study, TaskEntry, as_study, read_study
+from hybrid_dip.study.settings import (
+    ArmEntry,
+    AttributionEntry,
+    Budget,
+    ImageEntry,
+    PriorEntry,
+    Study,
+    TaskEntry,
+    as_study,
+    read_study,
+)
 
 
 def test_the_example_of_the_module_is_a_study_file(tmp_path: Path) -> None:
@@ -29,6 +39,23 @@ def test_the_rule_of_an_arm_goes_by_the_option_s_name_or_in_full(content: dict[s
         assert as_study(content).arms[0].stop == "wmv"
 
 
+def test_an_attribution_makes_an_arm_of_every_subset(content: dict[str, Any]) -> None:
+    priors = [
+        {"name": "architecture", "off": {"network": "pixels", "lr": 0.02}, "on": {"jitter": 0.03}},
+        {"name": "smooth", "regularisers": ["tv@0.1"]},
+    ]
+    common = {"preset": "quick", "steps": 7, "regularisers": ["tikhonov@0.01"]}
+    study = as_study({**content, "arms": [], "attribution": {"priors": priors, "common": common}})
+    assert study.arms == [
+        ArmEntry(name="none", preset="baseline"),
+        ArmEntry(name="architecture", preset="quick", steps=7, jitter=0.03, regularisers=["tikhonov@0.01"]),
+        ArmEntry(name="smooth", preset="quick", steps=7, network="pixels", lr=0.02, regularisers=["tikhonov@0.01", "tv@0.1"]),
+        ArmEntry(name="architecture + smooth", preset="quick", steps=7, jitter=0.03, regularisers=["tikhonov@0.01", "tv@0.1"]),
+    ]
+    both = as_study({**content, "attribution": {"priors": priors, "common": common}})
+    assert [arm.name for arm in both.arms] == ["dip", "dip+tv", *(arm.name for arm in study.arms)]
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "key of an arm": (
         {"arms": [{"name": "a"}, {"name": "b", "stepz": 3}]},
@@ -46,7 +73,24 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "key of the budget": ({"budget": {"hour": 3}}, "[budget]: unknown key 'hour': did you mean 'hours'"),
     "no path": ({"images": [{"name": "x"}]}, "image 1 ('x'): 'path' is missing"),
     "no kind": ({"tasks": [{"sigma": 25}]}, "task 1: 'kind' is missing"),
-    "no arms": ({"arms": []}, "'arms' is wrong: list should have at least 1 item"),
+    "no arms": ({"arms": []}, "there is nothing to compare; it needs [[arms]], or an [attribution]"),
+    "no such baseline": ({"baseline": "dib"}, "the baseline 'dib' is no arm: did you mean 'dip'"),
+    "one prior": (
+        {"attribution": {"priors": [{"name": "a"}]}},
+        "[attribution]: 'priors' is wrong: list should have at least 2",
+    ),
+    "priors of one name": (
+        {"attribution": {"priors": [{"name": "a"}, {"name": "a"}]}},
+        "[attribution]: no prior, and no two of them, may be called 'a'",
+    ),
+    "key of a prior": (
+        {"attribution": {"priors": [{"name": "a", "regulariser": []}, {"name": "b"}]}},
+        "[attribution]: prior 1 ('a'): unknown key 'regulariser': did you mean 'regularisers'",
+    ),
+    "key of the arms of a prior": (
+        {"attribution": {"priors": [{"name": "a", "off": {"netwrk": "pixels"}}, {"name": "b"}]}},
+        "[attribution]: unknown key 'netwrk': did you mean 'network'",
+    ),
     "steps in words": (
         {"arms": [{"name": "a", "steps": "many"}]},
         "arm 1 ('a'): 'steps' is wrong: input should be a valid integer, got 'many'",
@@ -93,11 +137,11 @@ def test_the_study_files_of_the_documentation_are_study_files(page: str) -> None
     files = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     assert files
     for file in files:
-        assert as_study(tomllib.loads(file)).name == "tv-or-not"
+        assert as_study(tomllib.loads(file)).name in ("tv-or-not", "which-prior")
 
 
 def test_the_documentation_names_every_key() -> None:
     text = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
-    for section in (Study, ImageEntry, TaskEntry, ArmEntry, Budget):
+    for section in (Study, ImageEntry, TaskEntry, ArmEntry, AttributionEntry, PriorEntry, Budget):
         for key in section.model_fields:
             assert f"`{key}`" in text or f"`[[{key}]]`" in text or f"`[{key}]`" in text, f"{section.__name__}.{key}"
