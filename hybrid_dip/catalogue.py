@@ -222,6 +222,7 @@ def register(catalogue: Catalogue) -> None:
             "deblur": ("degradations:blurred", "blur by --psf FILE or gaussian:SIGMA"),
             "demosaic": ("degradations:mosaicked", "Bayer mosaic: --pattern"),
             "linear": ("degradations:measured", "measure by any operator: --operator NAME or file.py:name"),
+            "impedance": ("degradations:stand_in", "for noise impedance: shuffled pixels or noise in the image's place"),
         },
         "stopping": {
             "max_steps": ("stopping:MaxSteps", "all steps, the last iterate"),

@@ -24,7 +24,7 @@ from hybrid_dip.regularisers.epll import fit_folder
 from hybrid_dip.restore import resolve
 from hybrid_dip.session import Job, fingerprint, run_and_tell
 from hybrid_dip.study.commands import app as study_app
-from hybrid_dip.study.commands import sweep
+from hybrid_dip.study.one_off import impedance, sweep
 from hybrid_dip.study.terminal import failure, whole_study
 from hybrid_dip.version import __version__
 
@@ -38,6 +38,7 @@ app = typer.Typer(
 
 app.add_typer(study_app, name="study")
 app.command("sweep")(sweep)
+app.command("impedance")(impedance)
 
 ORIGINAL_TIMED = 8
 """Steps of the original's recipe that the demo times."""

@@ -108,6 +108,40 @@ def noisy(
     return Case(tasks.denoise(y, fidelity=fidelity.l1), clean, f"salt and pepper {share:g}", protocol)
 
 
+STAND_INS = ("image", "noisy", "shuffled", "noise")
+"""What may be fitted in an image's place, from the most natural to the least."""
+
+
+def stand_in(clean: Tensor, *, target: str = "shuffled", sigma: float = 25 / 255, seed: int = 0) -> Case:
+    """Something to be fitted as it is, to see how readily a network fits what (Deep Image Prior, Figure 2).
+
+    Args:
+        clean: (1, C, H, W) in [0, 1].
+        target: "image": itself; "noisy": with Gaussian noise, clipped to [0, 1]; "shuffled": its pixels in random order, so
+            with the same histogram; "noise": uniform on [0, 1].
+        sigma: Of "noisy", in units of [0, 1].
+        seed: Of the draw.
+
+    Returns:
+        A case whose observation and reference are the target.
+
+    Raises:
+        SettingsError: Another target.
+    """
+    if target not in STAND_INS:
+        raise SettingsError(f"Unknown target '{target}': {nearest(target, list(STAND_INS))}.")
+    if target == "image":
+        y = clean.clone()
+    elif target == "noisy":
+        y = add_gaussian(clean, sigma, seed=seed, clip=True)
+    elif target == "noise":
+        y = torch.rand(clean.shape, generator=_generator(seed))
+    else:
+        order = torch.randperm(clean[0, 0].numel(), generator=_generator(seed))
+        y = clean.flatten(2)[..., order].view_as(clean)
+    return Case(tasks.denoise(y, sigma=0.0), y, target)
+
+
 def jpeg_compressed(clean: Tensor, *, quality: int = 10) -> Case:
     """JPEG artefacts.
 

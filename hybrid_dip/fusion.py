@@ -123,6 +123,25 @@ def default_selection(task: Task) -> Selection:
     return Bootstrap() if whole and task.noise_sigma and task.fidelity is gaussian else HeldOut()
 
 
+OTHER_SEED = 10_000
+"""Between the seeds of the task's own fits and those of its replicates, so that their errors are not of one start."""
+
+
+def averaged(own: Result, judged: Sequence[Tensor]) -> Tensor:
+    """What an arm brings to a stack.
+
+    Args:
+        own: Made of all data.
+        judged: What it made of the replicates, before ``finish``.
+
+    Returns:
+        The mean of the former and of the mean of the latter; the former alone where nothing was fitted.
+    """
+    if own.fits[0].steps <= 1:
+        return own.raw
+    return (own.raw + torch.stack(list(judged)).mean(0)) / 2
+
+
 def stack(
     task: Task,
     arms: Sequence[Arm],
@@ -136,7 +155,9 @@ def stack(
     """Restore with each arm, and combine the images by weights that held-out data choose.
 
     Each arm restores the replicates of the task first, whose images are judged by data that they were not made from; then the
-    task itself. The weights of the former are used for the latter.
+    task itself. The weights of the former are used for the latter. What the replicates' fits made is not thrown away: half of
+    what an arm brings is their mean, for much of a fit's error is its own, and averages out. (An arm without a fit, such as a
+    denoiser, makes no such error, and brings what it made of all data.)
 
     Args:
         task: To restore.
@@ -165,12 +186,13 @@ def stack(
         images.append([])
         for arm in arms:
             label = f"{arm.name}, {chosen.reason} {number}"
-            found = arm.run(replicate.task, label, seed=seed, device=device, hooks=hooks)
+            found = arm.run(replicate.task, label, seed=seed + OTHER_SEED * number, device=device, hooks=hooks)
             images[-1].append(found.raw)
             seconds += found.seconds
     combination = combine(images, [replicate.judge.to("cpu") for replicate in replicates], local=local)
     results = {arm.name: arm.run(task, arm.name, seed=seed, device=device, hooks=hooks) for arm in arms}
-    raw = combination([found.raw for found in results.values()])
+    brought = [averaged(found, judged) for found, judged in zip(results.values(), zip(*images, strict=True), strict=True)]
+    raw = combination(brought)
     return Stacked(
         image=task.to("cpu").finish(raw),
         raw=raw,

@@ -11,7 +11,7 @@ import hybrid_dip as hd
 from hybrid_dip import degradations, fusion, tasks
 from hybrid_dip.contracts import Task, Term, Terms
 from hybrid_dip.errors import Interrupted, SettingsError
-from hybrid_dip.fusion import Arm, arms_of, budget, default_selection, scaled, stack, tune
+from hybrid_dip.fusion import OTHER_SEED, Arm, arms_of, averaged, budget, default_selection, scaled, stack, tune
 from hybrid_dip.presets import Recipe
 from hybrid_dip.regularisers import GuidePixels
 from hybrid_dip.restore import RunHooks
@@ -62,15 +62,24 @@ def test_the_weights_are_those_of_the_replicates_for_the_images_of_all_data(
     arms = [Arm("dip", short), Arm("smooth", short, (Term(hd.TV(), 0.3),))]
     found = stack(noisy, arms, selection=selection, local=False)
     (replicate,) = selection.replicates(noisy)
-    residuals = []
+    residuals, judged = [], {}
     for arm in arms:
-        image = hd.restore(replicate.task, preset=short(replicate.task), regularisers=arm.terms).raw
-        residuals.append(replicate.judge.residual(image).flatten().double())
+        other = {"seed": OTHER_SEED, "regularisers": arm.terms}
+        judged[arm.name] = hd.restore(replicate.task, preset=short(replicate.task), **other).raw
+        residuals.append(replicate.judge.residual(judged[arm.name]).flatten().double())
     a, b = residuals
     share = float(((b - a) @ b) / (b - a).square().sum())
     assert found.weights["dip"] == pytest.approx(min(1.0, max(0.0, share)), abs=1e-4)
-    mixed = sum(w * found.arms[name].raw for name, w in found.weights.items())
-    assert torch.allclose(found.raw, mixed, atol=1e-5)
+    mixed = sum(w * (found.arms[name].raw + judged[name]) / 2 for name, w in found.weights.items())
+    assert torch.allclose(found.raw, mixed, atol=1e-5), "half of what an arm brings is what it made of the replicate"
+
+
+def test_an_arm_without_a_fit_brings_what_it_made_of_all_data(noisy: Task) -> None:
+    own = hd.restore(noisy, preset="one-shot:denoiser=median")
+    assert averaged(own, [torch.zeros_like(own.raw)]) is own.raw
+    fitted = hd.restore(noisy, preset=short(noisy))
+    halves = [torch.zeros_like(fitted.raw), torch.ones_like(fitted.raw)]
+    assert torch.allclose(averaged(fitted, halves), fitted.raw / 2 + 0.25)
 
 
 def test_neither_held_out_entries_nor_the_reference_reach_a_fit_of_a_replicate(photograph: Tensor) -> None:

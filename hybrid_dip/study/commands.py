@@ -1,13 +1,12 @@
 """The commands ``hybrid-dip study plan|run|status|report|attribute``: arguments -> objects, nothing else."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from hybrid_dip import arguments, options, spec
+from hybrid_dip import arguments, options
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.study.forecast import forecast
 from hybrid_dip.study.plan import Plan, plan_study
@@ -22,7 +21,6 @@ from hybrid_dip.study.terminal import (
     local_workers,
     ray_workers,
     say_how_it_ended,
-    whole_study,
     worker_count,
 )
 
@@ -152,6 +150,27 @@ def attribute(
     print(f"Look at {found['files'][-1]}; the values of each image are in {found['files'][0]}.")
 
 
+@app.command()
+def impedance(
+    file: File,
+    out: Out = None,
+    images: Images = None,
+    threads: options.Threads = None,
+    device: Runs = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Say how much faster each arm of FILE fits images than shuffled pixels; its tasks are of kind "impedance"."""
+    from hybrid_dip.study.impedance import report_impedance, sentences
+
+    store = Store(out or file.parent)
+    found = report_impedance(_finished(file, store, images, threads, device), store)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    print(sentences(found))
+    print(f"Look at {found['files'][-1]}.")
+
+
 def _finished(file: Path, store: Store, images: str | None, threads: int | None, device: str | None) -> Plan:
     """The study of a file, of whose runs some are finished in a folder."""
     given = {"images": images, "threads": threads, "device": None if device is None else device_kind(device, here=False)}
@@ -166,92 +185,6 @@ def _finished(file: Path, store: Store, images: str | None, threads: int | None,
         differing = ", ".join(sorted(name for name in {**mine, **other} if mine.get(name) != other.get(name)))
         raise SettingsError(f"None of the runs in {store.path} is of this study; they differ in, for instance: {differing}.")
     return made
-
-
-def sweep(
-    image: options.Image,
-    task: options.TaskName,
-    regulariser: Annotated[
-        list[str],
-        typer.Option(
-            "-R",
-            "--regulariser",
-            help="NAME\\[:option=value,...]@W1,W2,... or @balance=W1,W2,...: each such prior is swept by itself; one with a "
-            "single weight is in every fit.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the sweep.")],
-    reference: options.Reference = None,
-    held_out: Annotated[
-        float | None,
-        typer.Option(help="Share of the measured pixels that no fit sees, to judge by; 0.1 where there is no --reference."),
-    ] = None,
-    sigma: options.Sigma = None,
-    noise: options.Noise = None,
-    mask: options.Mask = None,
-    factor: options.Factor = None,
-    kernel: options.Kernel = None,
-    psf: options.Psf = None,
-    guide: options.Guide = None,
-    pattern: options.Pattern = None,
-    operator: options.Operator = None,
-    shape: options.Shape = None,
-    preset: options.Preset = "fast",
-    network: options.Network = None,
-    latent: options.Latent = None,
-    start: options.Start = None,
-    lr: options.LearningRate = None,
-    jitter: options.Jitter = None,
-    steps: options.Steps = None,
-    runs: options.Runs = None,
-    stop: options.Stop = None,
-    seed: Annotated[
-        list[int] | None, typer.Option(rich_help_panel=options.HOW, help="Repeatable; a dot of the plot each. Default 0.")
-    ] = None,
-    crop: options.Crop = None,
-    workers: options.Workers = None,
-    threads: options.Threads = None,
-    device: options.Device = "auto",
-    as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Fit degraded IMAGE with priors at several weights, and draw PSNR (or the error on held-out pixels) against the weight.
-
-    It is a study: interrupt it, repeat it, add weights, and what is done stays.
-    """
-    from hybrid_dip.study.sweep import report_sweep, sentences, sweep_content
-
-    files = {"mask": mask, "guide": guide, "psf": psf if psf is not None and Path(psf).is_file() else None}
-    named = {name: str(Path(path).absolute()) for name, path in files.items() if path is not None}
-    here = Path.cwd()
-    plain = {"sigma": sigma, "noise": noise, "factor": factor, "kernel": kernel, "psf": psf, "pattern": pattern, "shape": shape}
-    plain["operator"] = None if operator is None else spec.located(operator, here)
-    share = 0.1 if held_out is None and reference is None else held_out
-    entry = {"kind": task, "observed": True, "held_out": share, **plain, **named}
-    texts = {"network": network, "latent": latent, "stop": stop}
-    begun = None if start is None else str(start.absolute())
-    own = {name: None if text is None else spec.located(text, here) for name, text in texts.items()}
-    arm = {"preset": preset, "start": begun, "lr": lr, "jitter": jitter, "steps": steps, "runs": runs, **own}
-    picture = {"path": str(image.absolute()), "reference": None if reference is None else str(reference.absolute())}
-    content, swept = sweep_content(
-        [spec.located(text, here) for text in regulariser], [_given(picture)], _given(entry), _given(arm)
-    )
-    content |= _given({"crop": crop, "seeds": seed, "threads": threads})
-    made, store, done = whole_study(content, out, device=device, workers=workers, quiet=quiet)
-    found = report_sweep(made, store, swept)
-    if as_json:
-        print(json.dumps(found, indent=2))
-    elif not quiet:
-        print(sentences(found))
-        print(f"Look at {found['files'][-1]}; pictures: hybrid-dip study report {out / 'sweep.toml'}")
-    failed = failure(made, store, done)
-    if failed is not None:
-        raise failed
-
-
-def _given(table: Mapping[str, Any]) -> dict[str, Any]:
-    """What a user gave: a study file knows no null."""
-    return {name: value for name, value in table.items() if value is not None}
 
 
 def _planned(file: Path, images: str | None, device: str, threads: int | None, *, here: bool = True) -> Plan:

@@ -1,0 +1,139 @@
+"""Commands that make a study of what they are asked for: ``hybrid-dip sweep`` and ``hybrid-dip impedance``."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hybrid_dip import options, spec
+from hybrid_dip.study.sources import absolute
+from hybrid_dip.study.terminal import failure, whole_study
+
+
+def sweep(
+    image: options.Image,
+    task: options.TaskName,
+    regulariser: Annotated[
+        list[str],
+        typer.Option(
+            "-R",
+            "--regulariser",
+            help="NAME\\[:option=value,...]@W1,W2,... or @balance=W1,W2,...: each such prior is swept by itself; one with a "
+            "single weight is in every fit.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the sweep.")],
+    reference: options.Reference = None,
+    held_out: Annotated[
+        float | None,
+        typer.Option(help="Share of the measured pixels that no fit sees, to judge by; 0.1 where there is no --reference."),
+    ] = None,
+    sigma: options.Sigma = None,
+    noise: options.Noise = None,
+    mask: options.Mask = None,
+    factor: options.Factor = None,
+    kernel: options.Kernel = None,
+    psf: options.Psf = None,
+    guide: options.Guide = None,
+    pattern: options.Pattern = None,
+    operator: options.Operator = None,
+    shape: options.Shape = None,
+    preset: options.Preset = "fast",
+    network: options.Network = None,
+    latent: options.Latent = None,
+    start: options.Start = None,
+    lr: options.LearningRate = None,
+    jitter: options.Jitter = None,
+    steps: options.Steps = None,
+    runs: options.Runs = None,
+    stop: options.Stop = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(rich_help_panel=options.HOW, help="Repeatable; a dot of the plot each. Default 0.")
+    ] = None,
+    crop: options.Crop = None,
+    workers: options.Workers = None,
+    threads: options.Threads = None,
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fit degraded IMAGE with priors at several weights, and draw PSNR (or the error on held-out pixels) against the weight.
+
+    It is a study: interrupt it, repeat it, add weights, and what is done stays.
+    """
+    from hybrid_dip.study.sweep import report_sweep, sentences, sweep_content
+
+    files = {"mask": mask, "guide": guide, "psf": psf if psf is not None and Path(psf).is_file() else None}
+    named = {name: str(Path(path).absolute()) for name, path in files.items() if path is not None}
+    here = Path.cwd()
+    plain = {"sigma": sigma, "noise": noise, "factor": factor, "kernel": kernel, "psf": psf, "pattern": pattern, "shape": shape}
+    plain["operator"] = None if operator is None else spec.located(operator, here)
+    share = 0.1 if held_out is None and reference is None else held_out
+    entry = {"kind": task, "observed": True, "held_out": share, **plain, **named}
+    texts = {"network": network, "latent": latent, "stop": stop}
+    begun = None if start is None else str(start.absolute())
+    own = {name: None if text is None else spec.located(text, here) for name, text in texts.items()}
+    arm = {"preset": preset, "start": begun, "lr": lr, "jitter": jitter, "steps": steps, "runs": runs, **own}
+    picture = {"path": str(image.absolute()), "reference": None if reference is None else str(reference.absolute())}
+    content, swept = sweep_content(
+        [spec.located(text, here) for text in regulariser], [_given(picture)], _given(entry), _given(arm)
+    )
+    content |= _given({"crop": crop, "seeds": seed, "threads": threads})
+    made, store, done = whole_study(content, out, device=device, workers=workers, quiet=quiet)
+    found = report_sweep(made, store, swept)
+    if as_json:
+        print(json.dumps(found, indent=2))
+    elif not quiet:
+        print(sentences(found))
+        print(f"Look at {found['files'][-1]}; pictures: hybrid-dip study report {out / 'sweep.toml'}")
+    failed = failure(made, store, done)
+    if failed is not None:
+        raise failed
+
+
+def impedance(
+    images: Annotated[list[str], typer.Argument(help="Clean images: files, folders, globs or skimage:NAME.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the study.")],
+    network: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME\\[:option=value,...] or file.py:NAME, as for restore; repeatable. Default: the preset's own."),
+    ] = None,
+    preset: options.Preset = "original",
+    lr: options.LearningRate = None,
+    steps: Annotated[int, typer.Option(rich_help_panel=options.HOW, help="Of each fit.")] = 2000,
+    seed: Annotated[list[int] | None, typer.Option(rich_help_panel=options.HOW, help="Repeatable. Default 0.")] = None,
+    crop: options.Crop = None,
+    workers: options.Workers = None,
+    threads: options.Threads = None,
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure the noise impedance of networks: how much sooner they fit an image than its shuffled pixels, as one number.
+
+    Each network is fitted to each image, to the image with noise, to its pixels shuffled, and to noise (Figure 2 of the Deep
+    Image Prior). It is a study: interrupt it, repeat it, add images or networks, and what is done stays.
+    """
+    from hybrid_dip.study.impedance import impedance_content, report_impedance, sentences
+
+    arm = _given({"preset": preset, "lr": lr, "steps": steps})
+    networks = [spec.located(text, Path.cwd()) for text in network or []]
+    content = impedance_content([absolute(text) for text in images], networks, arm)
+    content |= _given({"crop": crop, "seeds": seed, "threads": threads})
+    made, store, done = whole_study(content, out, device=device, workers=workers, quiet=quiet)
+    failed = failure(made, store, done)
+    if failed is not None:
+        raise failed
+    found = report_impedance(made, store)
+    if as_json:
+        print(json.dumps(found, indent=2))
+    elif not quiet:
+        print(sentences(found))
+        print(f"Look at {found['files'][-1]}.")
+
+
+def _given(table: Mapping[str, Any]) -> dict[str, Any]:
+    """What a user gave: a study file knows no null."""
+    return {name: value for name, value in table.items() if value is not None}
