@@ -24,7 +24,7 @@ from hybrid_dip.regularisers.epll import fit_folder
 from hybrid_dip.restore import resolve
 from hybrid_dip.session import Job, fingerprint, run_and_tell
 from hybrid_dip.study.commands import app as study_app
-from hybrid_dip.study.one_off import impedance, sweep
+from hybrid_dip.study.image_commands import impedance, sweep
 from hybrid_dip.study.terminal import failure, whole_study
 from hybrid_dip.version import __version__
 

@@ -6,6 +6,7 @@ the weighted sum of their energies; but an agent may be any denoiser, or a netwo
 """
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,6 +26,8 @@ from hybrid_dip.regularisers import RED
 from hybrid_dip.regularisers.proximal import proximal
 from hybrid_dip.restore import Result, RunHooks, prepare, resolve, restore
 
+STEPS, ROUNDS = 20, 30
+"""Of the network's agent in each round, and rounds at most."""
 LEAST_LEVEL = 10 / 255
 """How far an agent may move an image without noise."""
 
@@ -179,6 +182,7 @@ class Agreed:
         raw: Before finishing.
         found: The equilibrium.
         first: The fit that the network's agent began from.
+        seconds: Of the fit and the rounds.
         names: Of the agents.
     """
 
@@ -186,6 +190,7 @@ class Agreed:
     raw: Tensor
     found: Equilibrium
     first: Result
+    seconds: float
     names: tuple[str, ...] = field(default_factory=tuple)
 
 
@@ -195,8 +200,8 @@ def agree(
     terms: Terms,
     *,
     level: float | None = None,
-    steps: int = 20,
-    rounds: int = 30,
+    steps: int = STEPS,
+    rounds: int = ROUNDS,
     seed: int = 0,
     device: str | torch.device = "auto",
     hooks: Callable[[int], RunHooks] = lambda seed: RunHooks(),
@@ -234,6 +239,7 @@ def agree(
     where = devices.pick(device) if isinstance(device, str) else device
     here = task.to(where)
     recipe = replace(resolve(preset, task), runs=1)
+    begun = time.monotonic()
     first = restore(task, preset=recipe, seed=seed, device=where, hooks=hooks)
     with forked_random_state(where):
         network, latent = prepare(here, recipe, seed)
@@ -246,4 +252,4 @@ def agree(
         }
         found = equilibrium(list(agents.values()), first.raw.to(where), rounds=rounds)
     raw = found.image.cpu()
-    return Agreed(task.to("cpu").finish(raw), raw, found, first, tuple(agents))
+    return Agreed(task.to("cpu").finish(raw), raw, found, first, time.monotonic() - begun, tuple(agents))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hybrid_dip import figures
 from hybrid_dip.checkpoint import Checkpoint
-from hybrid_dip.consensus import agree
+from hybrid_dip.consensus import ROUNDS, STEPS, agree
 from hybrid_dip.contracts import Observer, Terms
 from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.estimate import duration, estimate
@@ -18,8 +18,8 @@ from hybrid_dip.folder import ResultFolder
 from hybrid_dip.fusion import SHORT, Arm, Hooks, arms_of, budget, default_selection, scaled, stack, tune
 from hybrid_dip.images import save_image
 from hybrid_dip.restore import RunHooks
-from hybrid_dip.selection import Bootstrap, HeldOut, Selection
-from hybrid_dip.session import Job, check_reference, interruptible, measure, run_and_tell
+from hybrid_dip.selection import Bootstrap, HeldOut, Selection, steps_of
+from hybrid_dip.session import Job, check_reference, comparison, interruptible, measure, run_and_tell
 from hybrid_dip.version import __version__
 from hybrid_dip.watching import Progress
 
@@ -178,17 +178,28 @@ def _stack(
     folder.write_history(rows)
     errors = dict(zip(images, combination.errors, strict=True))
     described = {
-        name: {"weight": found.weights[name], "judged_error": errors[name], **_metrics(job, images[name], found.arms[name].raw)}
-        for name in images
+        name: {
+            "weight": found.weights[name],
+            "judged_error": errors[name],
+            "stop": _stop(result.fits[0].reason, result.fits[0].kept_at, result.fits[0].steps),
+            **_metrics(job, result.image, result.raw),
+        }
+        for name, result in found.arms.items()
     }
     fusion = {"judged_by": selection.reason, "error": combination.error, **combination.settings}
-    _manifest(job, folder, settings, described, fusion, found.image, found.raw, found.seconds)
+    stop = _stop(f"stacked, judged by {selection.reason}", None, found.steps)
+    _manifest(job, folder, settings, described, fusion, found.image, found.raw, stop, found.seconds)
     say("; ".join(f"{name} {weight:.2f}" for name, weight in found.weights.items()))
     _tell(job, found.image, found.raw, folder, say)
 
 
 def _consensus(job: Job, folder: ResultFolder, settings: dict[str, Any], overwrite: bool, say: Callable[[str], None]) -> None:
     folder.open(settings, overwrite=overwrite)
+    cost = estimate(job.task, job.recipe, job.device, job.terms)
+    say(
+        f"A fit of {job.recipe.steps} steps, {duration(job.recipe.steps * cost.seconds_per_step)} at most, then up to {ROUNDS} "
+        f"rounds with {STEPS} more of the network in each, {duration(ROUNDS * STEPS * cost.seconds_per_step)} at most."
+    )
     with interruptible() as interrupted:
         hooks = _watching(job, interrupted, folder)
         found = agree(
@@ -200,7 +211,9 @@ def _consensus(job: Job, folder: ResultFolder, settings: dict[str, Any], overwri
     folder.write_history(found.first.fits[0].history)
     described = {name: {"weight": 1 / len(images), **_metrics(job, image, image)} for name, image in images.items()}
     fusion = {"disagreement": list(found.found.disagreement)}
-    _manifest(job, folder, settings, described, fusion, found.image, found.raw, found.first.seconds)
+    rounds = len(found.found.disagreement)
+    stop = _stop("agreed" if rounds < ROUNDS else "all rounds", None, steps_of(found.first.fits[0]) + rounds * STEPS)
+    _manifest(job, folder, settings, described, fusion, found.image, found.raw, stop, found.seconds)
     last = 255 * found.found.disagreement[-1]
     say(f"{len(found.found.disagreement)} rounds; the agents' answers are {last:.2f} grey levels of 255 apart.")
     _tell(job, found.image, found.raw, folder, say)
@@ -222,18 +235,15 @@ def _save(job: Job, folder: ResultFolder, image: Tensor, arms: dict[str, Tensor]
         save_image(image, folder.path / "restored.npy")
     for name, one in arms.items():
         save_image(figures.displayable(one), folder.path / f"arm-{_file(name)}.png")
-    panels = {name + _db(job, one): one for name, one in {**arms, "fused": image}.items()}
-    if job.reference is not None:
-        panels["reference"] = job.reference
-    figures.save_comparison(folder.path / "comparison.png", panels)
+    figures.save_comparison(folder.path / "comparison.png", comparison(job, {**arms, "fused": image}))
 
 
 def _metrics(job: Job, image: Tensor, raw: Tensor) -> dict[str, Any]:
     return {} if job.reference is None else {"metrics": measure(job.task, image, raw, job.reference)}
 
 
-def _db(job: Job, image: Tensor) -> str:
-    return "" if job.reference is None else f", {measure(job.task, image, image, job.reference)['psnr']:.2f} dB"
+def _stop(reason: str, kept_at: int | None, steps: int) -> dict[str, Any]:
+    return {"reason": reason, "kept_at": kept_at, "steps": steps}
 
 
 def _manifest(
@@ -244,6 +254,7 @@ def _manifest(
     fusion: dict[str, Any],
     image: Tensor,
     raw: Tensor,
+    stop: dict[str, Any],
     seconds: float,
 ) -> None:
     folder.write_manifest(
@@ -253,7 +264,9 @@ def _manifest(
             **_metrics(job, image, raw),
             "arms": arms,
             "fusion": fusion,
+            "stop": stop,
             "seconds": seconds,
+            "seconds_per_step": seconds / max(1, stop["steps"]),
             "hardware": {"device": str(job.device), "threads": torch.get_num_threads(), "torch": torch.__version__},
         }
     )

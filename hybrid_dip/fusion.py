@@ -19,7 +19,7 @@ from hybrid_dip.operators import Identity
 from hybrid_dip.presets import Preset, Recipe
 from hybrid_dip.restore import Result, RunHooks, resolve, restore
 from hybrid_dip.schedules import Balanced
-from hybrid_dip.selection import Bootstrap, HeldOut, Replicate, Scored, Selection
+from hybrid_dip.selection import Bootstrap, HeldOut, Replicate, Scored, Selection, steps_of
 from hybrid_dip.stacking import Combination, combine
 from hybrid_dip.start import Start
 
@@ -93,6 +93,7 @@ class Stacked:
         raw: Before finishing.
         combination: The weights, and what they are made from.
         arms: Name -> the result of that arm by itself, from all data.
+        steps: Of all fits.
         seconds: Of all fits.
     """
 
@@ -100,6 +101,7 @@ class Stacked:
     raw: Tensor
     combination: Combination
     arms: Mapping[str, Result]
+    steps: int
     seconds: float
 
     @property
@@ -181,16 +183,17 @@ def stack(
     chosen = default_selection(task) if selection is None else selection
     replicates = chosen.replicates(task)
     images: list[list[Tensor]] = []
-    seconds = 0.0
+    made: list[Result] = []
     for number, replicate in enumerate(replicates, 1):
         images.append([])
         for arm in arms:
             label = f"{arm.name}, {chosen.reason} {number}"
             found = arm.run(replicate.task, label, seed=seed + OTHER_SEED * number, device=device, hooks=hooks)
             images[-1].append(found.raw)
-            seconds += found.seconds
+            made.append(found)
     combination = combine(images, [replicate.judge.to("cpu") for replicate in replicates], local=local)
     results = {arm.name: arm.run(task, arm.name, seed=seed, device=device, hooks=hooks) for arm in arms}
+    made += results.values()
     brought = [averaged(found, judged) for found, judged in zip(results.values(), zip(*images, strict=True), strict=True)]
     raw = combination(brought)
     return Stacked(
@@ -198,7 +201,8 @@ def stack(
         raw=raw,
         combination=combination,
         arms=results,
-        seconds=seconds + sum(found.seconds for found in results.values()),
+        steps=sum(steps_of(fit) for found in made for fit in found.fits),
+        seconds=sum(found.seconds for found in made),
     )
 
 

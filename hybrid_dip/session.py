@@ -243,21 +243,26 @@ def _write(job: Job, folder: ResultFolder, result: Result, watches: Mapping[int,
     folder.write_history(rows)
     first = [row for row in rows if row.get("seed", job.seed) == job.seed]
     figures.save_curves(place / "curves.png", first, list(result.terms), result.fits[0].kept_at)
-    figures.save_comparison(place / "comparison.png", _panels(job, result))
+    figures.save_comparison(place / "comparison.png", comparison(job, {"restored": result.image}))
     if frames.frames:
         figures.save_animation(place / "fit.gif", frames.frames)
     folder.write_manifest(_manifest(job, result))
 
 
-def _panels(job: Job, result: Result) -> dict[str, Tensor]:
-    observation = job.task.observation
-    panels = {}
-    if observation.ndim == 4 and observation.shape[1] <= job.task.shape[1]:
-        panels["observation" + _db(job, observation)] = observation
-    panels["restored" + _db(job, result.image)] = result.image
-    if job.reference is not None:
-        panels["reference"] = job.reference
-    return panels
+def comparison(job: Job, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is shown side by side: the observation where it is an image, what was made of it, and the clean image.
+
+    Args:
+        job: With the observation, and the reference where there is one.
+        images: Title -> finished image, (1, C, H, W).
+
+    Returns:
+        Title, with PSNR where there is a reference -> image.
+    """
+    y = job.task.observation
+    shown = {"observation": y} if y.ndim == 4 and y.shape[1] <= job.task.shape[1] else {}
+    panels = {title + _db(job, image): image for title, image in {**shown, **images}.items()}
+    return panels if job.reference is None else {**panels, "reference": job.reference}
 
 
 def _db(job: Job, image: Tensor) -> str:

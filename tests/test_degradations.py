@@ -120,3 +120,16 @@ def test_degradations_follow_their_seed_and_touch_no_other(clean: Tensor, name: 
 def test_levels_out_of_range(clean: Tensor, make: Any) -> None:
     with pytest.raises(SettingsError):
         make(clean)
+
+
+def test_a_stand_in_is_fitted_as_it_is_and_shuffling_keeps_the_histogram(photograph: Tensor) -> None:
+    for target in degradations.STAND_INS:
+        case = degradations.stand_in(photograph, target=target)
+        assert torch.equal(case.task.observation, case.reference)
+        assert torch.equal(case.reference, degradations.stand_in(photograph, target=target).reference)
+    shuffled = degradations.stand_in(photograph, target="shuffled").reference
+    assert not torch.equal(shuffled, photograph)
+    colours = [sorted(map(tuple, x[0].flatten(1).T.tolist())) for x in (shuffled, photograph)]
+    assert colours[0] == colours[1], "whole pixels change places"
+    assert not torch.equal(shuffled, degradations.stand_in(photograph, target="shuffled", seed=1).reference)
+    assert torch.equal(degradations.stand_in(photograph, target="image").reference, photograph)

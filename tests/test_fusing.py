@@ -31,6 +31,9 @@ def test_a_stack_writes_its_weights_as_pictures_and_numbers(files: Path, hybrid_
     assert list(arms) == ["dip", "dip+tv", "one-shot:denoiser=median"]
     assert sum(arm["weight"] for arm in arms.values()) == pytest.approx(1.0)
     assert all("psnr" in arm["metrics"] for arm in arms.values())
+    assert [arm["stop"]["steps"] for arm in arms.values()] == [12, 12, 1]
+    assert found["stop"] == {"reason": "stacked, judged by bootstrap", "kept_at": None, "steps": 2 * 25}
+    assert found["seconds_per_step"] == pytest.approx(found["seconds"] / 50)
     maps = np.load(out / "weights.npy")
     assert maps.shape == (32, 32, 3)
     assert np.allclose(maps.sum(-1), 1, atol=1e-5)
@@ -105,7 +108,9 @@ def test_a_consensus_says_how_far_apart_its_agents_are(files: Path, hybrid_dip_c
     assert isinstance(found["arms"], dict)
     assert list(found["arms"]) == ["data", "dip", "red"]
     assert isinstance(found["fusion"], dict)
-    assert len(found["fusion"]["disagreement"]) > 1
+    rounds = len(found["fusion"]["disagreement"])
+    assert rounds > 1
+    assert found["stop"]["steps"] == 5 + 20 * rounds  # type: ignore[index]
 
 
 BAD = {

@@ -95,6 +95,12 @@ def attribute(
 def priors_of(plan: Plan) -> tuple[str, ...]:
     """Names of the priors that a study attributes to.
 
+    Args:
+        plan: The study.
+
+    Returns:
+        In the order of the study file.
+
     Raises:
         SettingsError: It has no [attribution], or does not measure PSNR.
     """

@@ -2,7 +2,10 @@ import csv
 import re
 from pathlib import Path
 
+import pandas as pd
+import pytest
 from PIL import Image
+from scipy.stats import wilcoxon
 
 from hybrid_dip.study.report import report_study
 from hybrid_dip.study.run import run_study
@@ -65,3 +68,48 @@ def test_arms_over_different_images_are_compared_on_those_that_all_have(make_pla
     )
     assert [line.split(" | ")[3] for line in before.splitlines() if line.startswith(("| a\\|b |", "| c |"))] == ["2", "1"]
     assert [line.split(" | ")[3] for line in after.splitlines() if line.startswith(("| a\\|b |", "| c |"))] == ["1", "1"]
+
+
+def test_runs_of_another_version_are_left_out_and_said_to_be(make_plan: MakePlan, store: Store) -> None:
+    plan = make_plan()
+    run_study(plan, store, Inline())
+    assert report_study(plan, store)["notes"] == []
+    store.publish("0123", {"error": "", "metrics": {"psnr": 50.0}, "config": {"version": "0.0.9"}})
+    found = report_study(plan, store)
+    assert found["notes"] == [
+        f"1 finished runs in {store.path} of hybrid_dip 0.0.9, not {plan.runs[0].version}, are no part of the study as it is, "
+        "and are left out."
+    ]
+    assert found["notes"][0] in (store.path / "report.html").read_text()
+    other = make_plan(arms=[{"name": "dip", "preset": "quick", "steps": 5}])
+    assert "2 finished runs" in report_study(other, store)["notes"][0]
+
+
+def test_arms_are_tested_against_the_baseline_from_six_images_on(make_plan: MakePlan, store: Store) -> None:
+    names = ["astronaut", "camera", "coffee", "chelsea", "rocket", "brick"]
+    arms = [{"name": "y", "preset": "baseline"}, {"name": "median", "preset": "one-shot:denoiser=median"}]
+    plan = make_plan(images=[f"skimage:{name}" for name in names], arms=arms, baseline="median")
+    run_study(plan, store, Inline())
+    found = report_study(plan, store)
+    (row,) = [row for row in found["against"] if row["metric"] == "psnr"]
+    table = pd.read_csv(store.path / "results.csv").pivot(index="image", columns="arm", values="psnr")
+    differences = table["y"] - table["median"]
+    assert (row["arm"], row["baseline"], row["images"]) == ("y", "median", 6)
+    assert row["mean"] == pytest.approx(differences.mean(), abs=1e-4)
+    assert row["p"] == pytest.approx(wilcoxon(differences).pvalue)
+    few = make_plan(images=[f"skimage:{name}" for name in names[:5]], arms=arms, baseline="median")
+    assert [row["p"] for row in report_study(few, store)["against"]] == [None, None]
+    assert "With 5 images no test is possible: it takes at least 6." in (store.path / "report.html").read_text()
+
+
+def test_the_latex_table_has_a_row_an_arm_the_best_in_bold(make_plan: MakePlan, store: Store) -> None:
+    arms = [{"name": "y_0 & 5%", "preset": "baseline"}, {"name": "median", "preset": "one-shot:denoiser=median"}]
+    plan = make_plan(images=["skimage:astronaut", "skimage:camera"], arms=arms, metrics=["psnr"])
+    run_study(plan, store, Inline())
+    report_study(plan, store)
+    lines = (store.path / "results.tex").read_text().splitlines()
+    assert lines[1] == r"\begin{tabular}{lr}"
+    first, second = (next(line for line in lines if line.startswith(name)) for name in (r"y\_0 \& 5\%", "median"))
+    assert r"\textbf{" in second
+    assert r"\textbf{" not in first
+    assert re.search(r"\d\d\.\d\d.*\{\\scriptsize \[\d+\.\d\d, \d+\.\d\d\]\} \\\\$", second)
