@@ -15,9 +15,10 @@ from hybrid_dip import arguments, spec
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.contracts import Rule, Task, Terms, as_terms
 from hybrid_dip.errors import HybridDIPError, SettingsError, told
+from hybrid_dip.fusion import Arm, arms_of, default_selection
 from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import resolve, sketch
-from hybrid_dip.selection import Selection, check, fits_of
+from hybrid_dip.selection import HeldOut, Selection, check, fits_of
 from hybrid_dip.study.measures import Outputs, measure
 from hybrid_dip.study.settings import ArmEntry, ImageEntry, Study, TaskEntry, place
 from hybrid_dip.study.sources import Source, expand
@@ -30,6 +31,9 @@ KEY_LENGTH = 20
 
 SPEC_KINDS = {"preset": "presets", "network": "networks", "latent": "latents", "solver": "solvers", "stop": "stopping"}
 """Keys of an arm that hold one SPEC -> kind of the catalogue."""
+
+LIST_KINDS = {"regularisers": "regularisers", "presets": "presets"}
+"""Keys of an arm that hold several."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,13 @@ class Fitting:
         """The arm with absolute paths."""
         start = None if self.arm.start is None else str((self.folder / self.arm.start).absolute())
         own = {name: spec.located(text, self.folder) for name, text in self._texts().items()}
-        regularisers = [spec.located(text, self.folder) for text in self.arm.regularisers]
-        return self.arm.model_copy(update={**own, "start": start, "regularisers": regularisers})
+        lists = {name: [spec.located(text, self.folder) for text in getattr(self.arm, name)] for name in LIST_KINDS}
+        return self.arm.model_copy(update={**own, **lists, "start": start})
 
     def files(self) -> dict[str, str]:
         """SHA-256 of one's own Python files and of plug-ins, by the text that names them."""
         texts = [(text, SPEC_KINDS[name]) for name, text in self._texts().items()]
-        texts += [(text, "regularisers") for text in self.arm.regularisers]
+        texts += [(text, kind) for name, kind in LIST_KINDS.items() for text in getattr(self.arm, name)]
         found = {text: spec.fingerprint(spec.located(text, self.folder), kind, catalogue()) for text, kind in texts}
         return {text: sha256 for text, sha256 in found.items() if sha256}
 
@@ -80,7 +84,33 @@ class Fitting:
         terms = as_terms([spec.term(text, names) for text in arm.regularisers])
         rule: Rule | Selection = recipe.rule if arm.stop is None else spec.build(arm.stop, "stopping", names)
         check(rule, task)
+        if arm.fuse is None and arm.presets:
+            raise SettingsError("'presets' take part in a stack: they go with fuse = \"stack\".")
+        if arm.fuse is not None and arm.stop is not None:
+            raise SettingsError("'stop' does not go with 'fuse': each arm of a stack ends by its preset's own rule.")
         return recipe, terms, rule
+
+    def stack(self, task: Task) -> list[Arm]:
+        """The arms of an arm that is a stack; none where it is a plain one.
+
+        Args:
+            task: The recipe is chosen for it.
+
+        Returns:
+            At least two, or none.
+
+        Raises:
+            SettingsError: As :meth:`build`, or only one arm.
+        """
+        if self.arm.fuse is None:
+            return []
+        recipe, terms, _ = self.build(task)
+        arms = [*arms_of(recipe, terms), *(Arm(spec.parse(text).text, text) for text in self.located.presets)]
+        if len(arms) < 2:
+            raise SettingsError("A stack needs at least two arms: add 'regularisers', or 'presets'.")
+        for arm in arms:
+            resolve(arm.preset, task)
+        return arms
 
 
 @dataclass(frozen=True)
@@ -177,7 +207,20 @@ class Run:
             "regularisers": arm.regularisers,
             "stop": arm.stop,
             "files_sha256": self.fitting.files(),
+            **({} if arm.fuse is None else {"fuse": arm.fuse, "presets": arm.presets}),
         }
+
+    def judges(self, task: Task) -> Selection:
+        """The data that judge where this arm is a stack; the bootstrap only where the noise level was given, not estimated."""
+        entry = self.preparing.entry
+        return HeldOut() if entry.observed and "sigma" not in entry.options else default_selection(task)
+
+    def passes_of(self, task: Task) -> int:
+        """Fits that each run takes, those that judge or select included."""
+        stack = self.fitting.stack(task)
+        if stack:
+            return (len(stack) - len(self.fitting.arm.presets)) * fits_of(self.judges(task))
+        return fits_of(self.fitting.build(task)[2])
 
     def named(self, config: Mapping[str, Any], seed: int) -> "Run":
         """With a seed, and so with a key.
@@ -287,7 +330,7 @@ def plan_study(
                 config = _at(where, run.configuration, subject)
                 if source is sources[0]:
                     _at(where, _try_network, run, subject.task)
-                passes = fits_of(run.fitting.build(subject.task)[2])
+                passes = _at(where, run.passes_of, subject.task)
                 sized = replace(run, steps=config["recipe"]["steps"], fits=config["recipe"]["runs"], passes=passes)
                 cell.append((sized, config))
     runs = [

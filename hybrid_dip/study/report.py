@@ -82,7 +82,8 @@ def report_study(plan: Plan, store: Store) -> dict[str, Any]:
     lines = _save_curves(store, curves)
     protocols = {task: _protocol(next(run for run in plan.runs if run.task == task)) for task in plan.tasks}
     provenance = _provenance(plan, store)
-    content, data = page_content(plan, table, shown, curves, protocols, provenance, notes, attribution)
+    maps = maps_of(plan, store)
+    content, data = page_content(plan, table, shown, curves, maps, protocols, provenance, notes, attribution)
     with store.writing():
         write_text(store.path / "report.html", render(content, data))
         write_text(store.path / "results.tex", latex_table(plan, table))
@@ -328,6 +329,28 @@ def curves_of(plan: Plan, store: Store, table: pd.DataFrame) -> Curves:
         if len(rows) > 1:
             curve = figures.Curve([row["step"] for row in rows], [row["psnr"] for row in rows], int(kept[cell]))
             found.setdefault(run.task, {}).setdefault(run.image, {})[run.arm] = curve
+    return found
+
+
+def maps_of(plan: Plan, store: Store) -> Mapping[str, Mapping[str, Mapping[str, Mapping[str, Tensor]]]]:
+    """The weights of stacks as maps, of the images shown, with the first seed.
+
+    Args:
+        plan: The study.
+        store: Its folder.
+
+    Returns:
+        Task -> image -> arm -> arm of the stack -> (1, 1, H, W); without those that have one weight an image.
+    """
+    found: dict[str, dict[str, dict[str, Mapping[str, Tensor]]]] = {}
+    for run in plan.runs:
+        if run.seed != plan.study.seeds[0] or run.image not in plan.images[:MOST_PICTURES]:
+            continue
+        weights: Mapping[str, float] = (store.record(run.key) or {}).get("weights", {})
+        maps = store.weights(run.key) if weights else None
+        if maps is not None:
+            named = dict(zip(weights, (one[None, None] for one in maps), strict=True))
+            found.setdefault(run.task, {}).setdefault(run.image, {})[run.arm] = named
     return found
 
 

@@ -107,6 +107,8 @@ class ArmEntry(_Section):
         regularisers: SPECs with weights.
         stop: SPEC of a stopping rule instead of the preset's; "stopping" is read, too.
         runs: Fits whose images are averaged, instead of the preset's number.
+        fuse: "stack": the network alone, with each regulariser, and with all, combined by weights that data choose.
+        presets: SPECs of presets that take part in the stack.
     """
 
     name: Name
@@ -126,11 +128,14 @@ class ArmEntry(_Section):
     regularisers: list[str] = []
     stop: Annotated[str | None, Field(validation_alias=AliasChoices("stop", "stopping"))] = None
     runs: Annotated[int, Field(ge=1)] | None = None
+    fuse: Literal["stack"] | None = None
+    presets: list[str] = []
 
     @property
     def overrides(self) -> dict[str, Any]:
         """What :func:`hybrid_dip.arguments.overridden` takes."""
-        return {name: value for name, value in self if name not in ("name", "preset", "regularisers", "stop")}
+        others = ("name", "preset", "regularisers", "stop", "fuse", "presets")
+        return {name: value for name, value in self if name not in others}
 
 
 class PriorEntry(_Section):

@@ -4,6 +4,7 @@
     runs/KEY/output.npy    the network's kept output before finishing, float32 (H, W, C)
     runs/KEY/restored.png  what it looks like
     runs/KEY/history.csv   one row a logged step
+    runs/KEY/weights.npy   of a stack: each arm's weight as a map, float32 (H, W, K)
     work/KEY/              of runs that are going on: the lease, the state to resume from
 
 A run's folder is written under a temporary name and renamed, so it is either whole or absent.
@@ -35,6 +36,7 @@ RUNNER = ".runner."
 OUTPUT = "output.npy"
 RESTORED = "restored.png"
 HISTORY = "history.csv"
+WEIGHTS = "weights.npy"
 
 
 class UnwritableError(StorageError):
@@ -114,6 +116,26 @@ class Store:
         except (OSError, ValueError, EOFError):
             raise _damaged(path) from None
         return torch.from_numpy(array[..., None] if array.ndim == 2 else array).permute(2, 0, 1)[None].contiguous()
+
+    def weights(self, key: str) -> Tensor | None:
+        """The weights of a stack's arms as maps.
+
+        Args:
+            key: Of a run that finished well.
+
+        Returns:
+            (K, H, W), or None where it was no stack, or had one weight an image.
+
+        Raises:
+            StorageError: The file is damaged.
+        """
+        path = self.run(key) / WEIGHTS
+        if not path.exists():
+            return None
+        try:
+            return torch.from_numpy(np.load(path)).permute(2, 0, 1).contiguous()
+        except (OSError, ValueError, EOFError):
+            raise _damaged(path) from None
 
     def history(self, key: str) -> list[dict[str, float]]:
         """The log of a run's fits.

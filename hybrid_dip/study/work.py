@@ -3,27 +3,29 @@
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from hybrid_dip import devices
 from hybrid_dip.checkpoint import Checkpoint
-from hybrid_dip.contracts import Step
-from hybrid_dip.errors import FitError, StorageError
+from hybrid_dip.contracts import Observer, Step
+from hybrid_dip.errors import FitError, Interrupted, StorageError
 from hybrid_dip.figures import displayable
 from hybrid_dip.folder import write_history
+from hybrid_dip.fusion import stack
 from hybrid_dip.images import save_image
 from hybrid_dip.restore import Result, RunHooks, restore
 from hybrid_dip.selection import steps_of
 from hybrid_dip.study.lease import acquire
 from hybrid_dip.study.measures import Outputs, measure_all
 from hybrid_dip.study.plan import Run
-from hybrid_dip.study.store import HISTORY, OUTPUT, RESTORED, Store
+from hybrid_dip.study.store import HISTORY, OUTPUT, RESTORED, WEIGHTS, Store
 from hybrid_dip.study.subjects import Subject
 from hybrid_dip.watching import ReferenceWatch
 
@@ -149,9 +151,12 @@ def _fit_and_publish(
     try:
         with _threads(run.threads):
             subject = run.subject()
-            result, watches = _fit(run, subject, store, progress, asked, checkpoint_age)
+            made = (_stack if run.fitting.arm.fuse else _fit)(run, subject, store, progress, asked, checkpoint_age)
+            result, watches = made.result, made.watches
             if result.fits[-1].reason == "interrupted":
                 return Outcome(run.key, "stopped")
+    except Interrupted:
+        return Outcome(run.key, "stopped")
     except StorageError:
         raise
     except Exception as error:  # a prior may fail in any way; the study goes on
@@ -167,12 +172,13 @@ def _fit_and_publish(
         "metrics": {found.measure.column: found.value for found in measured},
         "measured": {found.measure.column: found.measure.identity for found in measured},
         "seconds": result.seconds,
-        "steps": sum(map(steps_of, result.fits)),
+        "steps": made.steps,
         "kept_at": first.kept_at,
-        "reason": first.reason,
+        "reason": made.reason,
         "notes": [note for found in result.fits for note in found.notes],
         "parameters": result.parameters,
         "hardware": result.hardware,
+        **({"weights": dict(made.weights)} if made.weights else {}),
     }
 
     def write(folder: Path) -> None:
@@ -184,6 +190,8 @@ def _fit_and_publish(
             for row in found.history
         ]
         write_history(folder / HISTORY, rows)
+        if made.maps is not None:
+            save_image(made.maps[None].float(), folder / WEIGHTS)
 
     return Outcome(run.key, "done" if store.publish(run.key, manifest, write) else "stopped")
 
@@ -192,9 +200,61 @@ def _psnr(watch: ReferenceWatch | None, step: int) -> dict[str, float]:
     return {} if watch is None else {"psnr": watch.psnr.get(step, float("nan"))}
 
 
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """What a run came to.
+
+    Attributes:
+        result: The image, and the fits whose history is kept.
+        watches: PSNR along them, by seed.
+        steps: Of all fits.
+        reason: Why it ended.
+        weights: Of a stack: arm -> weight.
+        maps: Of a stack: (K, H, W), where maps were better than one weight an image.
+    """
+
+    result: Result
+    watches: Mapping[int, ReferenceWatch]
+    steps: int
+    reason: str
+    weights: Mapping[str, float] = field(default_factory=dict)
+    maps: Tensor | None = None
+
+
+def _stack(
+    run: Run, subject: Subject, store: Store, progress: dict[str, Any], asked: Callable[[], bool], checkpoint_age: float
+) -> _Made:
+    task, arms = subject.task, run.fitting.stack(subject.task)
+    selection = run.judges(task)
+    watches: dict[int, ReferenceWatch] = {}
+    begun = 0
+    progress["steps"] = run.fits * run.passes * run.steps
+
+    def hooks(name: str, seed: int) -> RunHooks:
+        def count(step: Step) -> None:
+            progress["step"] = begun * run.steps + step.index + 1
+
+        def close() -> None:
+            nonlocal begun
+            begun += 1
+
+        watching: list[Observer] = [count]
+        if name == arms[0].name and subject.reference is not None:
+            watches[seed] = ReferenceWatch(task, subject.reference)
+            watching.append(watches[seed])
+        plain = "".join(c if c.isalnum() or c in "+-_." else "-" for c in name)
+        return RunHooks(watching, AgedCheckpoint(store.work(run.key) / f"{plain}-{seed}.pt", 1, checkpoint_age), asked, close)
+
+    device = devices.pick(run.device)
+    found = stack(task, arms, selection=selection, seed=run.seed * run.fits, device=device, hooks=hooks)
+    first = replace(found.arms[arms[0].name], image=found.image, raw=found.raw, seconds=found.seconds)
+    reason = f"stacked, judged by {selection.reason}"
+    return _Made(first, watches, found.steps, reason, found.weights, found.combination.maps)
+
+
 def _fit(
     run: Run, subject: Subject, store: Store, progress: dict[str, Any], asked: Callable[[], bool], checkpoint_age: float
-) -> tuple[Result, dict[int, ReferenceWatch]]:
+) -> _Made:
     recipe, terms, rule = run.fitting.build(subject.task)
     watches: dict[int, ReferenceWatch] = {}
     first = run.seed * run.fits  # so that the fits of one seed of the study are none of another's
@@ -233,7 +293,7 @@ def _fit(
         time_budget=run.seconds,
         hooks=hooks,
     )
-    return result, watches
+    return _Made(result, watches, sum(map(steps_of, result.fits)), result.fits[0].reason)
 
 
 @contextmanager

@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from hybrid_dip.contracts import Step
+from hybrid_dip.errors import SettingsError, StorageError
+from hybrid_dip.fusion import stack
 from hybrid_dip.images import load_image, save_image
 from hybrid_dip.metrics import psnr
 from hybrid_dip.restore import restore
+from hybrid_dip.selection import Bootstrap, HeldOut
 from hybrid_dip.study import results, work
 from hybrid_dip.study.lease import acquire
+from hybrid_dip.study.report import maps_of, report_study
 from hybrid_dip.study.store import Store
 from hybrid_dip.study.work import perform
 
@@ -202,3 +206,97 @@ def test_the_fits_of_two_seeds_are_four_different_ones(make_plan: MakePlan, stor
             fitted.append({float(row["seed"]) for row in csv.DictReader(handle)})
     assert {0.0, 1.0} in fitted
     assert {2.0, 3.0} in fitted
+
+
+STACK = [
+    {"name": "dip", "preset": "quick", "steps": 5},
+    {"name": "stack", "preset": "quick", "steps": 5, "fuse": "stack", "regularisers": ["tv@0.05"],
+     "presets": ["one-shot:denoiser=median"]},
+]  # fmt: skip
+
+
+def test_an_arm_may_be_a_stack(make_plan: MakePlan, store: Store) -> None:
+    run = make_plan(arms=STACK).runs[1]
+    assert run.passes == 4, "two of the arms are fits, and each is judged in another one"
+    assert perform(run, str(store.path)).status == "done"
+    subject = run.preparing.build(run.source)
+    arms = run.fitting.stack(subject.task)
+    assert [arm.name for arm in arms] == ["dip", "dip+tv", "one-shot:denoiser=median"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found = stack(subject.task, arms, seed=0, device="cpu")
+    torch.set_num_threads(threads)
+    assert torch.equal(store.output(run.key), found.raw)
+    record = store.record(run.key)
+    assert record is not None
+    assert record["weights"] == pytest.approx(found.weights)
+    assert (record["steps"], record["reason"]) == (2 * (5 + 5 + 1), "stacked, judged by bootstrap")
+    assert record["config"]["fuse"] == "stack"
+    maps = store.weights(run.key)
+    assert (maps is None) == (found.combination.maps is None)
+
+
+def test_a_stopped_stack_goes_on_to_the_same_floats(
+    make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_plan(arms=STACK).runs[1]
+    whole, part = Store(tmp_path / "whole"), Store(tmp_path / "part")
+    perform(run, str(whole.path))
+    asked = 0
+
+    def stopper(runner: Path | None, lost: Any) -> Any:
+        def halt() -> bool:
+            nonlocal asked
+            asked += 1
+            return asked == 8  # in the second fit
+
+        return halt
+
+    monkeypatch.setattr(work, "_stopper", stopper)
+    assert perform(run, str(part.path), checkpoint_age=0.0).status == "stopped"
+    assert not part.has(run.key)
+    assert len(list(part.work(run.key).glob("*.pt"))) >= 1
+    assert perform(run, str(part.path), checkpoint_age=0.0).status == "done"
+    assert torch.equal(part.output(run.key), whole.output(run.key))
+
+
+def test_a_noise_level_that_was_estimated_is_not_trusted_with_the_bootstrap(make_plan: MakePlan, tmp_path: Path) -> None:
+    save_image(torch.rand(1, 3, 16, 16), tmp_path / "noisy.png")
+    for options, expected in (({}, HeldOut), ({"sigma": 25}, Bootstrap)):
+        task = {"kind": "denoise", "observed": True, "held_out": 0.1, **options}
+        plan = make_plan(arms=STACK, images=["noisy.png"], metrics=["held_out"], tasks=[task])
+        judges = plan.runs[1].judges(replace(plan.runs[1].subject().task, weight=None))
+        assert isinstance(judges, expected)
+
+
+@pytest.mark.parametrize(
+    ("arm", "sentence"),
+    [
+        ({"presets": ["quick"]}, 'go with fuse = "stack"'),
+        ({"fuse": "stack"}, "at least two arms: add 'regularisers', or 'presets'"),
+        ({"fuse": "stack", "regularisers": ["tv@1"], "stop": "wmv"}, "'stop' does not go with 'fuse'"),
+        ({"fuse": "stack", "presets": ["quik"]}, "did you mean 'quick'"),
+        ({"fuse": "stak"}, "should be 'stack'"),
+    ],
+)
+def test_what_is_wrong_with_a_stack_is_said_beforehand(make_plan: MakePlan, arm: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        make_plan(arms=[{"name": "a", "preset": "quick", "steps": 5, **arm}])
+
+
+def test_maps_of_a_stack_are_kept_and_shown(make_plan: MakePlan, store: Store) -> None:
+    plan = make_plan(arms=STACK)
+    run = plan.runs[1]
+    perform(run, str(store.path))
+    maps = torch.rand(3, 16, 16).softmax(0)
+    save_image(maps[None], store.run(run.key) / "weights.npy")
+    found = store.weights(run.key)
+    assert found is not None
+    assert torch.equal(found, maps)
+    (shown,) = maps_of(plan, store)["denoise"]["astronaut"].values()
+    assert list(shown) == ["dip", "dip+tv", "one-shot:denoiser=median"]
+    report_study(plan, store)
+    assert "stack: weight of dip+tv" in (store.path / "report.html").read_text()
+    (store.run(run.key) / "weights.npy").write_bytes(b"")
+    with pytest.raises(StorageError, match=r"weights\.npy is missing or damaged"):
+        store.weights(run.key)

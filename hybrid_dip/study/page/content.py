@@ -47,6 +47,7 @@ def page_content(
     table: pd.DataFrame,
     pictures: Mapping[str, Mapping[str, Mapping[str, tuple[str, Tensor]]]],
     curves: Mapping[str, Mapping[str, Mapping[str, Curve]]],
+    maps: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Tensor]]]],
     protocols: Mapping[str, str],
     provenance: Sequence[str],
     notes: Sequence[str],
@@ -59,6 +60,7 @@ def page_content(
         table: Its finished runs.
         pictures: Task -> image -> arm, "degraded" or "clean" -> caption and (1, C, H, W).
         curves: Task -> image -> arm -> PSNR along the fit.
+        maps: Task -> image -> arm -> arm of its stack -> the weight of each pixel, (1, 1, H, W).
         protocols: Task -> how the images were degraded.
         provenance: Versions and machines.
         notes: What the reader should know first.
@@ -104,6 +106,11 @@ def page_content(
                             {"arm": arm, "caption": caption, "src": as_png(x)} for arm, (caption, x) in columns.items()
                         ],
                         "curves": {arm: _points(curve) for arm, curve in curves.get(task, {}).get(image, {}).items()},
+                        "maps": [
+                            {"arm": f"{arm}: weight of {name}", "caption": f"{float(weight.mean()):.2f}", "src": as_png(weight)}
+                            for arm, weights in maps.get(task, {}).get(image, {}).items()
+                            for name, weight in weights.items()
+                        ],
                     }
                     for image, columns in pictures[task].items()
                 ],

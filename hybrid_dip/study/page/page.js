@@ -53,6 +53,19 @@ async function paint(canvas, shown, clean) {
   context.putImageData(x, 0, 0);
 }
 
+async function pictured(shown, clean) {
+  const figure = document.createElement("figure");
+  const frame = document.createElement("div");
+  frame.className = "frame";
+  const canvas = document.createElement("canvas");
+  await paint(canvas, shown, clean);
+  frame.append(canvas);
+  const caption = document.createElement("figcaption");
+  caption.textContent = `${shown.arm} ${shown.caption}`;
+  figure.append(frame, caption);
+  return figure;
+}
+
 function svg(name, attributes, text) {
   const found = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) found.setAttribute(key, value);
@@ -159,21 +172,11 @@ function viewer(root, task, arms) {
     part("right-tag").textContent = `${right.arm} ${right.caption}`;
     await Promise.all([paint(part("left-canvas"), left, clean), paint(part("right-canvas"), right, clean)]);
     const strip = part("strip");
-    const figures = await Promise.all(
-      pictures.map(async (one) => {
-        const figure = document.createElement("figure");
-        const frame = document.createElement("div");
-        frame.className = "frame";
-        const canvas = document.createElement("canvas");
-        await paint(canvas, one, clean);
-        frame.append(canvas);
-        const caption = document.createElement("figcaption");
-        caption.textContent = `${one.arm} ${one.caption}`;
-        figure.append(frame, caption);
-        return figure;
-      }),
-    );
+    const figures = await Promise.all(pictures.map((one) => pictured(one, clean)));
     strip.replaceChildren(...figures);
+    const maps = await Promise.all(shown.maps.map((one) => pictured(one)));
+    part("maps").replaceChildren(...maps);
+    part("maps-title").hidden = !maps.length;
     place();
     root.dataset.ready = shown.name;
   }
