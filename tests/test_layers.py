@@ -29,7 +29,7 @@ LAYERS = [
     ["spec"],
     ["restore"],
     ["estimate", "watching", "figures", "folder", "arguments", "listing", "deepinv"],
-    ["fusion", "consensus"],
+    ["fusion", "consensus", "tiling"],
     ["session"],
     ["fusing"],
     ["study", "plugin_commands"],
