@@ -10,7 +10,7 @@ import torch
 import typer
 import typer.core
 
-from hybrid_dip import arguments, devices, listing, options, spec
+from hybrid_dip import arguments, devices, listing, options, spec, tiling
 from hybrid_dip.catalogue import KINDS, catalogue
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError, Interrupted, SettingsError
@@ -19,7 +19,7 @@ from hybrid_dip.folder import ResultFolder
 from hybrid_dip.fusing import Fusing, fuse_and_tell
 from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture, save_image
 from hybrid_dip.plugin_commands import WithPlugins
-from hybrid_dip.presets import original
+from hybrid_dip.presets import Recipe, original
 from hybrid_dip.regularisers.epll import fit_folder
 from hybrid_dip.restore import resolve
 from hybrid_dip.session import Job, fingerprint, run_and_tell
@@ -91,6 +91,7 @@ def restore(
         float | None, typer.Option(rich_help_panel=options.WHERE, help="Seconds after which a fit ends.")
     ] = None,
     device: options.Device = "auto",
+    tile: options.Tile = "auto",
     crop: options.Crop = None,
     checkpoint_every: Annotated[int, typer.Option(rich_help_panel=options.WHERE, help="Steps between two saved states.")] = 200,
     gif: Annotated[bool, typer.Option("--gif", help="Also write fit.gif, the fit as an animation.")] = False,
@@ -114,21 +115,31 @@ def restore(
         "shape": shape,
     }
     made = arguments.make_task(task, picture.pixels, given, arguments.cropper(crop))
-    recipe = arguments.overridden(
-        resolve(preset, made),
-        network=network,
-        latent=latent,
-        start=start,
-        solver=solver,
-        optimise=optimise,
-        optimizer=optimizer,
-        lr=lr,
-        lr_schedule=lr_schedule,
-        jitter=jitter,
-        parameter_noise=parameter_noise,
-        steps=steps,
-        runs=runs,
-    )
+    where = devices.pick(device)
+
+    def recipe_of(part: Task) -> Recipe:
+        return arguments.overridden(
+            resolve(preset, part),
+            network=network,
+            latent=latent,
+            start=start,
+            solver=solver,
+            optimise=optimise,
+            optimizer=optimizer,
+            lr=lr,
+            lr_schedule=lr_schedule,
+            jitter=jitter,
+            parameter_noise=parameter_noise,
+            steps=steps,
+            runs=runs,
+        )
+
+    if fuse is not None and tile not in ("auto", "off"):
+        raise SettingsError("--tile does not go with --fuse: take a part of the image with --crop.")
+    tiles = tiling.chosen("off" if fuse is not None else tile, made, recipe_of, where)
+    recipe = recipe_of(made if tiles is None else tiling.part(made, tiles.boxes[0]))
+    if tiles is not None and gif:
+        raise SettingsError("--gif does not go with tiles: an animation is of one fit.")
     terms = tuple(spec.term(text, names) for text in regulariser or [])
     rule = recipe.rule if stop is None else spec.build(stop, "stopping", names)
     clean = None
@@ -142,7 +153,6 @@ def restore(
         raise SettingsError(f"--latent does not go with '{task}', whose guide image is the latent.")
     if time_budget is not None and not 0 < time_budget < float("inf"):
         raise SettingsError(f"--time-budget must be a number of seconds above 0, got {time_budget}.")
-    where = devices.pick(device)
     estimated = task == "denoise" and sigma is None and made.noise_sigma is not None
     settings = {
         "image": str(image),
@@ -165,6 +175,7 @@ def restore(
         "time_budget": time_budget,
         "device": str(where),
         "gif": gif,
+        "tiles": None if tiles is None else [len(tiles.boxes), tiles.boxes[0].height, tiles.boxes[0].width],
         "reference": None if reference is None else str(reference),
         "reference_sha256": None if clean is None else fingerprint(clean),
     }
@@ -182,6 +193,7 @@ def restore(
         animate=gif,
         quiet=quiet,
         settings=settings,
+        tiles=tiles,
     )
     if fuse is None:
         if arm:

@@ -144,7 +144,8 @@ def estimate(task: Task, recipe: Recipe, device: torch.device, terms: Sequence[T
     if needed > free:
         raise TooLargeError(
             f"A step on {task.shape[-1]}x{task.shape[-2]} pixels needs about {needed / 2**30:.1f} GiB, but {device} has "
-            f"{free / 2**30:.1f} GiB free: take --preset quick, a part of the image with --crop, or another --device."
+            f"{free / 2**30:.1f} GiB free: take --preset quick, --tile 512, a part of the image with --crop, or another "
+            "--device."
         )
     parameters = sum(p.numel() for p in sketch(task, recipe)[0].parameters())
     return Estimate(parameters, needed, seconds_of_a_step(task, recipe, terms, device))

@@ -117,6 +117,13 @@ HeldOutShare = Annotated[
 ]
 Reference = Annotated[Path | None, typer.Option(help="The clean image, only to measure by; no fit sees it.")]
 
+Tile = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel=WHERE,
+        help="Fit overlapping tiles of so many pixels a side; auto: where the whole image does not fit into memory; off.",
+    ),
+]
 Device = Annotated[str, typer.Option(rich_help_panel=WHERE, help="auto, cpu, cuda or mps.")]
 Workers = Annotated[
     int | None, typer.Option(rich_help_panel=WHERE, help="Processes at a time; by default all cores, or one for each GPU.")

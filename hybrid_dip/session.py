@@ -22,6 +22,7 @@ from hybrid_dip.images import Picture, save_image
 from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import Result, RunHooks, restore
 from hybrid_dip.selection import Selection, check, fits_of, steps_of
+from hybrid_dip.tiling import Tiles, part, restore_tiled
 from hybrid_dip.version import __version__
 from hybrid_dip.watching import Frames, Progress, ReferenceWatch
 
@@ -44,6 +45,7 @@ class Job:
         animate: Write fit.gif.
         quiet: No progress bar, no messages.
         settings: Everything that the result depends on, for the manifest and for resuming.
+        tiles: In which the image is restored, or None for the whole at once; the recipe is that of a tile.
     """
 
     picture: Picture
@@ -59,6 +61,12 @@ class Job:
     animate: bool
     quiet: bool
     settings: Mapping[str, Any]
+    tiles: Tiles | None = None
+
+    @property
+    def fitted(self) -> Task:
+        """What one fit sees: the task, or its first tile."""
+        return self.task if self.tiles is None else part(self.task, self.tiles.boxes[0])
 
 
 def fingerprint(x: Tensor) -> str:
@@ -88,20 +96,25 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     if resume and folder.finished:
         say(f"{folder.path} is finished already.")
         return None
-    cost = estimate(job.task, job.recipe, job.device, job.terms)
+    cost = estimate(job.fitted, job.recipe, job.device, job.terms)
     folder.open(job.settings, overwrite=overwrite)
     if job.settings.get("noise_sigma_estimated"):
         say(f"sigma was estimated as {255 * (job.task.noise_sigma or 0):.1f} (of 255).")
     if job.recipe.note:
         say(job.recipe.note)
-    say(f"{job.task.name}: {cost.sentence(job.recipe.steps, job.recipe.runs * fits_of(job.rule))}")
+    fits = job.recipe.runs * fits_of(job.rule)
+    if job.tiles is not None:
+        first = job.tiles.boxes[0]
+        say(f"In {len(job.tiles.boxes)} tiles of {first.width}x{first.height} pixels, {job.tiles.shared} of them shared.")
+        fits *= len(job.tiles.boxes)
+    say(f"{job.task.name}: {cost.sentence(job.recipe.steps, fits)}")
     try:
         result = _fit(job, folder)
     except torch.OutOfMemoryError as error:
         folder.discard_if_empty()
         raise TooLargeError(
-            f"{job.device} ran out of memory ({str(error).splitlines()[0].rstrip('.')}): take --preset quick, a part of the "
-            "image with --crop, or another --device."
+            f"{job.device} ran out of memory ({str(error).splitlines()[0].rstrip('.')}): take --preset quick, --tile 512, a "
+            "part of the image with --crop, or another --device."
         ) from None
     except BaseException:
         folder.discard_if_empty()
@@ -159,35 +172,46 @@ def _fit(job: Job, folder: ResultFolder) -> Result:
     frames = Frames(job.task)
     with interruptible() as interrupted:
 
-        def hooks(seed: int) -> RunHooks:
-            watch = None if job.reference is None else ReferenceWatch(job.task, job.reference)
+        def hooks(seed: int, tile: int | None = None) -> RunHooks:
+            task, reference, name = job.task, job.reference, f"seed-{seed}"
             label = job.task.name if job.recipe.runs == 1 else f"{job.task.name}, seed {seed}"
+            if job.tiles is not None and tile is not None:
+                box = job.tiles.boxes[tile]
+                task, reference = part(task, box), None if reference is None else box.of(reference)
+                label, name = f"{label}, tile {tile + 1} of {len(job.tiles.boxes)}", f"tile-{tile}-{name}"
+            watch = None if reference is None else ReferenceWatch(task, reference)
             progress = Progress(job.recipe.steps, label, watch, job.quiet)
             observers: list[Observer] = [progress]
             if watch is not None:
-                watches[seed] = watch
+                watches.setdefault(seed, watch)  # the history is that of the first tile
                 observers.insert(0, watch)  # the bar shows what it found
             if job.animate and seed == job.seed:
                 observers.append(frames)
 
-            def before(name: str) -> RunHooks:
-                ahead = Progress(job.recipe.steps, f"{label}, {name}", None, job.quiet)
-                path = folder.checkpoints / f"seed-{seed}-{name}.pt"
+            def before(what: str) -> RunHooks:
+                ahead = Progress(job.recipe.steps, f"{label}, {what}", None, job.quiet)
+                path = folder.checkpoints / f"{name}-{what}.pt"
                 return RunHooks([ahead], Checkpoint(path, job.checkpoint_every), interrupted, ahead.close)
 
-            path = folder.checkpoints / f"seed-{seed}.pt"
+            path = folder.checkpoints / f"{name}.pt"
             return RunHooks(observers, Checkpoint(path, job.checkpoint_every), interrupted, progress.close, before)
 
-        result = restore(
-            job.task,
-            preset=job.recipe,
-            regularisers=job.terms,
-            rule=job.rule,
-            seed=job.seed,
-            device=job.device,
-            time_budget=job.time_budget,
-            hooks=hooks,
-        )
+        def restored(task: Task, hooks: Callable[[int], RunHooks]) -> Result:
+            return restore(
+                task,
+                preset=job.recipe,
+                regularisers=job.terms,
+                rule=job.rule,
+                seed=job.seed,
+                device=job.device,
+                time_budget=job.time_budget,
+                hooks=hooks,
+            )
+
+        if job.tiles is None:
+            result = restored(job.task, hooks)
+        else:
+            result = restore_tiled(job.task, job.tiles, restored, lambda number, seed: hooks(seed, number))
     if result.fits[-1].reason != "interrupted":
         _write(job, folder, result, watches, frames)
     return result

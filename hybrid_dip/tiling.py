@@ -11,10 +11,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from hybrid_dip import devices
 from hybrid_dip.contracts import SMALLEST_SIDE, Task
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.estimate import memory_of_a_step
 from hybrid_dip.operators import Blur, Downsample, Identity, Mosaic
+from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import Result, RunHooks
+from hybrid_dip.selection import OTHER_STEPS, steps_of
 
 OVERLAP = 64
 """Pixels that neighbouring tiles share at least; a quarter of the tile where that is less, more where A looks further."""
@@ -167,6 +171,51 @@ def _reach(task: Task) -> int:
     return max(task.forward.psf.shape) // 2 if isinstance(task.forward, Blur) else 0
 
 
+SIDES = (2048, 1536, 1024, 768, 512, 384, 256)
+"""That are tried where an image does not fit into memory."""
+SPARE = 0.8
+"""Share of the free memory that a tile may take."""
+
+
+def chosen(asked: str, task: Task, recipe_of: Callable[[Task], Recipe], device: torch.device) -> Tiles | None:
+    """The tiles that somebody asked for.
+
+    Args:
+        asked: "off", a side in pixels, or "auto": tiles only where a step on the whole image would not fit into the free
+            memory, and then the largest that do.
+        task: To be restored.
+        recipe_of: Task -> what is fitted.
+        device: Where.
+
+    Returns:
+        The tiles, or None for the whole image at once.
+
+    Raises:
+        SettingsError: Neither of the three, or a task that cannot be tiled.
+    """
+    if asked == "off":
+        return None
+    if asked != "auto":
+        if not asked.isdecimal():
+            raise SettingsError(f"--tile is auto, off or a side in pixels, got '{asked}'.")
+        found = tiles_of(task, int(asked))
+        return found if len(found.boxes) > 1 else None
+    free = devices.free_memory(device)
+    if memory_of_a_step(task, recipe_of(task)) <= free:
+        return None
+    for side in SIDES:
+        if side >= max(task.shape[-2:]):
+            continue
+        try:
+            tiles = tiles_of(task, side)
+        except SettingsError:  # that it does not fit is what has to be said
+            return None
+        tile = part(task, tiles.boxes[0])
+        if memory_of_a_step(tile, recipe_of(tile)) <= SPARE * free:
+            return tiles
+    return None
+
+
 def part(task: Task, box: Box) -> Task:
     """The task of a tile.
 
@@ -239,6 +288,7 @@ def restore_tiled(
             image=tiles.blend([one.fits[k].image for one in found]),
             last=tiles.blend([one.fits[k].last for one in found]),
             notes=tuple(note for one in found for note in one.fits[k].notes),
+            extras={**fit.extras, OTHER_STEPS: sum(steps_of(one.fits[k]) for one in found) - fit.steps},
             seconds=sum(one.fits[k].seconds for one in found),
         )
         for k, fit in enumerate(found[0].fits)

@@ -1,17 +1,27 @@
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 import hybrid_dip as hd
-from hybrid_dip import degradations, operators, tasks
+from hybrid_dip import degradations, devices, operators, session, tasks
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.presets import Recipe
+from hybrid_dip.estimate import memory_of_a_step
+from hybrid_dip.images import load_image, save_image
+from hybrid_dip.presets import Recipe, quick
 from hybrid_dip.restore import RunHooks, restore
-from hybrid_dip.tiling import Box, part, restore_tiled, tiles_of
+from hybrid_dip.selection import steps_of
+from hybrid_dip.tiling import Box, chosen, part, restore_tiled, tiles_of
+from tests.command import SMALL
+
+Command = Callable[..., tuple[int, str, str]]
 
 CASES = {
     "denoise": lambda x: degradations.noisy(x, sigma=0.1),
@@ -116,6 +126,7 @@ def test_a_tiled_fit_comes_to_what_the_whole_one_does(wide: Tensor) -> None:
     assert found.image.shape == found.raw.shape == found.last.shape == wide.shape
     assert seen == [(number, seed) for number in range(len(tiles.boxes)) for seed in (0, 1)]
     assert len(found.fits) == 2
+    assert [steps_of(fit) for fit in found.fits] == [300 * len(tiles.boxes)] * 2
     assert all(fit.image.shape == wide.shape for fit in found.fits)
     assert found.deviation is not None
     assert found.deviation.shape == wide.shape
@@ -131,3 +142,76 @@ def test_what_cannot_be_tiled_is_said(wide: Tensor) -> None:
         tiles_of(tasks.deblur(wide, operators.gaussian_psf(4.0)), 48)
     with pytest.raises(SettingsError, match="begin at a multiple of 2"):
         part(degradations.mosaicked(wide).task, Box(1, 0, 48, 48))
+
+
+def test_tiles_are_taken_where_the_whole_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = plain(400, 600)
+    needed = memory_of_a_step(task, quick(task))
+    where = torch.device("cpu")
+    monkeypatch.setattr(devices, "free_memory", lambda device: needed)
+    assert chosen("auto", task, quick, where) is None
+    monkeypatch.setattr(devices, "free_memory", lambda device: int(0.75 * needed))
+    tiles = chosen("auto", task, quick, where)
+    assert tiles is not None
+    assert tiles.boxes[0].width == 384
+    tile = part(task, tiles.boxes[0])
+    assert memory_of_a_step(tile, quick(tile)) <= 0.8 * 0.75 * needed
+    assert chosen("off", task, quick, where) is None
+    asked = chosen("128", task, quick, where)
+    assert asked is not None
+    assert asked.boxes[0].width == 128
+    assert chosen("600", task, quick, where) is None, "one tile is the whole image"
+    with pytest.raises(SettingsError, match="auto, off or a side in pixels, got 'huge'"):
+        chosen("huge", task, quick, where)
+
+
+def test_the_command_restores_in_tiles_and_resumes(
+    tmp_path: Path, wide: Tensor, hybrid_dip_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_image(wide, tmp_path / "clean.png")
+    given = ["restore", tmp_path / "clean.png", "--task", "denoise", "--sigma", 10, *SMALL, "--steps", 12, "--tile", 64]
+    given += ["--reference", tmp_path / "clean.png", "--quiet", "-o"]
+    status, _, err = hybrid_dip_command(*given, tmp_path / "whole")
+    assert status == 0, err
+    manifest = json.loads((tmp_path / "whole" / "run.json").read_text())
+    assert manifest["settings"]["tiles"] == [4, 64, 64]
+    assert manifest["seconds_per_step"] == pytest.approx(manifest["seconds"] / (12 * 4))
+    assert load_image(tmp_path / "whole" / "restored.png").shape == wide.shape
+    # Interrupted in the third tile, and gone on.
+    asked = 0
+
+    @contextmanager
+    def pressed() -> Iterator[Callable[[], bool]]:
+        def ask() -> bool:
+            nonlocal asked
+            asked += 1
+            return asked == 30
+
+        yield ask
+
+    monkeypatch.setattr(session, "interruptible", pressed)
+    status, _, err = hybrid_dip_command(*given, tmp_path / "part")
+    assert status != 0
+    assert "--resume" in err
+    assert not (tmp_path / "part" / "restored.png").exists()
+    assert len(list((tmp_path / "part" / "checkpoint").glob("tile-*.pt"))) == 3
+    status, _, err = hybrid_dip_command(*given, tmp_path / "part", "--resume")
+    assert status == 0, err
+    assert (tmp_path / "part" / "restored.png").read_bytes() == (tmp_path / "whole" / "restored.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--tile", "20"], "at least 32 pixels a side, got 20"),
+        (["--tile", "64", "--gif"], "--gif does not go with tiles"),
+        (["--tile", "64", "--fuse", "stack", "-R", "tv@1"], "--tile does not go with --fuse"),
+        (["--tile", "-1"], "auto, off or a side in pixels, got '-1'"),
+    ],
+)
+def test_bad_input(options: list[str], sentence: str, tmp_path: Path, wide: Tensor, hybrid_dip_command: Command) -> None:
+    save_image(wide, tmp_path / "y.png")
+    command = ["restore", tmp_path / "y.png", "--task", "denoise", "--sigma", 10, *SMALL, *options, "-o", tmp_path / "out"]
+    status, _, err = hybrid_dip_command(*command)
+    assert (status, sentence in err) == (2, True), err
+    assert not (tmp_path / "out").exists()
