@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,8 @@ from hybrid_dip import arguments, devices, listing, options, spec, tiling
 from hybrid_dip.catalogue import KINDS, catalogue
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError, Interrupted, SettingsError
-from hybrid_dip.estimate import duration, seconds_of_a_step
+from hybrid_dip.estimate import duration, picked, seconds_of_a_step
+from hybrid_dip.execution import Execution
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.fusing import Fusing, fuse_and_tell
 from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture, save_image
@@ -91,6 +92,8 @@ def restore(
         float | None, typer.Option(rich_help_panel=options.WHERE, help="Seconds after which a fit ends.")
     ] = None,
     device: options.Device = "auto",
+    precision: options.Precision = "float32",
+    compiled: options.Compile = "off",
     tile: options.Tile = "auto",
     crop: options.Crop = None,
     checkpoint_every: Annotated[int, typer.Option(rich_help_panel=options.WHERE, help="Steps between two saved states.")] = 200,
@@ -138,10 +141,23 @@ def restore(
         raise SettingsError("--tile does not go with --fuse: take a part of the image with --crop.")
     tiles = tiling.chosen("off" if fuse is not None else tile, made, recipe_of, where)
     recipe = recipe_of(made if tiles is None else tiling.part(made, tiles.boxes[0]))
+    if fuse is not None and (precision, compiled) != ("float32", "off"):
+        raise SettingsError("--precision and --compile do not go with --fuse.")
     if tiles is not None and gif:
         raise SettingsError("--gif does not go with tiles: an animation is of one fit.")
     terms = tuple(spec.term(text, names) for text in regulariser or [])
     rule = recipe.rule if stop is None else spec.build(stop, "stopping", names)
+    folder = ResultFolder(out)
+    before = folder.settings().get("execution") if resume else None
+    if before is None:
+        first = made if tiles is None else tiling.part(made, tiles.boxes[0])
+        way, trials = picked(precision, compiled, first, recipe, terms, where)
+        if not quiet:
+            for trial in trials:
+                seen = trial.error or f"{trial.step:.3g} s a step, {trial.first:.3g} s for the first"
+                print(f"{trial.execution}: {seen}" + (" <- taken" if trial.execution == way else ""), file=sys.stderr)
+    else:
+        way = Execution(**before)  # the fit goes on as it began
     clean = None
     if reference is not None:
         clean = load_image(reference)
@@ -175,6 +191,7 @@ def restore(
         "time_budget": time_budget,
         "device": str(where),
         "gif": gif,
+        "execution": asdict(way),
         "tiles": None if tiles is None else [len(tiles.boxes), tiles.boxes[0].height, tiles.boxes[0].width],
         "reference": None if reference is None else str(reference),
         "reference_sha256": None if clean is None else fingerprint(clean),
@@ -193,15 +210,16 @@ def restore(
         animate=gif,
         quiet=quiet,
         settings=settings,
+        execution=way,
         tiles=tiles,
     )
     if fuse is None:
         if arm:
             raise SettingsError("--arm goes with --fuse stack.")
-        run_and_tell(job, ResultFolder(out), resume=resume, overwrite=overwrite)
+        run_and_tell(job, folder, resume=resume, overwrite=overwrite)
     else:
         fusing = Fusing(fuse, tuple(arm or ()), held_out_share)
-        fuse_and_tell(job, fusing, ResultFolder(out), resume=resume, overwrite=overwrite)
+        fuse_and_tell(job, fusing, folder, resume=resume, overwrite=overwrite)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 import copy
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from hybrid_dip import devices
 from hybrid_dip.contracts import Step, Task, Term
 from hybrid_dip.errors import HybridDIPError
+from hybrid_dip.execution import PLAIN, Execution, Trial, candidates, fastest
 from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import RunHooks, restore, sketch
 
@@ -93,7 +94,15 @@ def memory_of_a_step(task: Task, recipe: Recipe) -> int:
     return int(OVERHEAD * activations) + 4 * parameters + images + 2 * latent.numel() * 4
 
 
-def seconds_of_a_step(task: Task, recipe: Recipe, terms: Sequence[Term], device: torch.device, *, timed: int = 1) -> float:
+def seconds_of_a_step(
+    task: Task,
+    recipe: Recipe,
+    terms: Sequence[Term],
+    device: torch.device,
+    *,
+    timed: int = 1,
+    execution: Execution = PLAIN,
+) -> float:
     """Seconds of one step of a fit, measured after one to warm up.
 
     Args:
@@ -102,6 +111,7 @@ def seconds_of_a_step(task: Task, recipe: Recipe, terms: Sequence[Term], device:
         terms: Regularisers; those that remember are copied first.
         device: Where.
         timed: Steps to take the median of.
+        execution: How the network is evaluated.
 
     Returns:
         Seconds.
@@ -110,20 +120,70 @@ def seconds_of_a_step(task: Task, recipe: Recipe, terms: Sequence[Term], device:
         FitError: The objective is not a finite scalar, with the name of the part at fault.
     """
     stamps: list[float] = []
+    _a_few_steps(task, recipe, terms, device, 1 + timed, execution, lambda: stamps.append(time.perf_counter()))
+    return statistics.median(after - before for before, after in pairwise(stamps))
+
+
+def _a_few_steps(
+    task: Task,
+    recipe: Recipe,
+    terms: Sequence[Term],
+    device: torch.device,
+    steps: int,
+    execution: Execution,
+    done: Callable[[], None],
+) -> None:
+    """Take some steps of a fit, and say after each that it is done."""
 
     def watch(step: Step) -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        stamps.append(time.perf_counter())
+        done()
 
     hooks = RunHooks(observers=[watch])
+    own = copy.deepcopy(terms)
     restore(
-        task, preset=recipe, regularisers=copy.deepcopy(terms), steps=1 + timed, runs=1, device=device, hooks=lambda seed: hooks
+        task, preset=recipe, regularisers=own, steps=steps, runs=1, device=device, execution=execution, hooks=lambda _: hooks
     )
-    return statistics.median(after - before for before, after in pairwise(stamps))
 
 
-def estimate(task: Task, recipe: Recipe, device: torch.device, terms: Sequence[Term] = ()) -> Estimate:
+TRIAL = 6
+"""Steps of a trial."""
+
+
+def picked(
+    precision: str, compiled: str, task: Task, recipe: Recipe, terms: Sequence[Term], device: torch.device
+) -> tuple[Execution, list[Trial]]:
+    """How the network is to be evaluated: as somebody asked, or by a short timed trial of what they left open.
+
+    Args:
+        precision: One of :data:`hybrid_dip.execution.PRECISIONS`, or "auto".
+        compiled: "on", "off" or "auto".
+        task: A, y and E.
+        recipe: What is to be fitted.
+        terms: Regularisers.
+        device: Where.
+
+    Returns:
+        The way, and the trials; none where only one way was open.
+
+    Raises:
+        SettingsError: Another word.
+        FitError: The objective is not a finite scalar, with the name of the part at fault.
+    """
+    ways = candidates(precision, compiled, device)
+    if len(ways) == 1:
+        return ways[0], []
+
+    def run(way: Execution, done: Callable[[], None]) -> None:
+        _a_few_steps(task, recipe, terms, device, TRIAL, way, done)
+
+    return fastest(ways, recipe.steps * recipe.runs, run)
+
+
+def estimate(
+    task: Task, recipe: Recipe, device: torch.device, terms: Sequence[Term] = (), execution: Execution = PLAIN
+) -> Estimate:
     """What a fit will cost; raises before anything is allocated where it cannot fit.
 
     Args:
@@ -131,6 +191,7 @@ def estimate(task: Task, recipe: Recipe, device: torch.device, terms: Sequence[T
         recipe: What is to be fitted.
         terms: Regularisers.
         device: Where.
+        execution: How the network is evaluated.
 
     Returns:
         The estimate.
@@ -148,4 +209,4 @@ def estimate(task: Task, recipe: Recipe, device: torch.device, terms: Sequence[T
             "--device."
         )
     parameters = sum(p.numel() for p in sketch(task, recipe)[0].parameters())
-    return Estimate(parameters, needed, seconds_of_a_step(task, recipe, terms, device))
+    return Estimate(parameters, needed, seconds_of_a_step(task, recipe, terms, device, execution=execution))

@@ -117,6 +117,14 @@ HeldOutShare = Annotated[
 ]
 Reference = Annotated[Path | None, typer.Option(help="The clean image, only to measure by; no fit sees it.")]
 
+Precision = Annotated[
+    str,
+    typer.Option(rich_help_panel=WHERE, help="Of the network: float32, bfloat16, tf32 (CUDA); auto: a timed trial."),
+]
+Compile = Annotated[
+    str,
+    typer.Option("--compile", rich_help_panel=WHERE, help="torch.compile the network: on, off; auto: a timed trial."),
+]
 Tile = Annotated[
     str,
     typer.Option(

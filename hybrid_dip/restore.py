@@ -16,6 +16,7 @@ from hybrid_dip.checkpoint import Checkpoint, forked_random_state
 from hybrid_dip.contracts import Fit, Observer, Rule, Task, Term, Terms, as_terms
 from hybrid_dip.denoiser_presets import check_without_fit
 from hybrid_dip.errors import HybridDIPError, SettingsError, told
+from hybrid_dip.execution import PLAIN, Execution
 from hybrid_dip.fit import fit
 from hybrid_dip.presets import Preset, Recipe
 from hybrid_dip.selection import Selection, select
@@ -186,6 +187,7 @@ def restore(
     runs: int | None = None,
     steps: int | None = None,
     time_budget: float | None = None,
+    execution: Execution = PLAIN,
     hooks: Callable[[int], RunHooks] = lambda seed: RunHooks(),
 ) -> Result:
     """Restore one image.
@@ -204,6 +206,7 @@ def restore(
         runs: Fits with seeds ``seed``, ``seed + 1``, ..., whose images are averaged, instead of the recipe's number.
         steps: Instead of the recipe's number.
         time_budget: Seconds for each fit.
+        execution: How the network is evaluated: its precision, and whether it is compiled.
         hooks: Seed -> observers, checkpoint and halt of that run.
 
     Returns:
@@ -228,13 +231,15 @@ def restore(
     for one in seeds:
         around = hooks(one)
         try:
-            found, parameters = _fit_seed(task.to(where), recipe, terms, rule or recipe.rule, one, where, time_budget, around)
+            found, parameters = _fit_seed(
+                task.to(where), recipe, terms, rule or recipe.rule, one, where, time_budget, execution, around
+            )
         finally:
             around.close()
         fits.append(found)
         if found.reason == "interrupted":
             break
-    return _combine(task, recipe, terms, tuple(fits), seeds[: len(fits)], parameters, where)
+    return _combine(task, recipe, terms, tuple(fits), seeds[: len(fits)], parameters, where, execution)
 
 
 def _fit_seed(
@@ -245,6 +250,7 @@ def _fit_seed(
     seed: int,
     device: torch.device,
     time_budget: float | None,
+    execution: Execution,
     hooks: RunHooks,
 ) -> tuple[Fit, int]:
     parameters = 0
@@ -254,12 +260,12 @@ def _fit_seed(
         nonlocal parameters
         around = hooks.preliminary(name) if name else hooks
         try:
-            with forked_random_state(device):
+            with forked_random_state(device), execution.around():
                 network, latent = prepare(task, recipe, seed)
                 parameters = sum(p.numel() for p in network.parameters())
                 solve = fit if recipe.solver is None else recipe.solver.run
                 return solve(
-                    network.to(device),
+                    execution.applied(network.to(device), device),
                     latent.to(device),
                     task,
                     copy.deepcopy(terms),  # without the memory of an earlier fit
@@ -294,6 +300,7 @@ def _combine(
     seeds: tuple[int, ...],
     parameters: int,
     device: torch.device,
+    execution: Execution,
 ) -> Result:
     """Average the runs of several seeds, refine the average where the recipe says so, and finish the images."""
     here = task.to("cpu")
@@ -316,5 +323,5 @@ def _combine(
         terms={term.name: str(term.weight) for term in terms},
         seconds=sum(found.seconds for found in fits) + refining,
         parameters=parameters,
-        hardware=devices.describe(device),
+        hardware={**devices.describe(device), "execution": str(execution)},
     )

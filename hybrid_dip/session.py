@@ -17,6 +17,7 @@ from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.contracts import Observer, Rule, Task, Term
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.estimate import TooLargeError, duration, estimate
+from hybrid_dip.execution import PLAIN, Execution
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.images import Picture, save_image
 from hybrid_dip.presets import Recipe
@@ -45,6 +46,7 @@ class Job:
         animate: Write fit.gif.
         quiet: No progress bar, no messages.
         settings: Everything that the result depends on, for the manifest and for resuming.
+        execution: How the network is evaluated.
         tiles: In which the image is restored, or None for the whole at once; the recipe is that of a tile.
     """
 
@@ -61,6 +63,7 @@ class Job:
     animate: bool
     quiet: bool
     settings: Mapping[str, Any]
+    execution: Execution = PLAIN
     tiles: Tiles | None = None
 
     @property
@@ -96,7 +99,7 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     if resume and folder.finished:
         say(f"{folder.path} is finished already.")
         return None
-    cost = estimate(job.fitted, job.recipe, job.device, job.terms)
+    cost = estimate(job.fitted, job.recipe, job.device, job.terms, job.execution)
     folder.open(job.settings, overwrite=overwrite)
     if job.settings.get("noise_sigma_estimated"):
         say(f"sigma was estimated as {255 * (job.task.noise_sigma or 0):.1f} (of 255).")
@@ -205,6 +208,7 @@ def _fit(job: Job, folder: ResultFolder) -> Result:
                 seed=job.seed,
                 device=job.device,
                 time_budget=job.time_budget,
+                execution=job.execution,
                 hooks=hooks,
             )
 

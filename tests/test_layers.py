@@ -16,7 +16,7 @@ LAYERS = [
     ["errors", "files", "version", "allocation", "options", "shapley"],
     ["contracts", "resampling", "start", "simplex"],
     ["images", "metrics", "networks", "latents", "operators", "fidelity", "denoisers", "schedules", "optimizers"],
-    ["regularisers", "stopping", "checkpoint", "devices"],
+    ["regularisers", "stopping", "checkpoint", "devices", "execution"],
     ["objective", "tasks", "stacking"],
     ["tracking", "history", "degradations", "plug_and_play"],
     ["guard", "selection"],
