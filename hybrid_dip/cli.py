@@ -25,7 +25,7 @@ from hybrid_dip.regularisers.epll import fit_folder
 from hybrid_dip.restore import resolve
 from hybrid_dip.session import Job, fingerprint, run_and_tell
 from hybrid_dip.study.commands import app as study_app
-from hybrid_dip.study.image_commands import impedance, sweep
+from hybrid_dip.study.image_commands import impedance, observed_entry, restore_many, sweep
 from hybrid_dip.study.terminal import failure, whole_study
 from hybrid_dip.version import __version__
 
@@ -91,6 +91,8 @@ def restore(
     time_budget: Annotated[
         float | None, typer.Option(rich_help_panel=options.WHERE, help="Seconds after which a fit ends.")
     ] = None,
+    workers: options.Workers = None,
+    threads: options.Threads = None,
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     compiled: options.Compile = "off",
@@ -102,8 +104,48 @@ def restore(
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Restore IMAGE as it is: no noise is added and no clean image is needed."""
+    """Restore IMAGE as it is: no noise is added and no clean image is needed. A folder: all images in it, some at a time."""
     names = catalogue()
+    if image.is_dir():
+        alone = {"--gif": gif, "--resume": resume, "--overwrite": overwrite, "--precision": precision != "float32"}
+        alone |= {"--compile": compiled != "off", "--tile": tile not in ("auto", "off"), "--fuse": fuse not in (None, "stack")}
+        refused = [name for name, asked in alone.items() if asked]
+        if refused:
+            raise SettingsError(f"{refused[0]} is for one image; a folder goes on where it stopped by the same command.")
+        here = Path.cwd()
+        texts = {"preset": preset, "network": network, "latent": latent, "solver": solver, "stop": stop}
+        plain = {"sigma": sigma, "noise": noise, "factor": factor, "kernel": kernel, "pattern": pattern, "shape": shape}
+        restore_many(
+            image,
+            out,
+            references=reference,
+            task=observed_entry(task, {"mask": mask, "guide": guide, "psf": psf}, {**plain, "operator": operator}),
+            arm={
+                **{name: None if text is None else spec.located(text, here) for name, text in texts.items()},
+                "start": None if start is None else str(start.absolute()),
+                "optimise": optimise,
+                "optimizer": optimizer,
+                "lr": lr,
+                "lr_schedule": lr_schedule,
+                "jitter": jitter,
+                "parameter_noise": parameter_noise,
+                "steps": steps,
+                "runs": runs,
+                "regularisers": [spec.located(text, here) for text in regulariser or []],
+                "fuse": fuse,
+                "presets": list(arm or []),
+            },
+            crop=crop,
+            seed=seed,
+            time_budget=time_budget,
+            workers=workers,
+            threads=threads,
+            device=device,
+            quiet=quiet,
+        )
+        return
+    if workers is not None or threads is not None:
+        raise SettingsError("--workers and --threads are for a folder of images; one image is fitted by all threads.")
     picture = _cropped(read_picture(image), crop)
     given = {
         "sigma": sigma,

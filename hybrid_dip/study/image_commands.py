@@ -1,4 +1,4 @@
-"""Commands that make a study of what they are asked for: ``hybrid-dip sweep`` and ``hybrid-dip impedance``."""
+"""Commands that make a study of what they are asked for: ``hybrid-dip sweep``, ``impedance`` and ``restore FOLDER``."""
 
 import json
 from collections.abc import Mapping
@@ -65,13 +65,10 @@ def sweep(
     """
     from hybrid_dip.study.sweep import report_sweep, sentences, sweep_content
 
-    files = {"mask": mask, "guide": guide, "psf": psf if psf is not None and Path(psf).is_file() else None}
-    named = {name: str(Path(path).absolute()) for name, path in files.items() if path is not None}
     here = Path.cwd()
-    plain = {"sigma": sigma, "noise": noise, "factor": factor, "kernel": kernel, "psf": psf, "pattern": pattern, "shape": shape}
-    plain["operator"] = None if operator is None else spec.located(operator, here)
-    share = 0.1 if held_out is None and reference is None else held_out
-    entry = {"kind": task, "observed": True, "held_out": share, **plain, **named}
+    plain = {"sigma": sigma, "noise": noise, "factor": factor, "kernel": kernel, "pattern": pattern, "shape": shape}
+    entry = observed_entry(task, {"mask": mask, "guide": guide, "psf": psf}, {**plain, "operator": operator})
+    entry["held_out"] = 0.1 if held_out is None and reference is None else held_out
     texts = {"network": network, "latent": latent, "stop": stop}
     begun = None if start is None else str(start.absolute())
     own = {name: None if text is None else spec.located(text, here) for name, text in texts.items()}
@@ -91,6 +88,60 @@ def sweep(
     failed = failure(made, store, done)
     if failed is not None:
         raise failed
+
+
+def restore_many(
+    folder: Path,
+    out: Path,
+    *,
+    references: Path | None,
+    task: Mapping[str, Any],
+    arm: Mapping[str, Any],
+    crop: int | None,
+    seed: int,
+    time_budget: float | None,
+    workers: int | None,
+    threads: int | None,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Restore all images of a folder, some at a time; what ``hybrid-dip restore FOLDER`` does."""
+    from hybrid_dip.study.many import many_content, put_together
+    from hybrid_dip.study.report import write_results
+
+    content = many_content(folder, references, task, _given(arm), crop) | {"seeds": [seed]} | _given({"threads": threads})
+    content |= {} if time_budget is None else {"budget": {"seconds_per_run": time_budget}}
+    made, store, done = whole_study(content, out, device=device, workers=workers, quiet=quiet)
+    write_results(made, store)
+    written = put_together(made, store)
+    if not quiet and written:
+        print(f"{len(written)} of {len(made.runs)} images restored: look at {written[0]} and beside it; {out / 'results.csv'}.")
+    failed = failure(made, store, done)
+    if failed is not None:
+        raise failed
+
+
+def observed_entry(task: str, files: Mapping[str, Path | str | None], plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry of a study file for images that are degraded already.
+
+    Args:
+        task: Its kind.
+        files: Options that may name a file -> as on the command line.
+        plain: All other options.
+
+    Returns:
+        Without those that were not given; files by absolute paths.
+    """
+    here = Path.cwd()
+    named = {name: str(Path(path).absolute()) for name, path in files.items() if path is not None and Path(path).is_file()}
+    given = {name: value for name, value in {**files, **plain}.items() if name not in named}
+    if given.get("operator") is not None:
+        given["operator"] = spec.located(given["operator"], here)
+    return {"kind": task, "observed": True, **_given({name: _text(value) for name, value in given.items()}), **named}
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
 
 
 def impedance(

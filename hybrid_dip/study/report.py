@@ -64,8 +64,11 @@ def report_study(plan: Plan, store: Store) -> dict[str, Any]:
         where the study has an [attribution] that one.
 
     Raises:
+        SettingsError: The study measures nothing.
         StorageError: It cannot be written, or a run's folder is damaged.
     """
+    if not plan.study.metrics:
+        raise SettingsError(f"{plan.study.path} measures nothing, so there is nothing to report: name some 'metrics'.")
     table = write_results(plan, store)
     notes = _notes(plan, store, table)
     attribution = None

@@ -192,8 +192,8 @@ class Study(_Section):
         images: Where they come from.
         crop: Side of the centre crop that all images are cut to.
         seeds: Of network, latent and jitter; the degradation has its own.
-        metrics: Names of ``hybrid-dip list metrics`` or SPECs, with "_raw" measured before known pixels are pasted back;
-            "psnr_best", the oracle; "held_out", the error on what a task holds out.
+        metrics: What is measured, may be nothing: names of ``hybrid-dip list metrics`` or SPECs, with "_raw" before known
+            pixels are pasted back; "psnr_best", the oracle; "held_out", the error on what a task holds out.
         threads: CPU threads of each run; part of what a result depends on.
         tasks: Degradations.
         arms: What is compared.
@@ -206,7 +206,7 @@ class Study(_Section):
     images: Annotated[list[Annotated[ImageEntry, BeforeValidator(_as_table)]], Field(min_length=1)]
     crop: Annotated[int, Field(ge=1)] | None = None
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**62)]], Field(min_length=1)] = [0]
-    metrics: Annotated[list[str], Field(min_length=1)] = ["psnr", "ssim"]
+    metrics: list[str] = ["psnr", "ssim"]
     threads: Annotated[int, Field(ge=1)] = 1
     tasks: Annotated[list[TaskEntry], Field(min_length=1)]
     arms: list[ArmEntry] = []
@@ -350,7 +350,7 @@ def as_toml(content: Mapping[str, Any]) -> str:
     """A study's content as a file.
 
     Args:
-        content: Numbers, strings and lists of them, and lists of such tables.
+        content: Numbers, strings, lists of them, tables, and lists of tables.
 
     Returns:
         TOML.
@@ -359,11 +359,17 @@ def as_toml(content: Mapping[str, Any]) -> str:
     tables = {
         name: value for name, value in content.items() if isinstance(value, list) and value and isinstance(value[0], dict)
     }
-    lines = [f"{name} = {json.dumps(value)}" for name, value in content.items() if name not in tables]
+    lines = [f"{name} = {_inline(value)}" for name, value in content.items() if name not in tables]
     for name, entries in tables.items():
         for entry in entries:
-            lines += ["", f"[[{name}]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
+            lines += ["", f"[[{name}]]", *(f"{key} = {_inline(value)}" for key, value in entry.items())]
     return "\n".join(lines) + "\n"
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_inline(one)}" for key, one in value.items()) + " }"
+    return json.dumps(value)
 
 
 def place(section: str, index: int, entry: Any) -> str:

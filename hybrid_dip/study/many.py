@@ -1,0 +1,87 @@
+"""Many degraded images restored in one call: a study of one arm, whose restored images are put side by side."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hybrid_dip import figures
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.images import read_picture, save_image
+from hybrid_dip.study.plan import Plan
+from hybrid_dip.study.settings import ImageEntry
+from hybrid_dip.study.sources import expand
+from hybrid_dip.study.store import Store
+
+NAME = "restored"
+"""Of the study."""
+
+
+def many_content(
+    folder: Path, references: Path | None, task: Mapping[str, Any], arm: Mapping[str, Any], crop: int | None
+) -> dict[str, Any]:
+    """The study of ``hybrid-dip restore FOLDER``.
+
+    Args:
+        folder: Of the degraded images.
+        references: Folder of the clean ones, of the same names but for the suffix, or None.
+        task: Entry of a study file.
+        arm: Entry of a study file, without its name.
+        crop: Side of the centre crop, or None.
+
+    Returns:
+        A study's content, without threads.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        SettingsError: A folder without images, or an image without its reference.
+    """
+    sources = expand([ImageEntry(path=str(folder.absolute()))], Path(), None)
+    images: list[dict[str, Any]] = [{"path": source.path, "name": source.name} for source in sources]
+    if references is not None:
+        if not references.is_dir():
+            raise SettingsError(f"For a folder of images --reference is a folder, too; {references} is none.")
+        clean = {source.name: source.path for source in expand([ImageEntry(path=str(references.absolute()))], Path(), None)}
+        missing = [image["name"] for image in images if image["name"] not in clean]
+        if missing:
+            raise SettingsError(f"{references} has no clean image for {missing[0]}: the same names are needed.")
+        images = [{**image, "reference": clean[image["name"]]} for image in images]
+    content: dict[str, Any] = {
+        "name": NAME,
+        "metrics": [] if references is None else ["psnr", "ssim"],
+        "images": images,
+        "tasks": [dict(task)],
+        "arms": [{"name": NAME, **arm}],
+    }
+    return content if crop is None else {**content, "crop": crop}
+
+
+def put_together(plan: Plan, store: Store) -> list[Path]:
+    """Write DIR/NAME.png of each restored image, with the alpha channel and the bit depth of the degraded one.
+
+    Args:
+        plan: Of :func:`many_content`.
+        store: The study's folder.
+
+    Returns:
+        The files, of the runs that are done well.
+
+    Raises:
+        StorageError: They cannot be written.
+    """
+    there = store.records(plan.unique)
+    written = []
+    for run in plan.runs:
+        if run.key not in there or there[run.key]["error"]:
+            continue
+        picture = read_picture(Path(run.source.path))
+        image = run.subject().task.finish(store.output(run.key))
+        path = store.path / f"{run.image}.png"
+        with store.writing():
+            shown = image if image.shape[1] in (1, 3) else figures.displayable(image)
+            # A crop has cut the alpha channel's size as well.
+            alpha = None if run.source.crop is not None else picture.alpha_at((image.shape[-2], image.shape[-1]))
+            save_image(shown, path, alpha=alpha, bits=picture.bits)
+            if picture.is_array or image.shape[1] not in (1, 3):
+                save_image(image, path.with_suffix(".npy"))
+        written.append(path)
+    return written

@@ -1,0 +1,106 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from hybrid_dip.images import load_image, save_image
+from tests.command import SMALL
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def folders(tmp_path: Path, photograph: Tensor) -> Path:
+    """Three noisy photographs, one of them with an alpha channel, and the clean ones."""
+    for place in ("noisy", "clean"):
+        (tmp_path / place).mkdir()
+    for number, name in enumerate("abc"):
+        clean = photograph[..., :16, number * 8 : number * 8 + 16]
+        save_image(clean, tmp_path / "clean" / f"{name}.png")
+        noisy = (clean + 0.1 * torch.randn(clean.shape)).clamp(0, 1)
+        alpha = torch.full((1, 1, 16, 16), 0.5) if name == "b" else None
+        save_image(noisy, tmp_path / "noisy" / f"{name}.png", alpha=alpha)
+    return tmp_path
+
+
+def command(image: Path, *more: object) -> list[object]:
+    return ["restore", image, "--task", "denoise", "--sigma", 25, *SMALL, "--steps", 4, "--device", "cpu", "--quiet", *more]
+
+
+def test_a_folder_is_restored_as_one_by_one(folders: Path, hybrid_dip_command: Command) -> None:
+    out = folders / "out"
+    given = command(folders / "noisy", "--reference", folders / "clean", "-o", out, "--workers", 1)
+    given.remove("--quiet")
+    status, said, err = hybrid_dip_command(*given)
+    assert status == 0, err
+    assert "3 of 3 images restored" in said
+    table = pd.read_csv(out / "results.csv")
+    assert list(table["image"]) == ["a", "b", "c"]
+    assert (table["psnr"] > 5).all()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for name in "abc":
+        status, _, err = hybrid_dip_command(*command(folders / "noisy" / f"{name}.png", "-o", folders / name))
+        assert status == 0, err
+        assert (out / f"{name}.png").read_bytes() == (folders / name / "restored.png").read_bytes()
+    torch.set_num_threads(threads)
+
+
+def test_it_goes_on_where_it_stopped_and_needs_no_clean_images(folders: Path, hybrid_dip_command: Command) -> None:
+    out = folders / "out"
+    given = command(folders / "noisy", "-o", out, "--time-budget", 1000, "-R", "tv@0.01", "--workers", 1)
+    status, _, err = hybrid_dip_command(*given)
+    assert status == 0, err
+    before = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*/run.json")}
+    save_image(load_image(folders / "noisy" / "a.png").flip(-1), folders / "noisy" / "d.png")
+    status, _, err = hybrid_dip_command(*given)
+    assert status == 0, err
+    after = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*/run.json")}
+    assert len(after) == 4
+    assert before.items() <= after.items()
+    assert sorted(path.name for path in out.glob("*.png")) == ["a.png", "b.png", "c.png", "d.png"]
+    status, _, err = hybrid_dip_command("study", "report", out / "restored.toml", "-o", out)
+    assert status == 2
+    assert "measures nothing" in err
+
+
+def test_every_option_reaches_the_fits(folders: Path, hybrid_dip_command: Command) -> None:
+    more = ["--lr", 0.02, "--jitter", 0.0, "--runs", 2, "--seed", 3, "--stop", "max_steps", "--crop", 16, "--workers", 1]
+    status, _, err = hybrid_dip_command(*command(folders / "noisy", *more, "-o", folders / "out"))
+    assert status == 0, err
+    record = json.loads(next((folders / "out" / "runs").glob("*/run.json")).read_text())
+    recipe = record["config"]["recipe"]
+    assert (recipe["lr"], recipe["jitter"], recipe["runs"], recipe["steps"]) == (0.02, 0.0, 2, 4)
+    assert (record["seed"], record["config"]["stop"]) == (3, "max_steps")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--gif"], "--gif is for one image"),
+        (["--precision", "bfloat16"], "--precision is for one image"),
+        (["--fuse", "consensus"], "--fuse is for one image"),
+        (["--reference", "nowhere"], "--reference is a folder, too"),
+        (["-R", "tw@1"], "did you mean 'tv'"),
+    ],
+)
+def test_bad_input(folders: Path, options: list[str], sentence: str, hybrid_dip_command: Command) -> None:
+    status, _, err = hybrid_dip_command(*command(folders / "noisy", *options, "-o", folders / "out"))
+    assert status == 2
+    assert sentence in err
+
+
+def test_workers_are_for_a_folder_and_each_image_needs_its_own_reference(folders: Path, hybrid_dip_command: Command) -> None:
+    status, _, err = hybrid_dip_command(*command(folders / "noisy" / "a.png", "--workers", 2, "-o", folders / "out"))
+    assert (status, "for a folder of images" in err) == (2, True)
+    (folders / "clean" / "b.png").unlink()
+    given = command(folders / "noisy", "--reference", folders / "clean", "-o", folders / "out")
+    status, _, err = hybrid_dip_command(*given)
+    assert (status, "has no clean image for b" in err) == (2, True)
+    (folders / "empty").mkdir()
+    status, _, err = hybrid_dip_command(*command(folders / "empty", "-o", folders / "out"))
+    assert (status, "there are no images in" in err) == (2, True)
