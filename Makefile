@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all test-gpu lint clean
 
 demo: $(READY)
 	$(BIN)/hybrid-dip demo -o demo
@@ -14,6 +14,9 @@ test: $(READY)
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -m ''
+
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu -rs
 
 lint: $(READY)
 	$(BIN)/ruff check .

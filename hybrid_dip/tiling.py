@@ -177,7 +177,9 @@ SPARE = 0.8
 """Share of the free memory that a tile may take."""
 
 
-def chosen(asked: str, task: Task, recipe_of: Callable[[Task], Recipe], device: torch.device) -> Tiles | None:
+def chosen(
+    asked: str, task: Task, recipe_of: Callable[[Task], Recipe], device: torch.device, free: int | None = None
+) -> Tiles | None:
     """The tiles that somebody asked for.
 
     Args:
@@ -186,6 +188,7 @@ def chosen(asked: str, task: Task, recipe_of: Callable[[Task], Recipe], device: 
         task: To be restored.
         recipe_of: Task -> what is fitted.
         device: Where.
+        free: Bytes that a fit may take, by default what is free there.
 
     Returns:
         The tiles, or None for the whole image at once.
@@ -200,7 +203,7 @@ def chosen(asked: str, task: Task, recipe_of: Callable[[Task], Recipe], device: 
             raise SettingsError(f"--tile is auto, off or a side in pixels, got '{asked}'.")
         found = tiles_of(task, int(asked))
         return found if len(found.boxes) > 1 else None
-    free = devices.free_memory(device)
+    free = devices.free_memory(device) if free is None else free
     if memory_of_a_step(task, recipe_of(task)) <= free:
         return None
     for side in SIDES:

@@ -98,7 +98,7 @@ def gathered(pixels: Tensor, index: Tensor) -> Tensor:
         Of the shape of ``index``.
     """
     if pixels.device.type == "cpu":
-        # Thirty times as fast as the embedding's gradient, and as ordered: on the CPU one thread adds up.
+        # Much faster than the gradient of an embedding, and as ordered: on the CPU one thread adds up.
         return pixels.index_select(0, index.flatten()).view(index.shape)
     return F.embedding(index, pixels[:, None]).squeeze(-1)
 

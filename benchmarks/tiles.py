@@ -1,0 +1,112 @@
+"""Tiles: are there seams, and does a large image stay within the memory that was meant for it?
+
+    python benchmarks/tiles.py seams --images FILE... [--size 256 --tile 128 --preset quick --steps 400]
+    python benchmarks/tiles.py memory [--size 4096 --memory 16 --preset quick fast]
+
+``seams`` restores an image whole and in tiles, and prints PSNR where tiles overlap and where they do not, for both. A seam
+would be a loss of the tiled image where tiles meet, beyond what the image itself makes of these places. ``memory`` takes three
+steps of each tile of an image of noise, with tiles chosen for so many GiB, and prints the peak of the process.
+"""
+
+import argparse
+import resource
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hybrid_dip import degradations, tasks
+from hybrid_dip.contracts import Task
+from hybrid_dip.estimate import memory_of_a_step
+from hybrid_dip.images import crop_to_centre, load_image
+from hybrid_dip.presets import Recipe
+from hybrid_dip.restore import Result, resolve, restore
+from hybrid_dip.tiling import Tiles, chosen, part, restore_tiled, tiles_of
+
+
+def where_tiles_meet(tiles: Tiles) -> Tensor:
+    """True where more than one tile has a say, (H, W)."""
+    count = torch.zeros(1, 1, tiles.height, tiles.width)
+    for box in tiles.boxes:
+        box.of(count).add_(1)
+    return count[0, 0] > 1
+
+
+def psnr(x: Tensor, clean: Tensor, where: Tensor) -> float:
+    """Over some of the pixels, in dB."""
+    return float(-10 * (x - clean)[..., where].square().mean().log10())
+
+
+def seams(images: list[Path], size: int, side: int, preset: str, steps: int) -> list[str]:
+    """A row an image: whole and tiled, where tiles meet and elsewhere, and what the tiles lose where they meet."""
+    lines = ["| image | whole: meet, elsewhere | tiled: meet, elsewhere | lost where tiles meet |", "|---|---|---|---|"]
+    for path in images:
+        case = degradations.noisy(crop_to_centre(load_image(path)[:, :3], size), sigma=25 / 255)
+        task, clean = case.task, case.reference
+        tiles = tiles_of(task, side)
+
+        def run(one: Task, hooks: object = None) -> Result:
+            return restore(one, preset=preset, steps=steps, runs=1, device="cpu")
+
+        whole, tiled = run(task).image, restore_tiled(task, tiles, run).image
+        meet = where_tiles_meet(tiles)
+        found = [[psnr(x, clean, where) for where in (meet, ~meet)] for x in (whole, tiled)]
+        lost = (found[0][0] - found[0][1]) - (found[1][0] - found[1][1])
+        cells = [f"{a:.2f}, {b:.2f} dB" for a, b in found]
+        lines.append(f"| {path.stem} | {cells[0]} | {cells[1]} | {lost:+.2f} dB |")
+        print(lines[-1], file=sys.stderr)
+    return lines
+
+
+def memory(size: int, gib: float, presets: list[str]) -> list[str]:
+    """A row a preset: the tiles, the estimate of a step, and the peak of the process."""
+    lines = ["| preset | tiles | estimated (GiB) | peak of the process (GiB) | seconds a step |", "|---|---|---|---|---|"]
+    task = tasks.denoise(torch.rand(1, 3, size, size), sigma=0.1)
+    for preset in presets:
+
+        def recipe_of(one: Task, preset: str = preset) -> Recipe:
+            return resolve(preset, one)
+
+        tiles = chosen("auto", task, recipe_of, torch.device("cpu"), free=int(gib * 2**30))
+        assert tiles is not None
+        tile = part(task, tiles.boxes[0])
+        recipe = recipe_of(tile)
+        started = time.perf_counter()
+
+        def run(one: Task, hooks: object = None, recipe: Recipe = recipe) -> Result:
+            return restore(one, preset=recipe, steps=3, runs=1, device="cpu")
+
+        restore_tiled(task, tiles, run)
+        pace = (time.perf_counter() - started) / (3 * len(tiles.boxes))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        estimated = memory_of_a_step(tile, recipe) / 2**30
+        shape = f"{len(tiles.boxes)} of {tiles.boxes[0].width}x{tiles.boxes[0].height}"
+        lines.append(f"| {preset} | {shape} | {estimated:.2f} | {peak:.2f} | {pace:.1f} |")
+    return lines
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    first = commands.add_parser("seams")
+    first.add_argument("--images", nargs="+", type=Path, required=True)
+    first.add_argument("--size", type=int, default=256)
+    first.add_argument("--tile", type=int, default=128)
+    first.add_argument("--preset", default="quick")
+    first.add_argument("--steps", type=int, default=400)
+    second = commands.add_parser("memory")
+    second.add_argument("--size", type=int, default=4096)
+    second.add_argument("--memory", type=float, default=16)
+    second.add_argument("--preset", nargs="+", default=["quick"])
+    asked = parser.parse_args()
+    if asked.command == "seams":
+        print("\n".join(seams(asked.images, asked.size, asked.tile, asked.preset, asked.steps)))
+    else:
+        print("\n".join(memory(asked.size, asked.memory, asked.preset)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What only a GPU can show: `make test-gpu`. Elsewhere these tests are skipped."""
+
+import copy
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+import hybrid_dip as hd
+from hybrid_dip import degradations, metrics
+from hybrid_dip.contracts import Case, Step
+from hybrid_dip.execution import Execution
+from hybrid_dip.presets import fast, original, quick
+from hybrid_dip.restore import RunHooks, log_interval, prepare, restore
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device"),
+]
+CUDA = torch.device("cuda")
+
+
+@pytest.fixture
+def case(photograph: Tensor) -> Case:
+    return degradations.noisy(photograph, sigma=0.1)
+
+
+@pytest.fixture
+def sync_is_seen() -> Iterator[None]:
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("preset", [original, quick, fast])
+def test_a_step_s_gradient_is_that_of_the_cpu(preset: hd.presets.Preset, case: Case) -> None:
+    network, latent = prepare(case.task, preset(case.task), 0)
+    gradients = []
+    for device in (torch.device("cpu"), CUDA):
+        own, z, y = copy.deepcopy(network).to(device), latent.to(device), case.task.observation.to(device)
+        with Execution().around():
+            (own(z) - y).square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten().cpu() for p in own.parameters() if p.grad is not None]))
+    assert float(torch.cosine_similarity(*gradients, dim=0)) > 0.9999
+    assert float(gradients[1].norm() / gradients[0].norm()) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "execution", [Execution(), Execution("tf32"), Execution("bfloat16"), Execution("float32", True)], ids=str
+)
+def test_a_fit_comes_to_what_it_does_on_the_cpu(execution: Execution, case: Case) -> None:
+    found = [
+        restore(case.task, preset="fast", steps=150, runs=4, device=device, execution=way).image
+        for device, way in (("cpu", Execution()), ("cuda", execution))
+    ]
+    values = [metrics.psnr(image, case.reference) for image in found]
+    assert values[1] == pytest.approx(values[0], abs=0.4), "means of four fits, whose steps are chaotic"
+
+
+def test_nothing_waits_for_the_device_between_logged_steps(case: Case, sync_is_seen: None) -> None:
+    steps = 400
+    every = log_interval(steps)
+    assert every > 1
+
+    def watch(step: Step) -> None:
+        ahead = step.index + 1
+        logged = ahead % every == 0 or ahead == steps - 1
+        torch.cuda.set_sync_debug_mode("default" if logged else "error")
+
+    terms = [0.01 * hd.TV(), 0.01 * hd.regularisers.NonLocal(every=10_000)]
+    found = restore(
+        case.task, preset="fast", regularisers=terms, steps=steps, runs=1, device="cuda", hooks=lambda _: RunHooks([watch])
+    )
+    assert found.fits[0].steps == steps or found.fits[0].reason == "discrepancy"
+
+
+def test_the_estimate_of_memory_holds_on_the_device() -> None:
+    from hybrid_dip.estimate import memory_of_a_step
+
+    task = hd.tasks.denoise(torch.rand(1, 3, 512, 512), sigma=0.1)
+    restore(task, preset="quick", steps=2, runs=1, device="cuda")
+    torch.cuda.reset_peak_memory_stats()
+    restore(task, preset="quick", steps=3, runs=1, device="cuda")
+    assert memory_of_a_step(task, quick(task)) / torch.cuda.max_memory_allocated() == pytest.approx(1, abs=0.35)
