@@ -25,6 +25,7 @@ import hybrid_dip as hd
 from hybrid_dip import degradations, metrics
 from hybrid_dip.contracts import Case, Rule, Step, Task
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.figures import save_figure, subplots
 from hybrid_dip.files import write_text
 from hybrid_dip.images import crop_to_centre
 from hybrid_dip.presets import fast
@@ -143,8 +144,29 @@ def table(found: pd.DataFrame) -> list[str]:
     return lines
 
 
+def draw(found: pd.DataFrame) -> None:
+    """How far each rule is below the best step: a dot a case, a line their mean."""
+    below = found.assign(below=found["oracle_psnr"] - found["psnr"])
+    rules = list(dict.fromkeys(below["rule"]))
+    figure, axes = subplots(1, 1, (7.5, 3.8))
+    axis = axes[0, 0]
+    for number, task in enumerate(TASKS):
+        own = below[below["task"] == task]
+        places = [rules.index(rule) + 0.2 * (number - 1) for rule in own["rule"]]
+        axis.plot(places, own["below"], "o", color=f"C{number}", markersize=4, alpha=0.7, label=task)
+    for place, rule in enumerate(rules):
+        mean = below[below["rule"] == rule]["below"].mean()
+        axis.plot([place - 0.35, place + 0.35], [mean, mean], color="black", linewidth=1.5)
+    axis.set_xticks(range(len(rules)), rules, rotation=25, ha="right")
+    axis.set(ylabel="below the best step (dB)", ylim=(-0.05, None))
+    axis.grid(alpha=0.3, axis="y")
+    axis.legend(fontsize="small")
+    (HERE / "pictures").mkdir(exist_ok=True)
+    save_figure(figure, HERE / "pictures" / "rules.png")
+
+
 def main() -> None:
-    """Fit, or print the table."""
+    """Fit, or print the table and draw it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     fitting = commands.add_parser("fit")
@@ -155,7 +177,9 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.command == "fit":
         fit(asked.images, asked.seeds, asked.steps)
-    print("\n".join(table(pd.read_csv(RESULTS))))
+    found = pd.read_csv(RESULTS)
+    draw(found)
+    print("\n".join(table(found)))
 
 
 if __name__ == "__main__":
