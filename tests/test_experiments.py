@@ -102,3 +102,11 @@ def test_the_readme_quotes_the_first_one() -> None:
     for task, row in zip(table["task"].unique(), rows, strict=True):
         expected = [f"{means.loc[(task, arm), name]:.2f} dB" for arm in ("original", "quick") for name in ("psnr", "psnr_best")]
         assert row.split(" | ")[1:5] == expected
+
+
+def test_the_index_names_every_experiment_with_a_picture_that_is_there() -> None:
+    text = (ROOT / "README.md").read_text()
+    for readme in ROOT.glob("*/README.md"):
+        assert f"({readme.parent.name}/README.md)" in text
+    for name in re.findall(r'src="([^"]*)"', text):
+        assert (ROOT / name).is_file()
