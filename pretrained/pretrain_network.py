@@ -37,7 +37,7 @@ from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import prepare, resolve
 from hybrid_dip.session import fingerprint, interruptible
 from hybrid_dip.start import write_start
-from hybrid_dip.study.settings import ImageEntry
+from hybrid_dip.study.sections import ImageEntry
 from hybrid_dip.study.sources import expand
 
 SAVED_EVERY = 20

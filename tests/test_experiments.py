@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from hybrid_dip.study import results
+from hybrid_dip.study.markdown import task_table
 from hybrid_dip.study.plan import plan_study
-from hybrid_dip.study.report import task_table
 from hybrid_dip.study.settings import read_study
 
 ROOT = Path(__file__).parents[1] / "experiments"

@@ -83,7 +83,7 @@ def run(
         count = 0
     with pool as using:
         found = carried_out(made, store, using, count, retry_failed, quiet)
-    from hybrid_dip.study.report import write_results  # with pandas, which the other commands do not wait for
+    from hybrid_dip.study.results import write_results  # with pandas, which the other commands do not wait for
 
     write_results(made, store)
     say_how_it_ended(found, made, store, quiet)
@@ -138,7 +138,7 @@ def attribute(
 ) -> None:
     """Say how many dB each prior of FILE's [attribution] brought: Shapley values with 95 % intervals over images."""
     from hybrid_dip.study.attribution import attribute_study, sentences
-    from hybrid_dip.study.report import write_results
+    from hybrid_dip.study.results import write_results
 
     store = Store(out or file.parent)
     made = _finished(file, store, images, threads, device)

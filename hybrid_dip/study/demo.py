@@ -9,7 +9,8 @@ from hybrid_dip.catalogue import catalogue
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.study import results
 from hybrid_dip.study.plan import Plan
-from hybrid_dip.study.report import panels, write_results
+from hybrid_dip.study.results import write_results
+from hybrid_dip.study.shown import panels
 from hybrid_dip.study.store import Store
 
 ALONE = "DIP alone"

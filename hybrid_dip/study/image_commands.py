@@ -107,7 +107,7 @@ def restore_many(
 ) -> None:
     """Restore all images of a folder, some at a time; what ``hybrid-dip restore FOLDER`` does."""
     from hybrid_dip.study.many import many_content, put_together
-    from hybrid_dip.study.report import write_results
+    from hybrid_dip.study.results import write_results
 
     content = many_content(folder, references, task, _given(arm), crop) | {"seeds": [seed]} | _given({"threads": threads})
     content |= {} if time_budget is None else {"budget": {"seconds_per_run": time_budget}}

@@ -8,7 +8,7 @@ from hybrid_dip import figures
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images import read_picture, save_image
 from hybrid_dip.study.plan import Plan
-from hybrid_dip.study.settings import ImageEntry
+from hybrid_dip.study.sections import ImageEntry
 from hybrid_dip.study.sources import expand
 from hybrid_dip.study.store import Store
 

@@ -20,7 +20,8 @@ from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import resolve, sketch
 from hybrid_dip.selection import HeldOut, Selection, check, fits_of
 from hybrid_dip.study.measures import Outputs, measure
-from hybrid_dip.study.settings import ArmEntry, ImageEntry, Study, TaskEntry, place
+from hybrid_dip.study.sections import ArmEntry, ImageEntry, Study, TaskEntry
+from hybrid_dip.study.settings import place
 from hybrid_dip.study.sources import Source, expand
 from hybrid_dip.study.subjects import Preparing, Subject
 from hybrid_dip.version import __version__

@@ -1,10 +1,12 @@
 """The table of a study: one row a run, and means with intervals over images."""
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from hybrid_dip.files import write_text
 from hybrid_dip.study.measures import Measure, Outputs, measure, measure_all
 from hybrid_dip.study.plan import Plan, Run
 from hybrid_dip.study.statistics import Comparison, compared, interval
@@ -47,6 +49,27 @@ def load(plan: Plan, store: Store) -> pd.DataFrame:
     names = [one.column for one in measures]
     table = pd.DataFrame(rows, columns=[*LABELS, *names, *FACTS])
     return table.astype({**dict.fromkeys([*names, "seconds"], "float64"), "steps": "Int64", "kept_at": "Int64"})
+
+
+def write_results(plan: Plan, store: Store) -> pd.DataFrame:
+    """Write results.csv.
+
+    Args:
+        plan: The study.
+        store: Its folder.
+
+    Returns:
+        The table.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    table = load(plan, store)
+    buffer = io.StringIO()
+    table.to_csv(buffer, index=False, lineterminator="\n", float_format="%.6g")
+    with store.writing():
+        write_text(store.path / "results.csv", buffer.getvalue())
+    return table
 
 
 def _values(run: Run, store: Store, record: Mapping[str, Any], measures: Sequence[Measure]) -> tuple[list[Any], str]:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from hybrid_dip.errors import ImageFileError, SettingsError, brief, nearest
 from hybrid_dip.images import crop_to_centre, load_image
-from hybrid_dip.study.settings import ImageEntry, place
+from hybrid_dip.study.sections import ImageEntry
+from hybrid_dip.study.settings import place
 
 SKIMAGE = "skimage:"
 _NO_IMAGES = {"data_dir", "download_all", "file_hash", "lbp_frontal_face_cascade_filename"}

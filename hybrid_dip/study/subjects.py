@@ -14,7 +14,7 @@ from hybrid_dip.catalogue import catalogue
 from hybrid_dip.contracts import Case, MeasurementProtocol, Task, Validation
 from hybrid_dip.errors import HybridDIPError, SettingsError, told
 from hybrid_dip.session import fingerprint
-from hybrid_dip.study.settings import TaskEntry
+from hybrid_dip.study.sections import TaskEntry
 from hybrid_dip.study.sources import Source
 
 

@@ -122,7 +122,7 @@ def report_sweep(plan: Plan, store: Store, swept: Sequence[Point]) -> dict[str, 
     Raises:
         StorageError: It cannot be written.
     """
-    from hybrid_dip.study.report import write_results
+    from hybrid_dip.study.results import write_results
 
     table = write_results(plan, store)
     names = [name for name in results.columns(plan) if name in ("psnr", HELD_OUT)]

@@ -12,7 +12,8 @@ from PIL import Image
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.shapley import coalitions
 from hybrid_dip.study.attribution import attribute, attribute_study, summarise
-from hybrid_dip.study.report import report_study, write_results
+from hybrid_dip.study.report import report_study
+from hybrid_dip.study.results import write_results
 from hybrid_dip.study.run import run_study
 from hybrid_dip.study.settings import subset_label
 from hybrid_dip.study.store import Store

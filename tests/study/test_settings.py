@@ -8,17 +8,8 @@ import pytest
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.study import settings
-from hybrid_dip.study.settings import (
-    ArmEntry,
-    AttributionEntry,
-    Budget,
-    ImageEntry,
-    PriorEntry,
-    Study,
-    TaskEntry,
-    as_study,
-    read_study,
-)
+from hybrid_dip.study.sections import ArmEntry, AttributionEntry, Budget, ImageEntry, PriorEntry, Study, TaskEntry
+from hybrid_dip.study.settings import as_study, read_study
 
 
 def test_the_example_of_the_module_is_a_study_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hybrid_dip.errors import ImageFileError, SettingsError
 from hybrid_dip.images import save_image
-from hybrid_dip.study.settings import ImageEntry
+from hybrid_dip.study.sections import ImageEntry
 from hybrid_dip.study.sources import Source, absolute, expand
 
 

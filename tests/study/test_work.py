@@ -17,7 +17,8 @@ from hybrid_dip.restore import restore
 from hybrid_dip.selection import Bootstrap, HeldOut
 from hybrid_dip.study import results, work
 from hybrid_dip.study.lease import acquire
-from hybrid_dip.study.report import maps_of, report_study
+from hybrid_dip.study.report import report_study
+from hybrid_dip.study.shown import maps_of
 from hybrid_dip.study.store import Store
 from hybrid_dip.study.work import perform
 
