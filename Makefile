@@ -9,11 +9,14 @@ READY := .venv/.installed
 demo: $(READY)
 	$(BIN)/hybrid-dip demo -o demo
 
+# A process a core, each with the tests of one file at a time.
+SHARED := -n auto --dist loadfile
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SHARED)
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -m ''
+	$(BIN)/python -m pytest $(SHARED) -m ''
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu -rs

@@ -1,6 +1,10 @@
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+# The tests share the cores among processes (make test); threads within one would only get in each other's way. Before torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import skimage.data

@@ -9,7 +9,7 @@ from tests.test_images import BAD_FILES
 
 BAD = {
     "missing file": (["nothing.png"], "There is no file nothing.png"),
-    "directory": (["folder"], "is a directory"),
+    "folder without images": (["folder"], "there are no images in"),
     "empty file": (["empty.png"], "is empty"),
     "text": (["text.png"], "not an image"),
     "one pixel": (["one.png"], "at least 16x16"),
