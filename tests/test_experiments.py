@@ -104,6 +104,18 @@ def test_the_readme_quotes_the_first_one() -> None:
         assert row.split(" | ")[1:5] == expected
 
 
+def test_the_stack_of_priors_did_what_its_readme_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ROOT / "004_fusion"
+    monkeypatch.syspath_prepend(folder)
+    fuse = importlib.import_module("fuse")
+    found = pd.read_csv(folder / "results.csv")
+    text = (folder / "README.md").read_text()
+    for line in fuse.table(found):
+        assert line in text
+    cases = len(found[["image", "task"]].drop_duplicates())
+    assert f"**So far: {cases} of 32 cases**" in text
+
+
 def test_the_index_names_every_experiment_with_a_picture_that_is_there() -> None:
     text = (ROOT / "README.md").read_text()
     for readme in ROOT.glob("*/README.md"):

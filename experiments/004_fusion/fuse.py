@@ -28,7 +28,7 @@ from torch import Tensor
 
 from hybrid_dip import degradations, metrics, tasks
 from hybrid_dip.contracts import Case, Task, Term
-from hybrid_dip.figures import save_maps
+from hybrid_dip.figures import save_figure, save_maps, subplots
 from hybrid_dip.files import replacing, write_text
 from hybrid_dip.fusion import OTHER_SEED, Arm, _no_hooks, averaged, default_selection
 from hybrid_dip.presets import Recipe, fast
@@ -191,8 +191,29 @@ def table(found: pd.DataFrame) -> list[str]:
     return lines
 
 
+def draw(found: pd.DataFrame) -> None:
+    """PSNR of the stack against that of the best single arm: a dot a case, a colour a task."""
+    wide = found.pivot(index=["task", "image"], columns="arm", values="psnr")
+    above = wide["stack"] - wide[list(SINGLE)].max(axis=1)
+    images = list(dict.fromkeys(found["image"]))
+    figure, axes = subplots(1, 1, (7, 3.6))
+    axis = axes[0, 0]
+    for number, task in enumerate(TASKS):
+        known = [image for image in images if (task, image) in above.index]
+        places = [images.index(image) + 0.15 * (number - 1.5) for image in known]
+        axis.plot(places, [above[task, image] for image in known], "o", color=f"C{number}", label=task)
+    axis.axhline(0, color="black", linewidth=1)
+    axis.axhline(-0.1, color="grey", linewidth=1, linestyle=":")
+    axis.set_xticks(range(len(images)), images)
+    axis.set(ylabel="stack - best single arm (dB)")
+    axis.grid(alpha=0.3, axis="y")
+    axis.legend(fontsize="small")
+    (HERE / "pictures").mkdir(exist_ok=True)
+    save_figure(figure, HERE / "pictures" / "stack.png")
+
+
 def main() -> None:
-    """Fit, or print the table."""
+    """Fit, or print the table and draw it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     fitting = commands.add_parser("fit")
@@ -203,7 +224,9 @@ def main() -> None:
     if asked.command == "fit":
         torch.set_num_threads(1)
         fit(asked.images, asked.tasks)
-    print("\n".join(table(pd.read_csv(RESULTS))))
+    found = pd.read_csv(RESULTS)
+    draw(found)
+    print("\n".join(table(found)))
 
 
 if __name__ == "__main__":
