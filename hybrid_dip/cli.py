@@ -15,7 +15,7 @@ from hybrid_dip.catalogue import KINDS, catalogue
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError, Interrupted, SettingsError
 from hybrid_dip.estimate import duration, picked, seconds_of_a_step
-from hybrid_dip.execution import Execution
+from hybrid_dip.execution import Execution, candidates
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.fusing import Fusing, fuse_and_tell
 from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture, save_image
@@ -109,6 +109,7 @@ def restore(
     if image.is_dir():
         alone = {"--gif": gif, "--resume": resume, "--overwrite": overwrite, "--precision": precision != "float32"}
         alone |= {"--compile": compiled != "off", "--tile": tile not in ("auto", "off"), "--fuse": fuse not in (None, "stack")}
+        alone |= {"--held-out-share": held_out_share != 0.1}
         refused = [name for name, asked in alone.items() if asked]
         if refused:
             raise SettingsError(f"{refused[0]} is for one image; a folder goes on where it stopped by the same command.")
@@ -119,7 +120,7 @@ def restore(
             image,
             out,
             references=reference,
-            task=observed_entry(task, {"mask": mask, "guide": guide, "psf": psf}, {**plain, "operator": operator}),
+            task=observed_entry(task, {"mask": mask, "guide": guide}, psf, {**plain, "operator": operator}),
             arm={
                 **{name: None if text is None else spec.located(text, here) for name, text in texts.items()},
                 "start": None if start is None else str(start.absolute()),
@@ -133,7 +134,7 @@ def restore(
                 "runs": runs,
                 "regularisers": [spec.located(text, here) for text in regulariser or []],
                 "fuse": fuse,
-                "presets": list(arm or []),
+                "presets": [spec.located(text, here) for text in arm or []],
             },
             crop=crop,
             seed=seed,
@@ -182,7 +183,8 @@ def restore(
     if fuse is not None and tile not in ("auto", "off"):
         raise SettingsError("--tile does not go with --fuse: take a part of the image with --crop.")
     tiles = tiling.chosen("off" if fuse is not None else tile, made, recipe_of, where)
-    recipe = recipe_of(made if tiles is None else tiling.part(made, tiles.boxes[0]))
+    fitted = made if tiles is None else tiling.part(made, tiles.boxes[0])
+    recipe = recipe_of(fitted)
     if fuse is not None and (precision, compiled) != ("float32", "off"):
         raise SettingsError("--precision and --compile do not go with --fuse.")
     if tiles is not None and gif:
@@ -191,15 +193,13 @@ def restore(
     rule = recipe.rule if stop is None else spec.build(stop, "stopping", names)
     folder = ResultFolder(out)
     before = folder.settings().get("execution") if resume else None
-    if before is None:
-        first = made if tiles is None else tiling.part(made, tiles.boxes[0])
-        way, trials = picked(precision, compiled, first, recipe, terms, where)
-        if not quiet:
-            for trial in trials:
-                seen = trial.error or f"{trial.step:.3g} s a step, {trial.first:.3g} s for the first"
-                print(f"{trial.execution}: {seen}" + (" <- taken" if trial.execution == way else ""), file=sys.stderr)
+    if before is not None and Execution(**before) in candidates(precision, compiled, where):
+        way = Execution(**before)  # the fit goes on as it began, whatever a new trial would say
     else:
-        way = Execution(**before)  # the fit goes on as it began
+        way, trials = picked(precision, compiled, fitted, recipe, terms, where)
+        for trial in () if quiet else trials:
+            seen = trial.error or f"{trial.step:.3g} s a step, {trial.first:.3g} s for the first"
+            print(f"{trial.execution}: {seen}" + (" <- taken" if trial.execution == way else ""), file=sys.stderr)
     clean = None
     if reference is not None:
         clean = load_image(reference)

@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import IO, cast
 
 
+def as_file_name(label: str) -> str:
+    """A label as part of a file's name: letters, digits and "+-_." stay, all else is a dash."""
+    return "".join(c if c.isalnum() or c in "+-_." else "-" for c in label)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on leaving without an error it takes the place of ``path``.

@@ -14,6 +14,7 @@ from hybrid_dip.consensus import ROUNDS, STEPS, agree
 from hybrid_dip.contracts import Observer, Terms
 from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.estimate import duration, estimate
+from hybrid_dip.files import as_file_name
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.fusion import SHORT, Arm, Hooks, arms_of, budget, default_selection, scaled, stack, tune
 from hybrid_dip.images import save_image
@@ -136,7 +137,7 @@ def _watching(job: Job, interrupted: Callable[[], bool], folder: ResultFolder | 
         observers: list[Observer] = [progress]
         checkpoint = None
         if folder is not None:
-            checkpoint = Checkpoint(folder.checkpoints / f"{_file(name)}-seed-{seed}.pt", job.checkpoint_every)
+            checkpoint = Checkpoint(folder.checkpoints / f"{as_file_name(name)}-seed-{seed}.pt", job.checkpoint_every)
         return RunHooks(observers, checkpoint, interrupted, progress.close)
 
     return hooks
@@ -173,7 +174,7 @@ def _stack(
     save_image(maps[None].float(), place / "weights.npy")
     figures.save_maps(place / "weights.png", dict(zip(titles.values(), maps, strict=True)))
     for name, one in zip(images, maps, strict=True):
-        save_image(one[None, None].float(), place / f"weights-{_file(name)}.png")
+        save_image(one[None, None].float(), place / f"weights-{as_file_name(name)}.png")
     rows = [{"arm": number, **row} for number, result in enumerate(found.arms.values()) for row in result.fits[0].history]
     folder.write_history(rows)
     errors = dict(zip(images, combination.errors, strict=True))
@@ -223,10 +224,6 @@ def _flat(weights: Tensor, job: Job) -> Tensor:
     return weights[:, None, None].expand(-1, *job.task.shape[-2:])
 
 
-def _file(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "+-_." else "-" for c in name)
-
-
 def _save(job: Job, folder: ResultFolder, image: Tensor, arms: dict[str, Tensor]) -> None:
     size = (job.task.shape[-2], job.task.shape[-1])
     shown = image if job.task.shape[1] in (1, 3) else figures.displayable(image)
@@ -234,7 +231,7 @@ def _save(job: Job, folder: ResultFolder, image: Tensor, arms: dict[str, Tensor]
     if job.picture.is_array or job.task.shape[1] not in (1, 3):
         save_image(image, folder.path / "restored.npy")
     for name, one in arms.items():
-        save_image(figures.displayable(one), folder.path / f"arm-{_file(name)}.png")
+        save_image(figures.displayable(one), folder.path / f"arm-{as_file_name(name)}.png")
     figures.save_comparison(folder.path / "comparison.png", comparison(job, {**arms, "fused": image}))
 
 

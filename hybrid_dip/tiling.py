@@ -7,6 +7,7 @@ All tiles have one size, so that one recipe serves for all.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -282,7 +283,7 @@ def restore_tiled(
     """
     found: list[Result] = []
     for number, box in enumerate(tiles.boxes):
-        found.append(restored(part(task, box), lambda seed, number=number: hooks(number, seed)))  # type: ignore[misc]
+        found.append(restored(part(task, box), partial(hooks, number)))
         if found[-1].fits[-1].reason == "interrupted":
             return found[-1]
     fits = tuple(

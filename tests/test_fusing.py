@@ -110,7 +110,8 @@ def test_a_consensus_says_how_far_apart_its_agents_are(files: Path, hybrid_dip_c
     assert isinstance(found["fusion"], dict)
     rounds = len(found["fusion"]["disagreement"])
     assert rounds > 1
-    assert found["stop"]["steps"] == 5 + 20 * rounds  # type: ignore[index]
+    assert isinstance(found["stop"], dict)
+    assert found["stop"]["steps"] == 5 + 20 * rounds
 
 
 BAD = {

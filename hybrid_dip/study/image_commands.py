@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from hybrid_dip import options, spec
+from hybrid_dip.errors import SettingsError
 from hybrid_dip.study.sources import absolute
+from hybrid_dip.study.status import PLAN
 from hybrid_dip.study.terminal import failure, whole_study
 
 
@@ -67,7 +69,7 @@ def sweep(
 
     here = Path.cwd()
     plain = {"sigma": sigma, "noise": noise, "factor": factor, "kernel": kernel, "pattern": pattern, "shape": shape}
-    entry = observed_entry(task, {"mask": mask, "guide": guide, "psf": psf}, {**plain, "operator": operator})
+    entry = observed_entry(task, {"mask": mask, "guide": guide}, psf, {**plain, "operator": operator})
     entry["held_out"] = 0.1 if held_out is None and reference is None else held_out
     texts = {"network": network, "latent": latent, "stop": stop}
     begun = None if start is None else str(start.absolute())
@@ -109,6 +111,8 @@ def restore_many(
     from hybrid_dip.study.many import many_content, put_together
     from hybrid_dip.study.results import write_results
 
+    if out.is_dir() and any(out.iterdir()) and not (out / PLAN).is_file():
+        raise SettingsError(f"{out} holds other files, which the restored images might replace: name a new folder.")
     content = many_content(folder, references, task, _given(arm), crop) | {"seeds": [seed]} | _given({"threads": threads})
     content |= {} if time_budget is None else {"budget": {"seconds_per_run": time_budget}}
     made, store, done = whole_study(content, out, device=device, workers=workers, quiet=quiet)
@@ -121,27 +125,23 @@ def restore_many(
         raise failed
 
 
-def observed_entry(task: str, files: Mapping[str, Path | str | None], plain: Mapping[str, Any]) -> dict[str, Any]:
+def observed_entry(task: str, files: Mapping[str, Path | None], psf: str | None, plain: Mapping[str, Any]) -> dict[str, Any]:
     """The entry of a study file for images that are degraded already.
 
     Args:
         task: Its kind.
-        files: Options that may name a file -> as on the command line.
+        files: Options that name a file -> as on the command line.
+        psf: A file, or a SPEC such as "gaussian:1.5".
         plain: All other options.
 
     Returns:
         Without those that were not given; files by absolute paths.
     """
-    here = Path.cwd()
-    named = {name: str(Path(path).absolute()) for name, path in files.items() if path is not None and Path(path).is_file()}
-    given = {name: value for name, value in {**files, **plain}.items() if name not in named}
+    named = {name: None if path is None else str(path.absolute()) for name, path in files.items()}
+    given = {**plain, **named, "psf": str(Path(psf).absolute()) if psf is not None and Path(psf).is_file() else psf}
     if given.get("operator") is not None:
-        given["operator"] = spec.located(given["operator"], here)
-    return {"kind": task, "observed": True, **_given({name: _text(value) for name, value in given.items()}), **named}
-
-
-def _text(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
+        given["operator"] = spec.located(given["operator"], Path.cwd())
+    return {"kind": task, "observed": True, **_given(given)}
 
 
 def impedance(

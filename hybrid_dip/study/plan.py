@@ -219,6 +219,8 @@ class Run:
     def passes_of(self, task: Task) -> int:
         """Fits that each run takes, those that judge or select included."""
         stack = self.fitting.stack(task)
+        if stack and self.seconds is not None:
+            raise SettingsError("A stack takes its time: a budget of seconds a run does not go with 'fuse'.")
         if stack:
             return (len(stack) - len(self.fitting.arm.presets)) * fits_of(self.judges(task))
         return fits_of(self.fitting.build(task)[2])

@@ -17,6 +17,7 @@ from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.contracts import Observer, Step
 from hybrid_dip.errors import FitError, Interrupted, StorageError
 from hybrid_dip.figures import displayable
+from hybrid_dip.files import as_file_name
 from hybrid_dip.folder import write_history
 from hybrid_dip.fusion import stack
 from hybrid_dip.images import save_image
@@ -242,8 +243,8 @@ def _stack(
         if name == arms[0].name and subject.reference is not None:
             watches[seed] = ReferenceWatch(task, subject.reference)
             watching.append(watches[seed])
-        plain = "".join(c if c.isalnum() or c in "+-_." else "-" for c in name)
-        return RunHooks(watching, AgedCheckpoint(store.work(run.key) / f"{plain}-{seed}.pt", 1, checkpoint_age), asked, close)
+        path = store.work(run.key) / f"{as_file_name(name)}-{seed}.pt"
+        return RunHooks(watching, AgedCheckpoint(path, 1, checkpoint_age), asked, close)
 
     device = devices.pick(run.device)
     found = stack(task, arms, selection=selection, seed=run.seed * run.fits, device=device, hooks=hooks)

@@ -104,3 +104,11 @@ def test_workers_are_for_a_folder_and_each_image_needs_its_own_reference(folders
     (folders / "empty").mkdir()
     status, _, err = hybrid_dip_command(*command(folders / "empty", "-o", folders / "out"))
     assert (status, "there are no images in" in err) == (2, True)
+
+
+def test_nothing_that_was_there_before_is_replaced(folders: Path, hybrid_dip_command: Command) -> None:
+    before = (folders / "noisy" / "a.png").read_bytes()
+    status, _, err = hybrid_dip_command(*command(folders / "noisy", "-o", folders / "noisy"))
+    assert (status, "name a new folder" in err) == (2, True)
+    assert (folders / "noisy" / "a.png").read_bytes() == before
+    assert len(list((folders / "noisy").iterdir())) == 3

@@ -285,6 +285,11 @@ def test_what_is_wrong_with_a_stack_is_said_beforehand(make_plan: MakePlan, arm:
         make_plan(arms=[{"name": "a", "preset": "quick", "steps": 5, **arm}])
 
 
+def test_a_budget_of_seconds_is_not_passed_over(make_plan: MakePlan) -> None:
+    with pytest.raises(SettingsError, match="does not go with 'fuse'"):
+        make_plan(arms=STACK, budget={"seconds_per_run": 10.0})
+
+
 def test_maps_of_a_stack_are_kept_and_shown(make_plan: MakePlan, store: Store) -> None:
     plan = make_plan(arms=STACK)
     run = plan.runs[1]
