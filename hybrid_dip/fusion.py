@@ -129,19 +129,30 @@ OTHER_SEED = 10_000
 """Between the seeds of the task's own fits and those of its replicates, so that their errors are not of one start."""
 
 
-def averaged(own: Result, judged: Sequence[Tensor]) -> Tensor:
-    """What an arm brings to a stack.
+def brought(
+    task: Task, replicates: Sequence[Replicate], own: Sequence[Result], judged: Sequence[Sequence[Tensor]]
+) -> list[Tensor]:
+    """What each arm brings to a stack.
+
+    A replicate's fit is a second one of the same arm, whose error is largely its own: the mean of both is better than either.
+    But where data without noise were held out from it, it is by so much the worse one, and serves for the weights only.
 
     Args:
-        own: Made of all data.
-        judged: What it made of the replicates, before ``finish``.
+        task: To restore.
+        replicates: Of it.
+        own: Each arm's result, made of all data.
+        judged: A row a replicate: what each arm made of it, before ``finish``.
 
     Returns:
-        The mean of the former and of the mean of the latter; the former alone where nothing was fitted.
+        An image an arm: the mean of its own and of the mean of those that are judged, or its own, where nothing was fitted, or
+        not to all of exact data.
     """
-    if own.fits[0].steps <= 1:
-        return own.raw
-    return (own.raw + torch.stack(list(judged)).mean(0)) / 2
+    exact = not task.noise_sigma and task.fidelity is gaussian
+    lacking = any(bool(replicate.task.measured < task.measured) for replicate in replicates)
+    return [
+        found.raw if (exact and lacking) or found.fits[0].steps <= 1 else (found.raw + torch.stack(others).mean(0)) / 2
+        for found, others in zip(own, zip(*judged, strict=True), strict=True)
+    ]
 
 
 def stack(
@@ -157,9 +168,7 @@ def stack(
     """Restore with each arm, and combine the images by weights that held-out data choose.
 
     Each arm restores the replicates of the task first, whose images are judged by data that they were not made from; then the
-    task itself. The weights of the former are used for the latter. What the replicates' fits made is not thrown away: half of
-    what an arm brings is their mean, for much of a fit's error is its own, and averages out. (An arm without a fit, such as a
-    denoiser, makes no such error, and brings what it made of all data.)
+    task itself. The weights of the former are used for the latter; see :func:`brought` for what else the former are good for.
 
     Args:
         task: To restore.
@@ -194,8 +203,7 @@ def stack(
     combination = combine(images, [replicate.judge.to("cpu") for replicate in replicates], local=local)
     results = {arm.name: arm.run(task, arm.name, seed=seed, device=device, hooks=hooks) for arm in arms}
     made += results.values()
-    brought = [averaged(found, judged) for found, judged in zip(results.values(), zip(*images, strict=True), strict=True)]
-    raw = combination(brought)
+    raw = combination(brought(task, replicates, list(results.values()), images))
     return Stacked(
         image=task.to("cpu").finish(raw),
         raw=raw,

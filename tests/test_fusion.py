@@ -11,7 +11,7 @@ import hybrid_dip as hd
 from hybrid_dip import degradations, fusion, tasks
 from hybrid_dip.contracts import Task, Term, Terms
 from hybrid_dip.errors import Interrupted, SettingsError
-from hybrid_dip.fusion import OTHER_SEED, Arm, arms_of, averaged, budget, default_selection, scaled, stack, tune
+from hybrid_dip.fusion import OTHER_SEED, Arm, arms_of, brought, budget, default_selection, scaled, stack, tune
 from hybrid_dip.presets import Recipe
 from hybrid_dip.regularisers import GuidePixels
 from hybrid_dip.restore import RunHooks
@@ -74,12 +74,19 @@ def test_the_weights_are_those_of_the_replicates_for_the_images_of_all_data(
     assert torch.allclose(found.raw, mixed, atol=1e-5), "half of what an arm brings is what it made of the replicate"
 
 
-def test_an_arm_without_a_fit_brings_what_it_made_of_all_data(noisy: Task) -> None:
-    own = hd.restore(noisy, preset="one-shot:denoiser=median")
-    assert averaged(own, [torch.zeros_like(own.raw)]) is own.raw
+def test_an_arm_brings_the_mean_of_its_fits_but_of_those_that_lacked_exact_data(noisy: Task, photograph: Tensor) -> None:
+    denoised = hd.restore(noisy, preset="one-shot:denoiser=median")
     fitted = hd.restore(noisy, preset=short(noisy))
-    halves = [torch.zeros_like(fitted.raw), torch.ones_like(fitted.raw)]
-    assert torch.allclose(averaged(fitted, halves), fitted.raw / 2 + 0.25)
+    other, another = torch.zeros_like(fitted.raw), torch.ones_like(fitted.raw)
+    judged = [[other, other], [another, another]]
+    images = brought(noisy, Bootstrap(draws=2).replicates(noisy), [denoised, fitted], judged)
+    assert torch.equal(images[0], denoised.raw), "without a fit there is nothing to average"
+    assert torch.allclose(images[1], fitted.raw / 2 + 0.25)
+    images = brought(noisy, HeldOut(folds=2).replicates(noisy), [denoised, fitted], judged)
+    assert torch.allclose(images[1], fitted.raw / 2 + 0.25)
+    exact = degradations.scattered(photograph, share=0.5).task
+    images = brought(exact, HeldOut(folds=2).replicates(exact), [denoised, fitted], judged)
+    assert torch.equal(images[1], fitted.raw)
 
 
 def test_neither_held_out_entries_nor_the_reference_reach_a_fit_of_a_replicate(photograph: Tensor) -> None:
