@@ -15,18 +15,27 @@ from multiprocessing.connection import Connection
 import torch
 
 import hybrid_dip as hd
-from hybrid_dip import presets
 from hybrid_dip.estimate import memory_of_a_step
+from hybrid_dip.execution import Execution
+from hybrid_dip.restore import resolve
 
 CASES = [
-    ("quick", 128),
-    ("quick", 256),
-    ("quick", 512),
-    ("quick", 1024),
-    ("original", 128),
-    ("original", 256),
-    ("original", 512),
+    ("quick", 128, False),
+    ("quick", 256, False),
+    ("quick", 512, False),
+    ("quick", 1024, False),
+    ("quick", 512, True),
+    ("quick", 1024, True),
+    ("fast", 512, False),
+    ("fast", 1024, False),
+    ("fast", 512, True),
+    ("fast", 1024, True),
+    ("original", 128, False),
+    ("original", 256, False),
+    ("original", 512, False),
+    ("original", 512, True),
 ]
+"""Preset, side, whether activations are computed again."""
 
 
 def peak() -> int:
@@ -35,31 +44,33 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def measure(preset: str, side: int, answer: Connection) -> None:
-    """Run three steps and send (estimate, measured)."""
+def measure(preset: str, side: int, recomputed: bool, answer: Connection) -> None:
+    """Run three steps and send (estimate, measured, seconds)."""
     task = hd.tasks.denoise(torch.rand(1, 3, side, side), sigma=0.1)
-    recipe = {"quick": presets.quick, "original": presets.original}[preset](task)
+    recipe = resolve(preset, task)
     # a small fit first, so that what torch itself allocates once is not counted
     small = hd.tasks.denoise(torch.rand(1, 3, 32, 32), sigma=0.1)
     hd.restore(small, preset=preset, steps=2, runs=1, device="cpu")
     before = peak()
-    hd.restore(task, preset=recipe, steps=3, runs=1, device="cpu")
-    answer.send((memory_of_a_step(task, recipe), peak() - before))
+    found = hd.restore(task, preset=recipe, steps=3, runs=1, device="cpu", execution=Execution(recomputed=recomputed))
+    answer.send((memory_of_a_step(task, recipe, recomputed=recomputed), peak() - before, found.seconds / 3))
 
 
 def main() -> None:
     """Print a table."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    print("| preset | size | estimated (MiB) | measured (MiB) | estimated / measured |\n|---|---|---|---|---|")
+    print("| preset | size | activations | estimated (MiB) | measured (MiB) | estimated / measured | seconds a step |")
+    print("|---" * 7 + "|")
     context = multiprocessing.get_context("spawn")
-    for preset, side in CASES:
+    for preset, side, recomputed in CASES:
         here, there = context.Pipe()
-        process = context.Process(target=measure, args=(preset, side, there))
+        process = context.Process(target=measure, args=(preset, side, recomputed, there))
         process.start()
-        estimated, measured = here.recv()
+        estimated, measured, seconds = here.recv()
         process.join()
         mib = 2**20
-        print(f"| {preset} | {side} | {estimated / mib:.0f} | {measured / mib:.0f} | {estimated / measured:.2f} |", flush=True)
+        cells = [preset, str(side), "recomputed" if recomputed else "kept", f"{estimated / mib:.0f}", f"{measured / mib:.0f}"]
+        print("| " + " | ".join([*cells, f"{estimated / measured:.2f}", f"{seconds:.2f}"]) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,21 +8,38 @@ import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4  # the parameters of mallopt(3)
 _MIB = 2**20
+_scarce: ContextVar[bool] = ContextVar("scarce", default=False)
+
+
+@contextmanager
+def scarce_memory() -> Iterator[None]:
+    """Inside, nothing that is freed is kept: what lies idle between two uses may be a quarter of all.
+
+    Yields:
+        Nothing.
+    """
+    before = _scarce.set(True)
+    try:
+        yield
+    finally:
+        _scarce.reset(before)
 
 
 @contextmanager
 def keeping_freed_memory() -> Iterator[None]:
     """Inside, memory that is freed stays with this process; on leaving, what is free then goes back to the system.
 
-    Elsewhere than on Linux with glibc this does nothing. As a decorator it holds for each call of a function.
+    Elsewhere than on Linux with glibc this does nothing, nor within :func:`scarce_memory`. As a decorator it holds for each
+    call of a function.
 
     Yields:
         Nothing.
     """
-    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+    if _scarce.get() or platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         yield
         return
     library = ctypes.CDLL(None)

@@ -14,7 +14,7 @@ from hybrid_dip import arguments, devices, listing, options, spec, tiling
 from hybrid_dip.catalogue import KINDS, catalogue
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError, Interrupted, SettingsError
-from hybrid_dip.estimate import duration, picked, seconds_of_a_step
+from hybrid_dip.estimate import duration, fitting, picked, seconds_of_a_step
 from hybrid_dip.execution import Execution, candidates
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.fusing import Fusing, fuse_and_tell
@@ -193,13 +193,15 @@ def restore(
     rule = recipe.rule if stop is None else spec.build(stop, "stopping", names)
     folder = ResultFolder(out)
     before = folder.settings().get("execution") if resume else None
-    if before is not None and Execution(**before) in candidates(precision, compiled, where):
-        way = Execution(**before)  # the fit goes on as it began, whatever a new trial would say
+    earlier = None if before is None else Execution(**before)
+    if earlier is not None and replace(earlier, recomputed=False) in candidates(precision, compiled, where):
+        way = earlier  # the fit goes on as it began, whatever a new trial would say
     else:
         way, trials = picked(precision, compiled, fitted, recipe, terms, where)
         for trial in () if quiet else trials:
             seen = trial.error or f"{trial.step:.3g} s a step, {trial.first:.3g} s for the first"
             print(f"{trial.execution}: {seen}" + (" <- taken" if trial.execution == way else ""), file=sys.stderr)
+        way = fitting(way, fitted, recipe, where)
     clean = None
     if reference is not None:
         clean = load_image(reference)

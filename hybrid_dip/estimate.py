@@ -4,17 +4,19 @@ import copy
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from hybrid_dip import devices
 from hybrid_dip.contracts import Step, Task, Term
 from hybrid_dip.errors import HybridDIPError
 from hybrid_dip.execution import PLAIN, Execution, Trial, candidates, fastest
 from hybrid_dip.presets import Recipe
+from hybrid_dip.recomputing import Part, in_parts
 from hybrid_dip.restore import RunHooks, restore, sketch
 
 OVERHEAD = 1.9
@@ -57,7 +59,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def memory_of_a_step(task: Task, recipe: Recipe) -> int:
+def memory_of_a_step(task: Task, recipe: Recipe, *, recomputed: bool = False) -> int:
     """Bytes that one step of Adam takes, counted without allocating them.
 
     The network is made and run on torch's meta device, which computes shapes only; what autograd would save is added up,
@@ -66,6 +68,7 @@ def memory_of_a_step(task: Task, recipe: Recipe) -> int:
     Args:
         task: For the size, and the number of image-sized tensors that the loop keeps.
         recipe: For the network and the latent.
+        recomputed: Whether activations are computed again: of each part its input is kept, and the largest of all inside.
 
     Returns:
         Bytes; 0 where they cannot be told, because the network looks at its values.
@@ -73,25 +76,63 @@ def memory_of_a_step(task: Task, recipe: Recipe) -> int:
     network, latent = sketch(task, recipe)
     # Keeping the storages alive keeps their addresses from being used twice.
     saved: dict[int, torch.UntypedStorage] = {}
+    largest = 0
 
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        saved[storage._cdata] = storage
-        return tensor
+    def apart(does: Callable[[Tensor], Tensor], part: Part, x: Tensor) -> Tensor:
+        nonlocal largest
+        inside: dict[int, torch.UntypedStorage] = {}
+        with _saving(inside):
+            found = does(x)
+        kept = x.untyped_storage()
+        saved[kept._cdata] = kept
+        # The parameters of a part count as parameters.
+        own = {p.untyped_storage()._cdata for layer in part for p in layer.parameters()}
+        largest = max(largest, sum(storage.nbytes() for name, storage in inside.items() if name not in own))
+        return found
 
     try:
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            output = network.to("meta")(latent.to("meta"))
+        network = network.to("meta")
+        with _saving(saved):
+            output = (in_parts(network, apart) if recomputed else network)(latent.to("meta"))
     except (
         Exception
     ):  # it asks for a value, which no tensor on the meta device has; an error of its own shows at the first step
         return 0
     if not isinstance(output, Tensor):
         return 0
-    activations = sum(storage.nbytes() for storage in saved.values()) + output.numel() * 4
+    activations = sum(storage.nbytes() for storage in saved.values()) + largest + output.numel() * 4
     parameters = sum(p.numel() for p in network.parameters()) * 4
     images = 12 * int(torch.Size(task.shape).numel()) * 4
     return int(OVERHEAD * activations) + 4 * parameters + images + 2 * latent.numel() * 4
+
+
+def _saving(saved: dict[int, torch.UntypedStorage]) -> saved_tensors_hooks:
+    """Note what autograd saves."""
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage._cdata] = storage
+        return tensor
+
+    return saved_tensors_hooks(pack, lambda tensor: tensor)
+
+
+def fitting(way: Execution, task: Task, recipe: Recipe, device: torch.device) -> Execution:
+    """The way to evaluate a network, with activations computed again where a step would not fit into memory otherwise.
+
+    Args:
+        way: As somebody asked.
+        task: A, y and E.
+        recipe: What is to be fitted.
+        device: Where.
+
+    Returns:
+        That way, or the same with ``recomputed``.
+    """
+    free = devices.free_memory(device)
+    if way.compiled or memory_of_a_step(task, recipe) <= free or memory_of_a_step(task, recipe, recomputed=True) > free:
+        return way
+    return replace(way, recomputed=True)
 
 
 def seconds_of_a_step(
@@ -200,7 +241,7 @@ def estimate(
         TooLargeError: The estimate exceeds the device's free memory.
         FitError: The objective is not a finite scalar at the first step.
     """
-    needed = memory_of_a_step(task, recipe)
+    needed = memory_of_a_step(task, recipe, recomputed=execution.recomputed)
     free = devices.free_memory(device)
     if needed > free:
         raise TooLargeError(

@@ -1,4 +1,4 @@
-"""How a network is evaluated: in which precision, and compiled or not.
+"""How a network is evaluated: in which precision, compiled or not, its activations kept or computed again.
 
 Only the network is touched. What is optimised, the objective and its gradient at the image stay in single precision, and so do
 the optimiser's moments: in half precision the network's activations are rounded, not what is learnt.
@@ -6,7 +6,7 @@ the optimiser's moments: in half precision the network's activations are rounded
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, get_args
@@ -14,7 +14,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from hybrid_dip.allocation import scarce_memory
 from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.recomputing import again, in_parts
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 PRECISIONS = get_args(Precision)
@@ -28,17 +30,21 @@ class Execution:
         precision: "float32"; "tf32": the same numbers, multiplied with 10 bits of mantissa (CUDA only; elsewhere as float32);
             "bfloat16": activations and products in half precision, by autocast.
         compiled: By ``torch.compile``, which takes a while at the first step, and a C++ compiler on the CPU.
+        recomputed: Activations are computed again on the way back (:mod:`hybrid_dip.recomputing`): about two thirds of the
+            memory for half as much time again. The result is the same. Not where the network is compiled, which decides this
+            by itself.
     """
 
     precision: Precision = "float32"
     compiled: bool = False
+    recomputed: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise SettingsError(f"Unknown precision '{self.precision}': {nearest(self.precision, list(PRECISIONS))}.")
 
     def __str__(self) -> str:
-        return self.precision + (", compiled" if self.compiled else "")
+        return self.precision + (", compiled" if self.compiled else "") + (", recomputed" if self.recomputed else "")
 
     def applied(self, network: nn.Module, device: torch.device) -> nn.Module:
         """Let a network be evaluated like this; its parameters and its state's names stay what they are.
@@ -52,18 +58,21 @@ class Execution:
         """
         if self.compiled:
             network.compile()
+        elif self.recomputed:
+            in_parts(network, again)
         if self.precision == "bfloat16":
             network.forward = _rounded(network.forward, device.type)
         return network
 
     @contextmanager
     def around(self) -> Iterator[None]:
-        """Around a fit: whether CUDA may multiply single-precision numbers with fewer bits, forwards and backwards."""
+        """Around a fit: whether CUDA may multiply single-precision numbers with fewer bits, and whether memory is scarce."""
         matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
         before = matmul.allow_tf32, convolution.allow_tf32
         matmul.allow_tf32 = convolution.allow_tf32 = self.precision == "tf32"
         try:
-            yield
+            with scarce_memory() if self.recomputed else nullcontext():
+                yield
         finally:
             matmul.allow_tf32, convolution.allow_tf32 = before
 

@@ -110,6 +110,8 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
         first = job.tiles.boxes[0]
         say(f"In {len(job.tiles.boxes)} tiles of {first.width}x{first.height} pixels, {job.tiles.shared} of them shared.")
         fits *= len(job.tiles.boxes)
+    if job.execution.recomputed:
+        say("Activations are computed again on the way back: a step takes longer, but fits into memory.")
     say(f"{job.task.name}: {cost.sentence(job.recipe.steps, fits)}")
     try:
         result = _fit(job, folder)

@@ -185,7 +185,7 @@ def chosen(
 
     Args:
         asked: "off", a side in pixels, or "auto": tiles only where a step on the whole image would not fit into the free
-            memory, and then the largest that do.
+            memory, not even with activations that are computed again; and then the largest that do as they are.
         task: To be restored.
         recipe_of: Task -> what is fitted.
         device: Where.
@@ -205,7 +205,7 @@ def chosen(
         found = tiles_of(task, int(asked))
         return found if len(found.boxes) > 1 else None
     free = devices.free_memory(device) if free is None else free
-    if memory_of_a_step(task, recipe_of(task)) <= free:
+    if memory_of_a_step(task, recipe_of(task), recomputed=True) <= free:
         return None
     for side in SIDES:
         if side >= max(task.shape[-2:]):

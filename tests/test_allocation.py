@@ -5,7 +5,7 @@ import psutil
 import pytest
 import torch
 
-from hybrid_dip.allocation import keeping_freed_memory
+from hybrid_dip.allocation import keeping_freed_memory, scarce_memory
 
 pytestmark = pytest.mark.skipif(
     platform.system() != "Linux" or platform.libc_ver()[0] != "glibc", reason="only glibc is told what to do with freed memory"
@@ -49,3 +49,15 @@ def test_it_leaves_a_function_as_it_was() -> None:
     assert [add(1, b=2), add(3, b=4)] == [3, 7]
     with pytest.raises(RuntimeError, match="inside"), keeping_freed_memory():
         raise RuntimeError("inside")
+
+
+def test_where_memory_is_scarce_nothing_is_kept() -> None:
+    process = psutil.Process()
+    with scarce_memory(), keeping_freed_memory():
+        before = process.memory_info().rss
+        allocate_and_free(256)
+        assert process.memory_info().rss < before + 50 * MIB
+    with keeping_freed_memory():
+        before = process.memory_info().rss
+        allocate_and_free(256)
+        assert process.memory_info().rss > before + 200 * MIB

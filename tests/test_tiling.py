@@ -150,12 +150,12 @@ def test_tiles_are_taken_where_the_whole_does_not_fit(monkeypatch: pytest.Monkey
     where = torch.device("cpu")
     monkeypatch.setattr(devices, "free_memory", lambda device: needed)
     assert chosen("auto", task, quick, where) is None
-    monkeypatch.setattr(devices, "free_memory", lambda device: int(0.75 * needed))
+    monkeypatch.setattr(devices, "free_memory", lambda device: int(0.5 * needed))
     tiles = chosen("auto", task, quick, where)
     assert tiles is not None
-    assert tiles.boxes[0].width == 384
+    assert tiles.boxes[0].width == 256
     tile = part(task, tiles.boxes[0])
-    assert memory_of_a_step(tile, quick(tile)) <= 0.8 * 0.75 * needed
+    assert memory_of_a_step(tile, quick(tile)) <= 0.8 * 0.5 * needed
     assert chosen("off", task, quick, where) is None
     asked = chosen("128", task, quick, where)
     assert asked is not None

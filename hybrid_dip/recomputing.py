@@ -1,0 +1,98 @@
+"""Less memory for more time: activations that are computed again on the way back instead of being kept.
+
+Gradient checkpointing (Chen et al. 2016, "Training deep nets with sublinear memory cost"). A network is cut into parts, each a
+convolution and what follows it in its ``nn.Sequential``; of a part only the input is kept.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.utils.checkpoint import checkpoint
+
+Part = Sequence[nn.Module]
+"""Layers that follow each other."""
+Run = Callable[[Callable[[Tensor], Tensor], Part, Tensor], Tensor]
+"""(what a part does, its layers, its input) -> its output."""
+
+
+def in_parts(network: nn.Module, run: Run) -> nn.Module:
+    """Let something else run the parts of a network.
+
+    Args:
+        network: Changed in place: each ``nn.Sequential`` with a convolution directly in it hands its parts to ``run``. What is
+            in no such container is run as it is.
+        run: What runs them.
+
+    Returns:
+        The network.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Sequential) and any(isinstance(layer, _ConvNd) for layer in module):
+            vars(module)["forward"] = _divided(module, run)
+    return network
+
+
+def again(does: Callable[[Tensor], Tensor], part: Part, x: Tensor) -> Tensor:
+    """Run a part, and again on the way back.
+
+    Args:
+        does: What the part does.
+        part: Its layers.
+        x: Its input, which is kept.
+
+    Returns:
+        Its output.
+    """
+    found: Tensor = checkpoint(does, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _counted_once(part)))
+    return found
+
+
+def _divided(module: nn.Sequential, run: Run) -> Callable[[Tensor], Tensor]:
+    parts: list[list[nn.Module]] = [[]]
+    for layer in module:
+        if isinstance(layer, _ConvNd) and any(isinstance(one, _ConvNd) for one in parts[-1]):
+            parts.append([])
+        parts[-1].append(layer)
+    # An activation in place must not change an input that is kept.
+    first = next(i for i, layer in enumerate(module) if not getattr(layer, "inplace", False))
+    before, parts[0] = parts[0][:first], parts[0][first:]
+
+    def forward(x: Tensor) -> Tensor:
+        x = _chain(before)(x)
+        for part in parts:
+            x = run(_chain(part), part, x)
+        return x
+
+    return forward
+
+
+def _chain(layers: Part) -> Callable[[Tensor], Tensor]:
+    def does(x: Tensor) -> Tensor:
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    return does
+
+
+@contextmanager
+def _counted_once(part: Part) -> Iterator[None]:
+    """Batch norm has counted these maps among its running statistics already."""
+    norms = [
+        layer
+        for top in part
+        for layer in top.modules()
+        if isinstance(layer, _BatchNorm) and layer.training and layer.track_running_stats
+    ]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+        norm.num_batches_tracked = None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
