@@ -107,8 +107,12 @@ def restore(
     """Restore IMAGE as it is: no noise is added and no clean image is needed. A folder: all images in it, some at a time."""
     names = catalogue()
     if image.is_dir():
-        alone = {"--gif": gif, "--resume": resume, "--overwrite": overwrite, "--precision": precision != "float32"}
-        alone |= {"--compile": compiled != "off", "--tile": tile not in ("auto", "off"), "--fuse": fuse not in (None, "stack")}
+        alone = {"--gif": gif, "--resume": resume, "--overwrite": overwrite, "--precision auto": precision == "auto"}
+        alone |= {
+            "--compile auto": compiled == "auto",
+            "--tile": tile not in ("auto", "off"),
+            "--fuse": fuse not in (None, "stack"),
+        }
         alone |= {"--held-out-share": held_out_share != 0.1}
         refused = [name for name, asked in alone.items() if asked]
         if refused:
@@ -132,6 +136,8 @@ def restore(
                 "parameter_noise": parameter_noise,
                 "steps": steps,
                 "runs": runs,
+                "precision": None if precision == "float32" else precision,
+                "compile": None if compiled == "off" else compiled,
                 "regularisers": [spec.located(text, here) for text in regulariser or []],
                 "fuse": fuse,
                 "presets": [spec.located(text, here) for text in arm or []],

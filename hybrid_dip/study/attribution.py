@@ -136,7 +136,7 @@ def attribute_study(plan: Plan, store: Store, table: pd.DataFrame) -> dict[str, 
         rows(found).to_csv(buffer, index=False, lineterminator="\n", float_format="%.6g")
         write_text(store.path / TABLE, buffer.getvalue())
         write_text(store.path / SUMMARY, json.dumps(summary, indent=2) + "\n")
-        save_waterfalls(store.path / PICTURE, [_waterfall(one) for one in found])
+        save_waterfalls(store.path / PICTURE, [waterfall_of(one) for one in found])
     return {**summary, "files": [str(store.path / name) for name in (TABLE, SUMMARY, PICTURE)]}
 
 
@@ -202,8 +202,15 @@ def _mean(values: Any) -> dict[str, float | None]:
     return {name: None if np.isnan(value) else value for name, value in {"mean": mean, "low": low, "high": high}.items()}
 
 
-def _waterfall(one: Attribution) -> Waterfall:
-    """From v(none) to v(all), a step a prior."""
+def waterfall_of(one: Attribution) -> Waterfall:
+    """From v(none) to v(all), a step a prior.
+
+    Args:
+        one: Of a task.
+
+    Returns:
+        A panel: means over the images, and their intervals.
+    """
     gains = {name: float(values.mean()) for name, values in one.brought.items()}
     spread = {name: interval(values) for name, values in one.brought.items()}
     return Waterfall(f"{one.task} ({len(one.images)} images)", float(one.none.mean()), gains, spread)

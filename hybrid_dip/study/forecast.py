@@ -221,7 +221,13 @@ def time_steps(run: Run) -> Sample:
         memory = memory_of_a_step(task, recipe)
         hooks = RunHooks(observers=[watch])
         result = restore(
-            task, preset=recipe, regularisers=terms, steps=TIMED_STEPS + 1, device=device, hooks=lambda seed: hooks
+            task,
+            preset=recipe,
+            regularisers=terms,
+            steps=TIMED_STEPS + 1,
+            device=device,
+            execution=run.fitting.arm.execution,
+            hooks=lambda seed: hooks,
         )
     except Exception as error:  # a prior may fail in any way; the forecast says so
         return Sample(0.0, 0, pixels, 0, f"{type(error).__name__}: {' '.join(str(error).split())}")

@@ -15,6 +15,7 @@ from hybrid_dip import arguments, spec
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.contracts import Rule, Task, Terms, as_terms
 from hybrid_dip.errors import HybridDIPError, SettingsError, told
+from hybrid_dip.execution import PLAIN
 from hybrid_dip.fusion import Arm, arms_of, default_selection
 from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import resolve, sketch
@@ -89,6 +90,8 @@ class Fitting:
             raise SettingsError("'presets' take part in a stack: they go with fuse = \"stack\".")
         if arm.fuse is not None and arm.stop is not None:
             raise SettingsError("'stop' does not go with 'fuse': each arm of a stack ends by its preset's own rule.")
+        if arm.fuse is not None and arm.execution != PLAIN:
+            raise SettingsError("'precision' and 'compile' do not go with 'fuse'.")
         return recipe, terms, rule
 
     def stack(self, task: Task) -> list[Arm]:
@@ -209,6 +212,7 @@ class Run:
             "stop": arm.stop,
             "files_sha256": self.fitting.files(),
             **({} if arm.fuse is None else {"fuse": arm.fuse, "presets": arm.presets}),
+            **({} if arm.execution == PLAIN else {"execution": str(arm.execution)}),
         }
 
     def judges(self, task: Task) -> Selection:

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
+from hybrid_dip.execution import Execution, Precision
+
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^/\\\x00-\x1f]+$")]
 """A label of the results table, and part of a picture's file name."""
 
@@ -81,6 +83,8 @@ class ArmEntry(_Section):
         runs: Fits whose images are averaged, instead of the preset's number.
         fuse: "stack": the network alone, with each regulariser, and with all, combined by weights that data choose.
         presets: SPECs of presets that take part in the stack.
+        precision: Of the network: "float32", "bfloat16", or "tf32" on CUDA.
+        compile: Whether torch compiles the network, "on" or "off".
     """
 
     name: Name
@@ -102,11 +106,18 @@ class ArmEntry(_Section):
     runs: Annotated[int, Field(ge=1)] | None = None
     fuse: Literal["stack"] | None = None
     presets: list[str] = []
+    precision: Precision | None = None
+    compile: Literal["on", "off"] | None = None
+
+    @property
+    def execution(self) -> Execution:
+        """How the network is evaluated."""
+        return Execution(self.precision or "float32", self.compile == "on")
 
     @property
     def overrides(self) -> dict[str, Any]:
         """What :func:`hybrid_dip.arguments.overridden` takes."""
-        others = ("name", "preset", "regularisers", "stop", "fuse", "presets")
+        others = ("name", "preset", "regularisers", "stop", "fuse", "presets", "precision", "compile")
         return {name: value for name, value in self if name not in others}
 
 

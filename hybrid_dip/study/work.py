@@ -292,6 +292,7 @@ def _fit(
         seed=first,
         device=devices.pick(run.device),
         time_budget=run.seconds,
+        execution=run.fitting.arm.execution,
         hooks=hooks,
     )
     return _Made(result, watches, sum(map(steps_of, result.fits)), result.fits[0].reason)

@@ -69,20 +69,40 @@ def test_it_goes_on_where_it_stopped_and_needs_no_clean_images(folders: Path, hy
 
 
 def test_every_option_reaches_the_fits(folders: Path, hybrid_dip_command: Command) -> None:
-    more = ["--lr", 0.02, "--jitter", 0.0, "--runs", 2, "--seed", 3, "--stop", "max_steps", "--crop", 16, "--workers", 1]
+    more = [
+        "--precision",
+        "bfloat16",
+        "--lr",
+        0.02,
+        "--jitter",
+        0.0,
+        "--runs",
+        2,
+        "--seed",
+        3,
+        "--stop",
+        "max_steps",
+        "--crop",
+        16,
+        "--workers",
+        1,
+    ]
     status, _, err = hybrid_dip_command(*command(folders / "noisy", *more, "-o", folders / "out"))
     assert status == 0, err
     record = json.loads(next((folders / "out" / "runs").glob("*/run.json")).read_text())
     recipe = record["config"]["recipe"]
     assert (recipe["lr"], recipe["jitter"], recipe["runs"], recipe["steps"]) == (0.02, 0.0, 2, 4)
     assert (record["seed"], record["config"]["stop"]) == (3, "max_steps")
+    assert record["config"]["execution"] == record["hardware"]["execution"] == "bfloat16"
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         (["--gif"], "--gif is for one image"),
-        (["--precision", "bfloat16"], "--precision is for one image"),
+        (["--precision", "auto"], "--precision auto is for one image"),
+        (["--precision", "bfloat16", "--fuse", "stack", "-R", "tv@1"], "'precision' and 'compile' do not go with 'fuse'"),
+        (["--precision", "half"], "'half'"),
         (["--fuse", "consensus"], "--fuse is for one image"),
         (["--reference", "nowhere"], "--reference is a folder, too"),
         (["-R", "tw@1"], "did you mean 'tv'"),
