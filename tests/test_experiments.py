@@ -2,17 +2,24 @@
 
 import importlib
 import re
+import shutil
 import tomllib
 from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
+from hybrid_dip import tasks
+from hybrid_dip.arguments import overridden
+from hybrid_dip.restore import prepare, resolve
+from hybrid_dip.start import write_start
 from hybrid_dip.study import results
 from hybrid_dip.study.markdown import task_table
-from hybrid_dip.study.plan import plan_study
+from hybrid_dip.study.plan import Plan, plan_study
 from hybrid_dip.study.settings import read_study
+from hybrid_dip.study.statistics import interval
 
 ROOT = Path(__file__).parents[1] / "experiments"
 EXPERIMENTS = sorted(path.parent for path in ROOT.rglob("study.toml"))
@@ -24,14 +31,27 @@ def text_of(folder: Path) -> tuple[str, Path]:
     return (place / "README.md").read_text(), place
 
 
-@pytest.mark.parametrize("folder", EXPERIMENTS, ids=lambda folder: str(folder.relative_to(ROOT)))
-def test_an_experiment_is_whole_and_its_text_quotes_its_results(folder: Path) -> None:
+def planned(folder: Path, place: Path) -> Plan:
+    """The plan of a study whose images, and learned starts, need not be here."""
     study = read_study(folder / "study.toml")
-    plan = plan_study(study, images="skimage:astronaut")  # its own images need not be here
+    if any(arm.start for arm in study.arms):
+        task = tasks.denoise(torch.zeros(1, 3, 64, 64), sigma=0.1)
+        for seed, arm in enumerate(study.arms):
+            if arm.start:
+                network, _ = prepare(task, overridden(resolve(arm.preset, task), **{**arm.overrides, "start": None}), seed)
+                write_start(network, place / arm.start, {})
+        study = read_study(shutil.copy(folder / "study.toml", place))
+    return plan_study(study, images="skimage:astronaut")
+
+
+@pytest.mark.parametrize("folder", EXPERIMENTS, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_an_experiment_is_whole_and_its_text_quotes_its_results(folder: Path, tmp_path: Path) -> None:
+    plan = planned(folder, tmp_path)
+    study = plan.study
     empty = {name: [""] for name in results.columns(plan)}
     table = pd.read_csv(folder / "results.csv", keep_default_na=False, na_values=empty, dtype={"image": str})
     rows = set(zip(table["image"], table["task"], table["arm"], table["seed"], strict=True))
-    images = [Path(entry.path.removeprefix("skimage:")).stem for entry in study.images]
+    images = [entry.name or Path(entry.path.removeprefix("skimage:")).stem for entry in study.images]
     assert rows == set(product(images, plan.tasks, plan.arms, study.seeds)), "a row for each run of the study"
     assert len(rows) == len(table)
     assert (table["error"] == "").all()
@@ -114,6 +134,15 @@ def test_the_stack_of_priors_did_what_its_readme_says(monkeypatch: pytest.Monkey
         assert line in text
     cases = len(found[["image", "task"]].drop_duplicates())
     assert f"**So far: {cases} of 32 cases**" in text
+    said = "\n".join(fuse.table(found))
+    never = re.search(r"above it: (\d+) of (\d+) cases", said)
+    gains = re.search(r"All but denoise: (.*) against the best single arm, (.*) against equal compute", said)
+    assert never is not None
+    assert gains is not None
+    first_screen = (ROOT.parent / "README.md").read_text().split("## Try it")[0]
+    assert f"in {never[1]} of the {never[2]} cases" in first_screen
+    assert gains[1] in first_screen
+    assert gains[2] in first_screen
 
 
 def test_the_index_names_every_experiment_with_a_picture_that_is_there() -> None:
@@ -122,3 +151,50 @@ def test_the_index_names_every_experiment_with_a_picture_that_is_there() -> None
         assert f"({readme.parent.name}/README.md)" in text
     for name in re.findall(r'src="([^"]*)"', text):
         assert (ROOT / name).is_file()
+
+
+def test_the_priors_brought_what_their_readme_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ROOT / "006_prior_attribution"
+    monkeypatch.syspath_prepend(folder)
+    shares, weights = importlib.import_module("shares"), importlib.import_module("chosen_weights")
+    found = shares.attributions()
+    text = (folder / "README.md").read_text()
+    for line in [*shares.table(found), *shares.by_image(found), *weights.table(weights.means())]:
+        assert line in text
+    first_screen = (ROOT.parent / "README.md").read_text().split("## Try it")[0]
+    for prior in found[0].priors:
+        assert shares.overall(found, prior) in text
+        assert shares.overall(found, prior) in first_screen
+
+
+def test_the_weights_of_the_attribution_are_those_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ROOT / "006_prior_attribution"
+    monkeypatch.syspath_prepend(folder)
+    weights = importlib.import_module("chosen_weights")
+    best = weights.chosen(weights.means())
+    for name in ("denoising", "missing_pixels", "super_resolving"):
+        study = read_study(folder / name / "study.toml")
+        assert study.attribution is not None
+        own = [text for prior in study.attribution.priors for text in prior.regularisers]
+        (task,) = study.tasks
+        assert own == [f"non-local@{best[task.kind, 'non-local']:g}", f"red:denoiser=bundled@{best[task.kind, 'red']:g}"]
+
+
+def test_the_networks_have_the_impedance_that_the_readme_says() -> None:
+    folder = ROOT / "005_noise_impedance"
+    table = pd.read_csv(folder / "impedance.csv")
+    text = (folder / "README.md").read_text()
+    assert len(table[["arm", "image"]].drop_duplicates()) == len(table) == 9 * 6
+    for arm, values in table.groupby("arm")["impedance"]:
+        low, high = interval(values)
+        assert f"| {arm} | {values.mean():.3f} [{low:.3f}, {high:.3f}] |" in text
+
+
+def test_more_images_brought_what_the_readme_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ROOT / "007_dose"
+    monkeypatch.syspath_prepend(folder)
+    dose = importlib.import_module("dose")
+    text = (folder / "README.md").read_text()
+    found = pd.read_csv(folder / "curves.csv")
+    for line in [*dose.table(found), *dose.gains(found)]:
+        assert line in text

@@ -1,7 +1,7 @@
 """How much do data bring, and how much is the architecture's? PSNR against the number of images that a start was learnt from.
 
     python experiments/007_dose/dose.py learn BSDS500/train        # theta_0 from 1, 4, 16 and 64 photographs
-    hybrid-dip study run experiments/007_dose/fits.toml           # fits from each, and from random parameters
+    hybrid-dip study run experiments/007_dose/study.toml           # fits from each, and from random parameters
     python experiments/007_dose/dose.py table                      # curves.csv, the table and dose.png, from the study's folder
 
 The start is that of experiment 008 (Reptile over fits, one fixed latent for the learning and all fits): parameters from which
@@ -43,7 +43,7 @@ def learn(folder: Path) -> None:
 
 def curves() -> pd.DataFrame:
     """Columns dose, image, step, psnr (means over seeds)."""
-    plan, store = plan_study(read_study(HERE / "fits.toml")), Store(HERE)
+    plan, store = plan_study(read_study(HERE / "study.toml")), Store(HERE)
     rows = [
         (int(run.arm.split()[0]), run.image, int(row["step"]), row["psnr"])
         for run in plan.runs
@@ -64,6 +64,19 @@ def table(found: pd.DataFrame) -> list[str]:
         cells = [_cell(own[own["step"] == step]["psnr"]) for step in SHOWN]
         best = own.groupby("image")["psnr"].max()
         lines.append(f"| {dose} | " + " | ".join([*cells, _cell(best)]) + " |")
+    return lines
+
+
+def gains(found: pd.DataFrame) -> list[str]:
+    """A sentence a number of steps: how far the start from most images is ahead of a random one, with its interval."""
+    lines = []
+    for step in SHOWN:
+        wide = found[found["step"] == step].pivot(index="image", columns="dose", values="psnr")
+        ahead = wide[max(DOSES)] - wide[0]
+        low, high = interval(ahead)
+        lines.append(
+            f"After {step} steps {max(DOSES)} images are {ahead.mean():+.2f} dB [{low:+.2f}, {high:+.2f}] ahead of none."
+        )
     return lines
 
 
@@ -104,7 +117,7 @@ def main() -> None:
         curves().to_csv(HERE / "curves.csv", index=False, float_format="%.4f", lineterminator="\n")
     found = pd.read_csv(HERE / "curves.csv")
     draw(found)
-    print("\n".join(table(found)))
+    print("\n".join([*table(found), "", *gains(found)]))
 
 
 if __name__ == "__main__":

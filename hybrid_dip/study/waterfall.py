@@ -28,7 +28,7 @@ class Waterfall:
 
 
 def save_waterfalls(path: Path, panels: Sequence[Waterfall]) -> None:
-    """Draw a panel each, with one scale for all: bars from PSNR to PSNR, the interval of each step as a line.
+    """Draw a panel each, with a scale of its own: bars from PSNR to PSNR, the interval of each step as a line.
 
     Args:
         path: PNG file to write.
