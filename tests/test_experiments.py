@@ -198,3 +198,5 @@ def test_more_images_brought_what_the_readme_says(monkeypatch: pytest.MonkeyPatc
     found = pd.read_csv(folder / "curves.csv")
     for line in [*dose.table(found), *dose.gains(found)]:
         assert line in text
+    first_screen = (ROOT.parent / "README.md").read_text().split("## Try it")[0]
+    assert dose.gains(found)[-1].split("are ")[1].removesuffix("ahead of none.").strip() in first_screen
