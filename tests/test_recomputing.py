@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_dip import devices, networks, tasks
-from hybrid_dip.estimate import memory_of_a_step
-from hybrid_dip.execution import Execution
+from hybrid_dip.allocation import _scarce
+from hybrid_dip.estimate import fitting, memory_of_a_step
+from hybrid_dip.execution import PLAIN, Execution
 from hybrid_dip.images import load_image, save_image
 from hybrid_dip.presets import Recipe, fast, original, quick
 from hybrid_dip.recomputing import Part, again, in_parts
@@ -56,6 +57,18 @@ def test_the_same_image_gradients_and_statistics(name: str) -> None:
     assert list(network.state_dict()) == list(other.state_dict())
 
 
+class InTurn(nn.Module):
+    """No ``nn.Sequential``, whose part would compute the input of an inner one anew."""
+
+    def __init__(self, first: nn.Module, second: nn.Module):
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, z: Tensor) -> Tensor:
+        found: Tensor = self.second(self.first(z))
+        return found
+
+
 def test_an_activation_in_place_does_not_spoil_what_is_kept() -> None:
     torch.manual_seed(0)
     layers = [
@@ -64,7 +77,7 @@ def test_an_activation_in_place_does_not_spoil_what_is_kept() -> None:
         nn.BatchNorm2d(2),
         nn.LeakyReLU(0.2, inplace=True),
     ]
-    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Sequential(*layers), nn.Conv2d(2, 1, 1))
+    network = InTurn(nn.Conv2d(1, 2, 1), nn.Sequential(*layers))
     latent = torch.randn(1, 1, 16, 16)
     other = in_parts(copy.deepcopy(network), again)
     for a, b in zip(step(network, latent), step(other, latent), strict=True):
@@ -103,7 +116,30 @@ def test_what_autograd_keeps_is_what_was_counted() -> None:
 def test_the_way_says_so_and_compiled_networks_are_left_to_the_compiler() -> None:
     assert str(Execution(recomputed=True)) == "float32, recomputed"
     network = nn.Sequential(nn.Conv2d(1, 1, 1))
-    assert "forward" in vars(Execution(recomputed=True).applied(network, torch.device("cpu")))
+    where = torch.device("cpu")
+    assert "forward" not in vars(Execution(compiled=True, recomputed=True).applied(network, where))
+    assert "forward" in vars(Execution(recomputed=True).applied(network, where))
+
+
+def test_a_fit_that_recomputes_keeps_no_freed_memory() -> None:
+    for way in (PLAIN, Execution(recomputed=True)):
+        with way.around():
+            assert _scarce.get() is way.recomputed
+    assert not _scarce.get()
+
+
+def test_a_way_recomputes_only_where_that_is_what_makes_it_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, where = tasks.denoise(torch.rand(1, 3, 128, 128), sigma=0.1), torch.device("cpu")
+    recipe = quick(task)
+    kept, less = (memory_of_a_step(task, recipe, recomputed=switch) for switch in (False, True))
+    for free, way, expected in [
+        (kept, PLAIN, False),
+        ((kept + less) // 2, PLAIN, True),
+        ((kept + less) // 2, Execution(compiled=True), False),
+        (less - 1, PLAIN, False),
+    ]:
+        monkeypatch.setattr(devices, "free_memory", lambda device, free=free: free)
+        assert fitting(way, task, recipe, where).recomputed is expected
 
 
 def test_the_command_recomputes_where_a_step_would_not_fit_and_restores_the_same(
