@@ -42,7 +42,7 @@ def as_markdown(
     seeds = ", ".join(str(seed) for seed in plan.study.seeds)
     lines += [
         f"{len(plan.images)} images, {len(plan.tasks)} tasks, {len(plan.arms)} arms, seeds {seeds}: {len(plan.runs)} runs, "
-        f"{len(failed)} of them failed; {duration(float(table['seconds'].sum()))} of fitting.",
+        f"{len(failed)} of them failed; {duration(results.seconds(plan, table))} of fitting.",
         "",
         "Each figure is a mean over images, after a mean over seeds, with its 95 % bootstrap interval over images "
         f"({RESAMPLES} resamples). Every run, with its error where it failed, is in [results.csv](results.csv).",

@@ -21,6 +21,21 @@ def columns(plan: Plan) -> list[str]:
     return [measure(text).column for text in plan.runs[0].metrics]
 
 
+def seconds(plan: Plan, table: pd.DataFrame) -> float:
+    """How long all fits took; a run that two labels share took its time once.
+
+    Args:
+        plan: The study.
+        table: Its finished runs.
+
+    Returns:
+        Seconds.
+    """
+    keys = {(run.image, run.task, run.arm, run.seed): run.key for run in plan.runs}
+    own = [keys[label] for label in zip(*(table[name] for name in ("image", "task", "arm", "seed")), strict=True)]
+    return float(table["seconds"][~pd.Series(own, index=table.index, dtype=str).duplicated()].sum())
+
+
 def load(plan: Plan, store: Store) -> pd.DataFrame:
     """The finished runs of a study.
 

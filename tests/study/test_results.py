@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -49,6 +50,17 @@ def test_a_metric_whose_file_has_changed_is_measured_again(make_plan: MakePlan, 
         plan = make_plan(metrics=["score.py:mine"])
         run_study(plan, store, Inline())
         assert set(results.load(plan, store)["mine"]) == {value}
+
+
+def test_a_run_that_two_arms_share_took_its_time_once(make_plan: MakePlan, store: Store) -> None:
+    plan = make_plan()
+    run_study(plan, store, Inline())
+    table = results.load(plan, store)
+    whole = results.seconds(plan, table)
+    assert whole == float(table["seconds"].sum()) > 0
+    other = [replace(run, arm=f"{run.arm}, again") for run in plan.runs]
+    twice = pd.concat([table, table.assign(arm=table["arm"] + ", again")], ignore_index=True)
+    assert results.seconds(replace(plan, runs=(*plan.runs, *other)), twice) == whole
 
 
 def test_seeds_are_averaged_before_images_are() -> None:

@@ -76,7 +76,7 @@ def page_content(
         "name": plan.study.name,
         "summary": f"{len(plan.images)} images, {len(plan.tasks)} tasks, {len(plan.arms)} arms, seeds {seeds}: "
         f"{len(table)} of {len(plan.runs)} runs are finished, {len(failed)} of them failed; "
-        f"{duration(float(table['seconds'].sum()))} of fitting.",
+        f"{duration(results.seconds(plan, table))} of fitting.",
         "notes": list(notes),
         "tasks": [
             {
