@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_dip import metrics
+from hybrid_dip.checkpoint import random_state, set_random_state
 from hybrid_dip.contracts import Case
 from hybrid_dip.presets import Recipe
 
 SCALES, WIDTH, SKIP, DECAY = 5, 128, 4, 0.99
+CPU = torch.device("cpu")
 
 
 class Concatenation(nn.Module):
@@ -73,27 +75,35 @@ class PlainFit:
         recipe: The original's settings for it.
         seed: Of weights, latent and jitter.
         network: (in_channels, out_channels) -> the standard network, where it is to be computed in another way.
+        device: Where.
     """
 
-    def __init__(self, case: Case, recipe: Recipe, seed: int, network: Callable[[int, int], nn.Module] = standard_network):
+    def __init__(
+        self,
+        case: Case,
+        recipe: Recipe,
+        seed: int,
+        network: Callable[[int, int], nn.Module] = standard_network,
+        device: torch.device = CPU,
+    ):
         size = (case.task.shape[-2], case.task.shape[-1])
         torch.manual_seed(seed)
         if recipe.latent_first:
             z = recipe.latent(size=size)
-        self.network = network(32, case.task.shape[1])
+        self.network = network(32, case.task.shape[1]).to(device)
         if not recipe.latent_first:
             z = recipe.latent(size=size)
-        self.case, self.jitter, self.z = case, recipe.jitter, z
+        self.case, self.task, self.jitter, self.z, self.device = case, case.task.to(device), recipe.jitter, z.to(device), device
         self.adam = torch.optim.Adam(self.network.parameters(), lr=recipe.lr)
-        self.output = self.average = torch.zeros(case.task.shape)
+        self.output = self.average = torch.zeros(case.task.shape, device=device)
         self.done, self.seconds = 0, 0.0
 
     def step(self) -> None:
-        """One step of Adam."""
+        """One step of Adam; on a GPU its time is that of asking for it."""
         started = time.perf_counter()
-        task = self.case.task
+        task = self.task
         self.adam.zero_grad()
-        x = self.network(self.z + self.jitter * torch.randn(self.z.shape))
+        x = self.network(self.z + self.jitter * torch.randn(self.z.shape, device=self.device))
         loss = task.fidelity(task.forward(x), task.observation, task.weight)
         torch.autograd.backward(loss)
         self.adam.step()
@@ -106,18 +116,24 @@ class PlainFit:
         """Add the PSNR as it is now to a curve; no part of the time of a step."""
         task, reference = self.case.task, self.case.reference
         curve.steps.append(self.done)
-        curve.average.append(round(metrics.psnr(task.finish(self.average), reference), 4))
-        curve.output.append(round(metrics.psnr(task.finish(self.output), reference), 4))
+        curve.average.append(round(metrics.psnr(task.finish(self.average.cpu()), reference), 4))
+        curve.output.append(round(metrics.psnr(task.finish(self.output.cpu()), reference), 4))
         curve.seconds.append(round(self.seconds, 2))
 
     def seconds_per_step(self, steps: int, uncounted: int = 3) -> float:
         """Take some steps and return the mean time of those after the first."""
         for _ in range(uncounted):
             self.step()
-        before = self.seconds
+        self._wait()
+        started = time.perf_counter()
         for _ in range(steps):
             self.step()
-        return (self.seconds - before) / steps
+        self._wait()
+        return (time.perf_counter() - started) / steps
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def state(self) -> dict[str, Any]:
         """Everything, to go on from."""
@@ -126,7 +142,7 @@ class PlainFit:
             "adam": self.adam.state_dict(),
             "images": (self.output, self.average),
             "counters": (self.done, self.seconds),
-            "random": torch.get_rng_state(),
+            "random": random_state(self.device),
         }
 
     def resume(self, state: dict[str, Any]) -> None:
@@ -135,4 +151,4 @@ class PlainFit:
         self.adam.load_state_dict(state["adam"])
         self.output, self.average = state["images"]
         self.done, self.seconds = state["counters"]
-        torch.set_rng_state(state["random"])
+        set_random_state(state["random"], self.device)

@@ -1,8 +1,9 @@
-"""Seconds and memory of one step, by network, size, dtype and compilation, and what bounds each part of it.
+"""Seconds and memory of one step, by network, size, precision and how it is evaluated, and what bounds each part of it.
 
     python benchmarks/step.py                                  # the presets at 64 to 256 pixels
     python benchmarks/step.py --presets fast --sizes 64 128 256 512 1024
-    python benchmarks/step.py --dtypes float32 bfloat16 --compile off on
+    python benchmarks/step.py --precision float32 bfloat16 --compile off on
+    python benchmarks/step.py --device cuda --sizes 256 512 --precision float32 tf32 bfloat16 --graph off on
     python benchmarks/step.py --parts                          # what bounds the parts of a step
     python benchmarks/step.py --plain                          # the original's recipe, run plainly and by us, in turns
 
@@ -26,12 +27,12 @@ from typing import Any
 
 import torch
 from plain import PlainFit
-from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import hybrid_dip as hd
 from hybrid_dip import degradations, devices
 from hybrid_dip.contracts import Step
+from hybrid_dip.execution import PLAIN, PRECISIONS, Execution
 from hybrid_dip.networks import winograd
 from hybrid_dip.presets import Recipe
 from hybrid_dip.restore import RunHooks, prepare, resolve
@@ -68,25 +69,23 @@ class Setting:
 
     preset: str
     size: int
-    dtype: str
-    compiled: bool
+    execution: Execution
     device: str
     threads: int | None
     steps: int
 
-
-class Autocast(nn.Module):
-    """A network that computes in another dtype where torch thinks that it can."""
-
-    def __init__(self, network: nn.Module, dtype: torch.dtype, device: str):
-        super().__init__()
-        self.network, self.dtype, self.device = network, dtype, device
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Return the network's output in single precision."""
-        with torch.autocast(self.device, self.dtype):
-            output: Tensor = self.network(z)
-        return output.float()
+    def restore(self, task: hd.Task, steps: int, watch: Callable[[Step], None] = lambda step: None) -> None:
+        """Take some steps of one fit."""
+        hooks = RunHooks(observers=[watch])
+        hd.restore(
+            task,
+            preset=self.preset,
+            steps=steps,
+            runs=1,
+            device=self.device,
+            execution=self.execution,
+            hooks=lambda seed: hooks,
+        )
 
 
 def matrix_rate(device: torch.device) -> float:
@@ -120,22 +119,6 @@ def work_of_a_step(task: hd.Task, recipe: Recipe) -> float:
     return float(counter.get_total_flops()) / 1e9
 
 
-def recipe_of(setting: Setting, task: hd.Task) -> Recipe:
-    """The preset's recipe with the row's dtype and compilation."""
-    recipe = resolve(setting.preset, task)
-    make = recipe.network
-
-    def network(in_channels: int, out_channels: int) -> nn.Module:
-        made = make(in_channels, out_channels)
-        if setting.dtype != "float32":
-            made = Autocast(made, getattr(torch, setting.dtype), setting.device)
-        if setting.compiled:
-            made.compile()
-        return made
-
-    return replace(recipe, network=network)
-
-
 def task_of(size: int) -> hd.Task:
     """Denoising of random pixels: what is in the image does not change the time."""
     return degradations.noisy(torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)), sigma=0.1).task
@@ -153,7 +136,7 @@ def measure(setting: Setting) -> dict[str, Any]:
     if setting.threads is not None:
         torch.set_num_threads(setting.threads)
     device = devices.pick(setting.device)
-    hd.restore(task_of(32), preset=setting.preset, steps=2, runs=1, device=device)  # what torch itself allocates once
+    replace(setting, execution=PLAIN).restore(task_of(32), steps=2)  # what torch itself allocates once
     rate = matrix_rate(device)
     task = task_of(setting.size)
     before = peak(device)
@@ -164,9 +147,7 @@ def measure(setting: Setting) -> dict[str, Any]:
             torch.cuda.synchronize(device)
         stamps.append(time.perf_counter())
 
-    recipe = recipe_of(setting, task)
-    hooks = RunHooks(observers=[watch])
-    hd.restore(task, preset=recipe, steps=WARM + setting.steps, runs=1, device=device, hooks=lambda seed: hooks)
+    setting.restore(task, WARM + setting.steps, watch)
     taken = [after - earlier for earlier, after in itertools.pairwise(stamps)]
     memory = peak(device) - before
     work = work_of_a_step(task, resolve(setting.preset, task))
@@ -187,12 +168,11 @@ def parts(setting: Setting) -> list[dict[str, Any]]:
         torch.set_num_threads(setting.threads)
     device = devices.pick(setting.device)
     task = task_of(setting.size)
-    recipe = recipe_of(setting, task)
     work = work_of_a_step(task, resolve(setting.preset, task))
     multiplied, copied = matrix_rate(device), copy_rate(device)
-    hd.restore(task, preset=recipe, steps=WARM, runs=1, device=device)
+    setting.restore(task, WARM)
     with torch.profiler.profile(record_shapes=True) as profile:
-        hd.restore(task, preset=recipe, steps=setting.steps, runs=1, device=device)
+        setting.restore(task, setting.steps)
     events = profile.key_averages(group_by_input_shape=True)
     rows, rest, total = [], 0.0, sum(event.self_cpu_time_total for event in events)
     part_of = {f"aten::{name}": part for part, names in PARTS.items() for name in names} | {
@@ -224,18 +204,25 @@ def verdict(row: dict[str, Any]) -> str:
     return "arithmetic" if row["arithmetic"] > row["traffic"] else "memory"
 
 
-def block(ours: bool, size: int, threads: int | None, steps: int) -> float:
-    """Seconds a step of the original's denoising recipe, by us or plainly."""
-    if threads is not None:
-        torch.set_num_threads(threads)
-    case = degradations.noisy(torch.rand(1, 3, size, size), sigma=0.1)
-    recipe = hd.presets.original(case.task)
-    if not ours:
-        return PlainFit(case, recipe, seed=0).seconds_per_step(steps, WARM)
+def block(setting: Setting | None, plain: Setting) -> float:
+    """Seconds a step of the original's denoising recipe: as a setting says, or plainly."""
+    if plain.threads is not None:
+        torch.set_num_threads(plain.threads)
+    device = devices.pick(plain.device)
+    case = degradations.noisy(torch.rand(1, 3, plain.size, plain.size), sigma=0.1)
+    if setting is None:
+        return PlainFit(case, hd.presets.original(case.task), seed=0, device=device).seconds_per_step(plain.steps, WARM)
     stamps: list[float] = []
-    hooks = RunHooks(observers=[lambda step: stamps.append(time.perf_counter())])
-    hd.restore(case.task, preset=recipe, steps=WARM + steps, device="cpu", hooks=lambda seed: hooks)
-    return (stamps[-1] - stamps[WARM - 1]) / steps
+
+    def watch(step: Step) -> None:
+        if step.index not in (WARM - 1, WARM + plain.steps - 1):
+            return
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        stamps.append(time.perf_counter())
+
+    setting.restore(case.task, WARM + plain.steps, watch)
+    return (stamps[-1] - stamps[0]) / plain.steps
 
 
 def alone(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -246,10 +233,8 @@ def alone(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def print_steps(settings: Iterable[Setting]) -> None:
     """The table of seconds and memory."""
-    print(
-        "| preset | size | dtype | compiled | device | threads | s a step | slope | MiB | GFLOP | of matrix rate | first (s) |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+    print("| preset | size | evaluated in | device | threads | s a step | slope | MiB | GFLOP | of matrix rate | first (s) |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     before: tuple[Setting, float] | None = None
     for setting in settings:
         row = alone(measure, setting)
@@ -258,7 +243,7 @@ def print_steps(settings: Iterable[Setting]) -> None:
             slope = f"{math.log(row['seconds'] / before[1]) / math.log(setting.size**2 / before[0].size ** 2):.2f}"
         before = (setting, row["seconds"])
         print(
-            f"| {setting.preset} | {setting.size} | {setting.dtype} | {'yes' if setting.compiled else 'no'} | {setting.device} "
+            f"| {setting.preset} | {setting.size} | {setting.execution} | {setting.device} "
             f"| {row['threads']} | {row['seconds']:.4f} | {slope} | {row['memory'] / 2**20:.0f} | {row['gflop']:.1f} "
             f"| {row['share']:.2f} | {row['first']:.1f} |",
             flush=True,
@@ -278,15 +263,18 @@ def print_parts(settings: Iterable[Setting]) -> None:
             )
 
 
-def print_plain(sizes: Iterable[int], threads: int | None, steps: int, rounds: int) -> None:
+def print_plain(settings: Iterable[Setting], rounds: int) -> None:
     """The original's recipe plainly and by us, in turns."""
-    print("| size | plainly (s a step) | by us (s a step) | ratio (of each pair) |\n|---|---|---|---|")
-    for size in sizes:
-        pairs = [tuple(alone(block, ours, size, threads, steps) for ours in (False, True)) for _ in range(rounds)]
+    print("| size | evaluated in | plainly (s a step) | by us (s a step) | ratio (of each pair) |\n|---|---|---|---|---|")
+    for setting in settings:
+        pairs = [tuple(alone(block, ours, setting) for ours in (None, setting)) for _ in range(rounds)]
         plain, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratios = sorted(p / o for p, o in pairs)
         listed = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        print(f"| {size} | {plain:.4f} | {ours:.4f} | {statistics.median(ratios):.2f} ({listed}) |", flush=True)
+        print(
+            f"| {setting.size} | {setting.execution} | {plain:.4f} | {ours:.4f} | {statistics.median(ratios):.2f} ({listed}) |",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -294,8 +282,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="+", default=["original", "quick", "fast"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[64, 128, 256])
-    parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--precision", nargs="+", default=["float32"], choices=PRECISIONS)
     parser.add_argument("--compile", nargs="+", default=["off"], choices=["off", "on"])
+    parser.add_argument("--graph", nargs="+", default=["off"], choices=["off", "on"], help="CUDA only")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=None, help="torch's own choice by default")
     parser.add_argument("--steps", type=int, default=10, help="timed in each row")
@@ -305,14 +294,22 @@ def main() -> None:
     kind.add_argument("--plain", action="store_true", help="the original's recipe, run plainly and by us")
     asked = parser.parse_args()
     settings = [
-        Setting(preset, size, dtype, compiled == "on", asked.device, asked.threads, asked.steps)
-        for preset in asked.presets
-        for dtype in asked.dtypes
+        Setting(
+            preset,
+            size,
+            Execution(precision, compiled == "on", graphed=graph == "on"),
+            asked.device,
+            asked.threads,
+            asked.steps,
+        )
+        for preset in (["original"] if asked.plain else asked.presets)
+        for precision in asked.precision
         for compiled in asked.compile
+        for graph in asked.graph
         for size in asked.sizes
     ]
     if asked.plain:
-        print_plain(asked.sizes, asked.threads, asked.steps, asked.rounds)
+        print_plain(settings, asked.rounds)
     else:
         (print_parts if asked.parts else print_steps)(settings)
 

@@ -12,6 +12,9 @@ which depends on the settings and the machine only, can be fitted beforehand and
 number of threads); it is kept in ``--cache``, by processor, and taken up again where it was interrupted. ``--curves-of``
 takes those of another processor, which sums in another order; ``--curve-network package`` computes them by the package's
 network, which gives the same outputs and gradients up to rounding; ``--until`` follows the original for so many steps only.
+
+On a GPU (``--device cuda``) the original is run with torch's own settings, in which convolutions may multiply in TF32, and
+ours as --precision, --compile and --graph say.
 """
 
 import argparse
@@ -27,14 +30,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from plain import Curve, PlainFit, standard_network
+from plain import CPU, Curve, PlainFit, standard_network
 from torch import Tensor, nn
 from tqdm import tqdm
 
 import hybrid_dip as hd
-from hybrid_dip import degradations, metrics
+from hybrid_dip import degradations, devices, metrics
 from hybrid_dip.allocation import keeping_freed_memory
 from hybrid_dip.contracts import Case, Step
+from hybrid_dip.execution import PRECISIONS, Execution
 from hybrid_dip.files import replacing, write_text
 from hybrid_dip.images import crop_to_centre
 from hybrid_dip.presets import STANDARD, Recipe, original
@@ -55,8 +59,10 @@ BLOCK = 10
 """Steps of the original timed before and after ours."""
 
 
-def processor() -> str:
-    """The processor's name."""
+def processor(device: torch.device = CPU) -> str:
+    """The processor's name, or the GPU's."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
     if info.exists():
         lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
@@ -74,21 +80,23 @@ class CurveSource:
         processor: Whose curves are taken; None for this machine's, which are fitted where they are missing.
         network: "plain" for torch's own layers, "package" for the package's network, the same mathematics in less time.
         until: Step after which a curve ends; None for the recipe's own.
+        device: Where they are fitted.
     """
 
     cache: Path
     processor: str | None = None
     network: str = "plain"
     until: int | None = None
+    device: torch.device = CPU
 
 
 @keeping_freed_memory()
 def original_curve(case: Case, recipe: Recipe, seed: int, source: CurveSource, label: str) -> Curve:
     """The PSNR of the original along its recipe, from the cache or fitted now."""
-    cache, fitted_on = source.cache, source.processor
+    cache, fitted_on, here = source.cache, source.processor, processor(source.device)
     digest = hashlib.sha256(case.reference.numpy().tobytes() + case.task.observation.numpy().tobytes())
     chosen = {name: getattr(recipe, name) for name in ("steps", "lr", "jitter", "latent_first")}
-    settings = {**chosen, "seed": seed, "processor": fitted_on or processor(), "torch": torch.__version__}
+    settings = {**chosen, "seed": seed, "processor": fitted_on or here, "torch": torch.__version__}
     if source.network != "plain":
         settings["network"] = source.network
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + digest.digest()).hexdigest()[:16]
@@ -97,14 +105,14 @@ def original_curve(case: Case, recipe: Recipe, seed: int, source: CurveSource, l
     found = Curve(**json.loads(done.read_text())["curve"]) if done.exists() else Curve()
     if found.steps and found.steps[-1] >= last:
         return found
-    if fitted_on not in (None, processor()):
+    if fitted_on not in (None, here):
         raise SystemExit(
             f"{cache} has no curve of {label} by {fitted_on!r} and this torch; leave out --curves-of to fit it here."
         )
     cache.mkdir(parents=True, exist_ok=True)
-    plain, curve = PlainFit(case, recipe, seed, NETWORKS[source.network]), Curve()
+    plain, curve = PlainFit(case, recipe, seed, NETWORKS[source.network], source.device), Curve()
     if state.exists():
-        saved = torch.load(state, weights_only=True)
+        saved = torch.load(state, map_location="cpu", weights_only=True)
         plain.resume(saved["fit"])
         curve = Curve(**saved["curve"])
     last_saved = time.monotonic()
@@ -124,16 +132,17 @@ def original_curve(case: Case, recipe: Recipe, seed: int, source: CurveSource, l
     return curve
 
 
-def _block(path: Path, task: str, size: int, seed: int, threads: int) -> float:
+def _block(path: Path, task: str, size: int, seed: int, threads: int, device: torch.device) -> float:
     torch.set_num_threads(threads)
     case = make_case(path, task, size)
-    return PlainFit(case, original(case.task), seed).seconds_per_step(BLOCK)
+    steps = BLOCK if device.type == "cpu" else 10 * BLOCK
+    return PlainFit(case, original(case.task), seed, device=device).seconds_per_step(steps)
 
 
-def seconds_per_step(path: Path, task: str, size: int, seed: int) -> float:
+def seconds_per_step(path: Path, task: str, size: int, seed: int, device: torch.device) -> float:
     """Of the original, right now, in a process of its own: it inherits nothing from ours."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_block, (path, task, size, seed, torch.get_num_threads()))
+        return pool.apply(_block, (path, task, size, seed, torch.get_num_threads(), device))
 
 
 @dataclass
@@ -152,13 +161,13 @@ class Watch:
 
 
 def compare(
-    path: Path, task: str, size: int, *, preset: str, seed: int, curves: CurveSource, steps: int | None
+    path: Path, task: str, size: int, *, preset: str, seed: int, curves: CurveSource, steps: int | None, execution: Execution
 ) -> tuple[dict[str, Any], Lines]:
     """One row of the table, and the curves for the plot."""
     case = make_case(path, task, size)
     recipe = recipe_of(case, steps)
     curve = original_curve(case, recipe, seed, curves, label_of(path, task, size))
-    before = seconds_per_step(path, task, size, seed)
+    before = seconds_per_step(path, task, size, seed, curves.device)
     started = time.perf_counter()
     watches: list[Watch] = []
 
@@ -166,9 +175,11 @@ def compare(
         watches.append(Watch(started))
         return RunHooks(observers=watches[-1:])
 
-    result = hd.restore(case.task, preset=preset, seed=seed, steps=steps, device="cpu", hooks=hooks)
+    result = hd.restore(
+        case.task, preset=preset, seed=seed, steps=steps, device=curves.device, execution=execution, hooks=hooks
+    )
     ours = time.perf_counter() - started
-    step = statistics.mean([before, seconds_per_step(path, task, size, seed)])
+    step = statistics.mean([before, seconds_per_step(path, task, size, seed, curves.device)])
     peak = max(range(len(curve.steps)), key=curve.average.__getitem__)
     total, to_peak = recipe.steps * step, curve.steps[peak] * step
     quality = metrics.psnr(result.image, case.reference)
@@ -193,15 +204,19 @@ def compare(
         "preset": preset,
         "seed": seed,
         "threads": torch.get_num_threads(),
-        "processor": processor(),
-        "curve_processor": curves.processor or processor(),
+        "processor": processor(curves.device),
+        "execution": str(execution),
+        "curve_processor": curves.processor or processor(curves.device),
         "curve_network": curves.network,
         "torch": torch.__version__,
     }
     lines = {
         "original": [([s * step for s in curve.steps], curve.average)],
         preset: [
-            *((watch.times, [metrics.psnr(case.task.finish(x), case.reference) for x in watch.images]) for watch in watches),
+            *(
+                (watch.times, [metrics.psnr(case.task.finish(x.cpu()), case.reference) for x in watch.images])
+                for watch in watches
+            ),
             ([ours], [quality]),
         ],
     }
@@ -280,6 +295,10 @@ def main() -> None:
     parser.add_argument("--images", type=Path, nargs="+", help="clean images")
     parser.add_argument("--preset", default="fast", help="ours")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="of ours")
+    parser.add_argument("--compile", action="store_true", help="ours")
+    parser.add_argument("--graph", action="store_true", help="replay ours as a CUDA graph")
     parser.add_argument("--threads", type=int, default=None, help="torch's own choice by default")
     parser.add_argument("--json", type=Path, default=None, help="file to write")
     parser.add_argument("--plot", type=Path, default=None, help="PNG file to write")
@@ -310,7 +329,9 @@ def main() -> None:
     task = "inpaint" if asked.task == "missing-pixels" else asked.task
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
-    curves = CurveSource(asked.cache, asked.curves_of, asked.curve_network, asked.until)
+    device = devices.pick(asked.device)
+    curves = CurveSource(asked.cache, asked.curves_of, asked.curve_network, asked.until, device)
+    execution = Execution(asked.precision, compiled=asked.compile, graphed=asked.graph)
     rows: list[dict[str, Any]] = []
     plots: dict[str, Lines] = {}
     for path in asked.images:
@@ -326,6 +347,7 @@ def main() -> None:
             seed=asked.seed,
             curves=curves,
             steps=asked.steps,
+            execution=execution,
         )
         rows.append(row)
         if asked.json:

@@ -96,6 +96,7 @@ def restore(
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     compiled: options.Compile = "off",
+    graph: options.Graph = "off",
     tile: options.Tile = "auto",
     crop: options.Crop = None,
     checkpoint_every: Annotated[int, typer.Option(rich_help_panel=options.WHERE, help="Steps between two saved states.")] = 200,
@@ -110,6 +111,7 @@ def restore(
         alone = {"--gif": gif, "--resume": resume, "--overwrite": overwrite, "--precision auto": precision == "auto"}
         alone |= {
             "--compile auto": compiled == "auto",
+            "--graph auto": graph == "auto",
             "--tile": tile not in ("auto", "off"),
             "--fuse": fuse not in (None, "stack"),
         }
@@ -138,6 +140,7 @@ def restore(
                 "runs": runs,
                 "precision": None if precision == "float32" else precision,
                 "compile": None if compiled == "off" else compiled,
+                "graph": None if graph == "off" else graph,
                 "regularisers": [spec.located(text, here) for text in regulariser or []],
                 "fuse": fuse,
                 "presets": [spec.located(text, here) for text in arm or []],
@@ -191,8 +194,8 @@ def restore(
     tiles = tiling.chosen("off" if fuse is not None else tile, made, recipe_of, where)
     fitted = made if tiles is None else tiling.part(made, tiles.boxes[0])
     recipe = recipe_of(fitted)
-    if fuse is not None and (precision, compiled) != ("float32", "off"):
-        raise SettingsError("--precision and --compile do not go with --fuse.")
+    if fuse is not None and (precision, compiled, graph) != ("float32", "off", "off"):
+        raise SettingsError("--precision, --compile and --graph do not go with --fuse.")
     if tiles is not None and gif:
         raise SettingsError("--gif does not go with tiles: an animation is of one fit.")
     terms = tuple(spec.term(text, names) for text in regulariser or [])
@@ -200,10 +203,10 @@ def restore(
     folder = ResultFolder(out)
     before = folder.settings().get("execution") if resume else None
     earlier = None if before is None else Execution(**before)
-    if earlier is not None and replace(earlier, recomputed=False) in candidates(precision, compiled, where):
+    if earlier is not None and replace(earlier, recomputed=False) in candidates(precision, compiled, graph, where):
         way = earlier  # the fit goes on as it began, whatever a new trial would say
     else:
-        way, trials = picked(precision, compiled, fitted, recipe, terms, where)
+        way, trials = picked(precision, compiled, graph, fitted, recipe, terms, where)
         for trial in () if quiet else trials:
             seen = trial.error or f"{trial.step:.3g} s a step, {trial.first:.3g} s for the first"
             print(f"{trial.execution}: {seen}" + (" <- taken" if trial.execution == way else ""), file=sys.stderr)

@@ -17,7 +17,7 @@ from hybrid_dip.errors import HybridDIPError
 from hybrid_dip.execution import PLAIN, Execution, Trial, candidates, fastest
 from hybrid_dip.presets import Recipe
 from hybrid_dip.recomputing import Part, in_parts
-from hybrid_dip.restore import RunHooks, restore, sketch
+from hybrid_dip.restore import RunHooks, evaluated_by_the_loop_alone, restore, sketch
 
 OVERHEAD = 1.9
 """Temporary buffers of convolutions, gradients, and gaps in the memory that is kept between steps, over what autograd saves;
@@ -130,7 +130,12 @@ def fitting(way: Execution, task: Task, recipe: Recipe, device: torch.device) ->
         That way, or the same with ``recomputed``.
     """
     free = devices.free_memory(device)
-    if way.compiled or memory_of_a_step(task, recipe) <= free or memory_of_a_step(task, recipe, recomputed=True) > free:
+    if (
+        way.compiled
+        or way.graphed
+        or memory_of_a_step(task, recipe) <= free
+        or memory_of_a_step(task, recipe, recomputed=True) > free
+    ):
         return way
     return replace(way, recomputed=True)
 
@@ -193,13 +198,14 @@ TRIAL = 6
 
 
 def picked(
-    precision: str, compiled: str, task: Task, recipe: Recipe, terms: Sequence[Term], device: torch.device
+    precision: str, compiled: str, graph: str, task: Task, recipe: Recipe, terms: Sequence[Term], device: torch.device
 ) -> tuple[Execution, list[Trial]]:
     """How the network is to be evaluated: as somebody asked, or by a short timed trial of what they left open.
 
     Args:
         precision: One of :data:`hybrid_dip.execution.PRECISIONS`, or "auto".
         compiled: "on", "off" or "auto".
+        graph: "on", "off" or "auto".
         task: A, y and E.
         recipe: What is to be fitted.
         terms: Regularisers.
@@ -209,10 +215,11 @@ def picked(
         The way, and the trials; none where only one way was open.
 
     Raises:
-        SettingsError: Another word.
+        SettingsError: Another word, or a CUDA graph where there can be none.
         FitError: The objective is not a finite scalar, with the name of the part at fault.
     """
-    ways = candidates(precision, compiled, device)
+    alone = evaluated_by_the_loop_alone(recipe, [*terms, *recipe.terms])
+    ways = candidates(precision, compiled, graph, device, alone=alone)
     if len(ways) == 1:
         return ways[0], []
 

@@ -1,4 +1,4 @@
-"""How a network is evaluated: in which precision, compiled or not, its activations kept or computed again.
+"""How a network is evaluated: in which precision, compiled or not, recorded as a CUDA graph or not, activations kept or not.
 
 Only the network is touched. What is optimised, the objective and its gradient at the image stay in single precision, and so do
 the optimiser's moments: in half precision the network's activations are rounded, not what is learnt.
@@ -7,13 +7,14 @@ the optimiser's moments: in half precision the network's activations are rounded
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from hybrid_dip import replaying
 from hybrid_dip.allocation import scarce_memory
 from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.recomputing import again, in_parts
@@ -32,19 +33,24 @@ class Execution:
         compiled: By ``torch.compile``, which takes a while at the first step, and a C++ compiler on the CPU.
         recomputed: Activations are computed again on the way back (:mod:`hybrid_dip.recomputing`): about two thirds of the
             memory for half as much time again. The result is the same. Not where the network is compiled, which decides this
-            by itself.
+            by itself, or recorded.
+        graphed: The network's kernels, forward and back, are recorded once and replayed as a CUDA graph
+            (:mod:`hybrid_dip.replaying`), so that the GPU does not wait for Python to launch them one by one. The result is
+            the same. CUDA only, and only where the loop alone evaluates the network.
     """
 
     precision: Precision = "float32"
     compiled: bool = False
     recomputed: bool = False
+    graphed: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise SettingsError(f"Unknown precision '{self.precision}': {nearest(self.precision, list(PRECISIONS))}.")
 
     def __str__(self) -> str:
-        return self.precision + (", compiled" if self.compiled else "") + (", recomputed" if self.recomputed else "")
+        switches = {"compiled": self.compiled, "recomputed": self.recomputed, "graphed": self.graphed}
+        return ", ".join([self.precision, *(name for name, on in switches.items() if on)])
 
     def applied(self, network: nn.Module, device: torch.device) -> nn.Module:
         """Let a network be evaluated like this; its parameters and its state's names stay what they are.
@@ -55,13 +61,24 @@ class Execution:
 
         Returns:
             The network.
+
+        Raises:
+            SettingsError: A CUDA graph elsewhere than on a CUDA device.
         """
-        if self.compiled:
-            network.compile()
-        elif self.recomputed:
+        if self.graphed and device.type != "cuda":
+            raise SettingsError(_not_cuda(device))
+        if self.recomputed and not (self.compiled or self.graphed):
             in_parts(network, again)
+        if device.type == "cuda" and self.precision != "float32":
+            channels_last(network)  # the order in which tensor cores take an image
         if self.precision == "bfloat16":
             network.forward = _rounded(network.forward, device.type)
+        if self.compiled and self.graphed:
+            replaying.compiled(network)
+        elif self.compiled:
+            network.compile()
+        elif self.graphed:
+            replaying.recorded(network)
         return network
 
     @contextmanager
@@ -78,6 +95,33 @@ class Execution:
 
 
 PLAIN = Execution()
+NOT_ALONE = (
+    "A CUDA graph (--graph on) is of a plain fit of the network's parameters: not of a solver of its own, a latent that is "
+    "optimised, or a regulariser that acts on the network."
+)
+
+
+def _not_cuda(device: torch.device) -> str:
+    return f"A CUDA graph (--graph on) takes a CUDA device; this fit is on {device}."
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """Let maps lie in memory channel by channel at each pixel; the result is the same up to rounding.
+
+    Args:
+        network: Changed in place.
+
+    Returns:
+        The network, which takes an input in any order and returns its output in the usual one.
+    """
+    forward = network.forward
+
+    def call(z: Tensor) -> Tensor:
+        image: Tensor = forward(z.contiguous(memory_format=torch.channels_last))
+        return image.contiguous()
+
+    network.forward = call
+    return network.to(memory_format=torch.channels_last)
 
 
 def _rounded(forward: Callable[..., Tensor], device: str) -> Callable[..., Tensor]:
@@ -112,29 +156,44 @@ class Trial:
 
 MARGIN = 0.95
 """Another way has to take at most this share of the plain one's time, for a trial is short."""
+COMPILING = 30.0
+"""Seconds that compiling takes at least: where the whole fit is over sooner, it is not tried."""
 
 
-def candidates(precision: str, compiled: str, device: torch.device) -> list[Execution]:
-    """The ways that a user leaves open, the plain one first.
+def candidates(precision: str, compiled: str, graph: str, device: torch.device, *, alone: bool = True) -> list[Execution]:
+    """The ways that a user leaves open, the plain one first, compiled ones last.
 
     Args:
         precision: One of :data:`PRECISIONS`, or "auto".
         compiled: "on", "off" or "auto".
+        graph: "on", "off" or "auto".
         device: Where.
+        alone: Whether nothing but the loop evaluates the network; else a CUDA graph is no way.
 
     Returns:
         At least one.
 
     Raises:
-        SettingsError: Another word.
+        SettingsError: Another word, or a CUDA graph where there can be none.
     """
-    if compiled not in ("on", "off", "auto"):
-        raise SettingsError(f"--compile is on, off or auto, got '{compiled}'.")
-    # TF32 is CUDA's.
+    for option, word in {"--compile": compiled, "--graph": graph}.items():
+        if word not in ("on", "off", "auto"):
+            raise SettingsError(f"{option} is on, off or auto, got '{word}'.")
+    if graph == "on" and device.type != "cuda":
+        raise SettingsError(_not_cuda(device))
+    if graph == "on" and not alone:
+        raise SettingsError(NOT_ALONE)
+    # TF32 and graphs are CUDA's.
     open_ones = [name for name in PRECISIONS if name != "tf32" or device.type == "cuda"]
     precisions: Sequence[Any] = open_ones if precision == "auto" else [precision]
-    switches = {"on": [True], "off": [False], "auto": [False, True]}[compiled]
-    return [Execution(name, switch) for switch in switches for name in precisions]
+    switches = {"on": [True], "off": [False], "auto": [False, True]}
+    graphs = switches[graph] if device.type == "cuda" and alone else [False]
+    return [
+        Execution(name, compiled=compile, graphed=record)
+        for compile in switches[compiled]
+        for record in graphs
+        for name in precisions
+    ]
 
 
 def fastest(
@@ -142,20 +201,30 @@ def fastest(
 ) -> tuple[Execution, list[Trial]]:
     """Time a few steps of each way, and take the one whose whole fit would be over first.
 
+    Compiling takes so long that where the choice is open, only the best of the other ways is tried compiled, too, and not
+    where the whole fit takes less than :data:`COMPILING`.
+
     Args:
         ways: From :func:`candidates`; the first one is the plain one, which another has to beat by :data:`MARGIN`.
         steps: Of the whole fit.
         run: (way, to be called after each step) -> takes a few steps.
 
     Returns:
-        The way, and what was seen of each.
+        The way, and what was seen of each that was tried.
     """
-    trials = [_tried(way, run) for way in ways]
-    best = min(trials, key=lambda trial: trial.whole(steps))
-    plain = trials[0]
-    if not plain.error and best.whole(steps) > MARGIN * plain.whole(steps):
-        best = plain
-    return best.execution, trials
+    open_ones = [way for way in ways if not way.compiled]
+    trials = [_tried(way, run) for way in open_ones or ways]
+
+    def best() -> Trial:
+        return min(trials, key=lambda trial: trial.whole(steps))
+
+    compiled = replace(best().execution, compiled=True)
+    if open_ones and compiled in ways and best().whole(steps) >= COMPILING:
+        trials.append(_tried(compiled, run))
+    found, plain = best(), trials[0]
+    if not plain.error and found.whole(steps) > MARGIN * plain.whole(steps):
+        found = plain
+    return found.execution, trials
 
 
 def _tried(way: Execution, run: Callable[[Execution, Callable[[], None]], None]) -> Trial:

@@ -125,6 +125,12 @@ Compile = Annotated[
     str,
     typer.Option("--compile", rich_help_panel=WHERE, help="torch.compile the network: on, off; auto: a timed trial."),
 ]
+Graph = Annotated[
+    str,
+    typer.Option(
+        "--graph", rich_help_panel=WHERE, help="Replay the network as a CUDA graph (CUDA): on, off; auto: a timed trial."
+    ),
+]
 Tile = Annotated[
     str,
     typer.Option(

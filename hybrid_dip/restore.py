@@ -16,7 +16,7 @@ from hybrid_dip.checkpoint import Checkpoint, forked_random_state
 from hybrid_dip.contracts import Fit, Observer, Rule, Task, Term, Terms, as_terms
 from hybrid_dip.denoiser_presets import check_without_fit
 from hybrid_dip.errors import HybridDIPError, SettingsError, told
-from hybrid_dip.execution import PLAIN, Execution
+from hybrid_dip.execution import NOT_ALONE, PLAIN, Execution
 from hybrid_dip.fit import fit
 from hybrid_dip.presets import Preset, Recipe
 from hybrid_dip.selection import Selection, select
@@ -171,6 +171,19 @@ def resolve(preset: str | Preset | Recipe, task: Task) -> Recipe:
     return chosen(task)
 
 
+def evaluated_by_the_loop_alone(recipe: Recipe, terms: Sequence[Term]) -> bool:
+    """Whether a step evaluates the network once, to change its parameters: what a CUDA graph of it can replay.
+
+    Args:
+        recipe: What is fitted.
+        terms: Regularisers, with those of the recipe.
+
+    Returns:
+        False with a solver in place of the loop, a latent that is optimised, or a term that acts on the network.
+    """
+    return recipe.solver is None and recipe.optimise == "network" and not any(term.acts_on_network for term in terms)
+
+
 def log_interval(steps: int) -> int:
     """Steps between two logged ones, for about :data:`LOGGED_ROWS` rows."""
     return max(1, min(50, math.ceil(steps / LOGGED_ROWS)))
@@ -206,15 +219,15 @@ def restore(
         runs: Fits with seeds ``seed``, ``seed + 1``, ..., whose images are averaged, instead of the recipe's number.
         steps: Instead of the recipe's number.
         time_budget: Seconds for each fit.
-        execution: How the network is evaluated: its precision, and whether it is compiled.
+        execution: How the network is evaluated: its precision, and whether it is compiled or recorded.
         hooks: Seed -> observers, checkpoint and halt of that run.
 
     Returns:
         The result, on the CPU.
 
     Raises:
-        SettingsError: An option out of range, a name that is not known, a rule that does not apply to the task, or steps for a
-            preset without a fit.
+        SettingsError: An option out of range, a name that is not known, a rule that does not apply to the task, steps for a
+            preset without a fit, or a CUDA graph where there can be none.
         FitError: The objective is not a finite scalar at the first step.
     """
     for name, count in {"runs": runs, "steps": steps}.items():
@@ -225,6 +238,8 @@ def restore(
         check_without_fit(recipe, ["steps"])
     recipe = replace(recipe, runs=runs or recipe.runs, steps=steps or recipe.steps)
     terms = as_terms([*as_terms(regularisers), *recipe.terms])
+    if execution.graphed and not evaluated_by_the_loop_alone(recipe, terms):
+        raise SettingsError(NOT_ALONE)
     where = devices.pick(device) if isinstance(device, str) else device
     seeds = tuple(range(seed, seed + recipe.runs))
     fits, parameters = [], 0

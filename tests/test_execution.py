@@ -2,7 +2,9 @@ import copy
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +13,10 @@ from torch import Tensor, nn
 import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.execution import PLAIN, Execution, Trial, candidates, fastest
+from hybrid_dip.execution import PLAIN, Execution, Trial, candidates, channels_last, fastest
 from hybrid_dip.presets import fast, quick
-from hybrid_dip.restore import prepare, restore
+from hybrid_dip.restore import evaluated_by_the_loop_alone, prepare, restore
+from hybrid_dip.solvers import ADMM
 from tests.command import SMALL
 
 Command = Callable[..., tuple[int, str, str]]
@@ -57,15 +60,61 @@ def test_tf32_is_allowed_during_a_fit_and_not_after_it() -> None:
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
 
 
+def test_the_order_of_the_maps_in_memory_changes_no_result(noisy: Task) -> None:
+    network, latent = prepare(noisy, fast(noisy), 0)
+    network, latent = network.double(), latent.double()
+    other = channels_last(copy.deepcopy(network))
+    weights = [p for p in other.parameters() if p.ndim == 4 and min(p.shape[:2]) > 1 and p.shape[2] > 1]
+    assert weights
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+    assert other(latent).is_contiguous()
+    usual, last = (gradients(one, latent, noisy.observation.double()) for one in (network, other))
+    assert torch.allclose(usual, last, rtol=1e-6, atol=1e-9)
+
+
+CUDA = torch.device("cuda")
+
+
 def test_what_is_left_open_is_tried_the_plain_way_first() -> None:
-    assert candidates("float32", "off", CPU) == [PLAIN]
-    assert candidates("auto", "off", CPU) == [PLAIN, HALF]
-    assert candidates("auto", "on", torch.device("cuda"))[1] == Execution("tf32", True)
-    assert len(candidates("auto", "auto", torch.device("cuda"))) == 6
-    with pytest.raises(SettingsError, match="on, off or auto, got 'yes'"):
-        candidates("float32", "yes", CPU)
+    assert candidates("float32", "off", "off", CPU) == [PLAIN]
+    assert candidates("auto", "off", "auto", CPU) == [PLAIN, HALF]
+    assert candidates("auto", "on", "off", CUDA)[1] == Execution("tf32", compiled=True)
+    assert candidates("float32", "off", "auto", CUDA) == [PLAIN, Execution(graphed=True)]
+    assert candidates("float32", "off", "auto", CUDA, alone=False) == [PLAIN]
+    everything = candidates("auto", "auto", "auto", CUDA)
+    assert len(everything) == 12
+    assert [way.compiled for way in everything] == 6 * [False] + 6 * [True]
+    for compiled, graph in (("yes", "off"), ("off", "yes")):
+        with pytest.raises(SettingsError, match="on, off or auto, got 'yes'"):
+            candidates("float32", compiled, graph, CPU)
     with pytest.raises(SettingsError, match="did you mean 'bfloat16'"):
-        candidates("bfloat", "off", CPU)
+        candidates("bfloat", "off", "off", CPU)
+
+
+def test_a_cuda_graph_is_refused_where_there_can_be_none(noisy: Task) -> None:
+    with pytest.raises(SettingsError, match="takes a CUDA device; this fit is on cpu"):
+        candidates("float32", "off", "on", CPU)
+    with pytest.raises(SettingsError, match="takes a CUDA device; this fit is on cpu"):
+        restore(noisy, preset="fast", steps=2, device="cpu", execution=Execution(graphed=True))
+    with pytest.raises(SettingsError, match="a regulariser that acts on the network"):
+        candidates("float32", "off", "on", CUDA, alone=False)
+    decay = hd.Term(hd.regularisers.WeightDecay(), 1.0, "weight-decay")
+    with pytest.raises(SettingsError, match="a regulariser that acts on the network"):
+        restore(noisy, preset="fast", regularisers=decay, device="cpu", execution=Execution(graphed=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "term", "expected"),
+    [
+        ({}, hd.TV(), True),
+        ({}, hd.regularisers.WeightDecay(), False),
+        ({"optimise": "latent"}, hd.TV(), False),
+        ({"solver": ADMM()}, hd.TV(), False),
+    ],
+)
+def test_who_evaluates_the_network(noisy: Task, changes: dict[str, Any], term: Any, expected: bool) -> None:
+    recipe = replace(quick(noisy), **changes)
+    assert evaluated_by_the_loop_alone(recipe, [hd.Term(term, 1.0, "it")]) is expected
 
 
 def test_the_fastest_is_that_of_the_whole_fit_and_has_to_beat_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,14 +131,19 @@ def test_the_fastest_is_that_of_the_whole_fit_and_has_to_beat_the_plain_one(monk
 
         return run
 
-    ways = [PLAIN, HALF, Execution(compiled=True)]
-    compiled = {PLAIN: (1.0, 1.0), HALF: (1.0, 0.9), ways[2]: (50.0, 0.5)}
-    assert fastest(ways, 20, timed(compiled))[0] == HALF
-    assert fastest(ways, 1000, timed(compiled))[0] == ways[2], "compiling pays in a long fit"
-    assert fastest(ways, 20, timed({**compiled, HALF: (1.0, 0.97)}))[0] == PLAIN, "too little for so short a trial"
+    compiled, both = Execution(compiled=True), Execution("bfloat16", compiled=True)
+    ways = [PLAIN, HALF, compiled, both]
+    paces = {PLAIN: (1.0, 1.0), HALF: (1.0, 0.9), compiled: (50.0, 0.4), both: (50.0, 0.5)}
+    assert fastest(ways, 20, timed(paces))[0] == HALF
+    found, trials = fastest(ways, 1000, timed(paces))
+    assert found == both, "compiling pays in a long fit"
+    assert [trial.execution for trial in trials] == [PLAIN, HALF, both], "only the best of the others is compiled"
+    assert [trial.execution for trial in fastest(ways, 20, timed(paces))[1]] == [PLAIN, HALF], "over before it is compiled"
+    assert fastest(ways, 20, timed({**paces, HALF: (1.0, 0.97)}))[0] == PLAIN, "too little for so short a trial"
     found, trials = fastest(ways, 1000, timed({PLAIN: (1.0, 1.0), HALF: (1.0, 2.0)}))
     assert found == PLAIN
-    assert trials[2] == Trial(ways[2], 0.0, 0.0, "RuntimeError: no compiler")
+    assert trials[2] == Trial(compiled, 0.0, 0.0, "RuntimeError: no compiler")
+    assert fastest([compiled, both], 1000, timed(paces))[0] == compiled, "all compiled, as somebody asked"
 
 
 def test_the_command_says_what_it_took_and_goes_on_with_it(files: Path, hybrid_dip_command: Command) -> None:
@@ -107,7 +161,12 @@ def test_the_command_says_what_it_took_and_goes_on_with_it(files: Path, hybrid_d
     other = "float32" if taken.precision == "bfloat16" else "bfloat16"
     status, _, err = hybrid_dip_command(*command, "--precision", other, "--resume")
     assert (status, "execution" in err) == (2, True), "what is asked for is not passed over"
-    for options in (["--precision", "half"], ["--compile", "maybe"], ["--precision", "auto", "--fuse", "stack", "-R", "tv@1"]):
+    for options in (
+        ["--precision", "half"],
+        ["--compile", "maybe"],
+        ["--graph", "on"],
+        ["--precision", "auto", "--fuse", "stack", "-R", "tv@1"],
+    ):
         status, _, err = hybrid_dip_command(*command[:-1], files / "bad", *options)
         assert status == 2
         assert "Traceback" not in err

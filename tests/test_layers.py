@@ -13,7 +13,7 @@ PACKAGE = Path(hybrid_dip.__file__).parent
 
 # From the top down; a module may import those in lines above its own, a package also its own files.
 LAYERS = [
-    ["errors", "files", "version", "allocation", "options", "shapley", "recomputing"],
+    ["errors", "files", "version", "allocation", "options", "shapley", "recomputing", "replaying"],
     ["contracts", "resampling", "start", "simplex"],
     ["images", "metrics", "networks", "latents", "operators", "fidelity", "denoisers", "schedules", "optimizers"],
     ["regularisers", "stopping", "checkpoint", "devices", "execution"],

@@ -74,7 +74,7 @@ class Fitting:
         if arm.fuse is not None and arm.stop is not None:
             raise SettingsError("'stop' does not go with 'fuse': each arm of a stack ends by its preset's own rule.")
         if arm.fuse is not None and arm.execution != PLAIN:
-            raise SettingsError("'precision' and 'compile' do not go with 'fuse'.")
+            raise SettingsError("'precision', 'compile' and 'graph' do not go with 'fuse'.")
         return recipe, terms, rule
 
     def stack(self, task: Task) -> list[Arm]:

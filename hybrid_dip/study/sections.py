@@ -85,6 +85,7 @@ class ArmEntry(_Section):
         presets: SPECs of presets that take part in the stack.
         precision: Of the network: "float32", "bfloat16", or "tf32" on CUDA.
         compile: Whether torch compiles the network, "on" or "off".
+        graph: Whether the network is replayed as a CUDA graph, "on" or "off".
     """
 
     name: Name
@@ -108,16 +109,17 @@ class ArmEntry(_Section):
     presets: list[str] = []
     precision: Precision | None = None
     compile: Literal["on", "off"] | None = None
+    graph: Literal["on", "off"] | None = None
 
     @property
     def execution(self) -> Execution:
         """How the network is evaluated."""
-        return Execution(self.precision or "float32", self.compile == "on")
+        return Execution(self.precision or "float32", compiled=self.compile == "on", graphed=self.graph == "on")
 
     @property
     def overrides(self) -> dict[str, Any]:
         """What :func:`hybrid_dip.arguments.overridden` takes."""
-        others = ("name", "preset", "regularisers", "stop", "fuse", "presets", "precision", "compile")
+        others = ("name", "preset", "regularisers", "stop", "fuse", "presets", "precision", "compile", "graph")
         return {name: value for name, value in self if name not in others}
 
 

@@ -2,6 +2,8 @@
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 
 import hybrid_dip as hd
 from hybrid_dip import degradations, metrics
+from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.contracts import Case, Step
 from hybrid_dip.execution import Execution
 from hybrid_dip.presets import fast, original, quick
@@ -45,9 +48,63 @@ def test_a_step_s_gradient_is_that_of_the_cpu(preset: hd.presets.Preset, case: C
     assert float(gradients[1].norm() / gradients[0].norm()) == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    "execution", [Execution(), Execution("tf32"), Execution("bfloat16"), Execution("float32", True)], ids=str
-)
+WAYS = [
+    Execution(),
+    Execution("tf32"),
+    Execution("bfloat16"),
+    Execution(compiled=True),
+    Execution(recomputed=True),
+    Execution(graphed=True),
+    Execution("tf32", graphed=True),
+    Execution("bfloat16", graphed=True),
+    Execution("bfloat16", compiled=True, graphed=True),
+]
+
+
+@pytest.mark.parametrize("execution", WAYS, ids=str)
+@pytest.mark.parametrize("preset", [original, quick, fast])
+def test_a_first_step_s_gradient_is_that_of_the_plain_way(preset: hd.presets.Preset, execution: Execution, case: Case) -> None:
+    network, latent = prepare(case.task, preset(case.task), 0)
+    z, y, gradients = latent.to(CUDA), case.task.observation.to(CUDA), []
+    for way in (Execution(), execution):
+        own = way.applied(copy.deepcopy(network).to(CUDA), CUDA)
+        with way.around():
+            for _ in range(3):  # the first one records
+                own.zero_grad()
+                (own(z) - y).square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in own.parameters() if p.grad is not None]))
+    exact = execution.precision == "float32"
+    assert float(torch.cosine_similarity(*gradients, dim=0)) > (0.9999 if exact else 0.85)
+    assert float(gradients[1].norm() / gradients[0].norm()) == pytest.approx(1, abs=1e-3 if exact else 0.25)
+
+
+def test_a_graph_has_taken_as_many_steps_as_the_loop(case: Case) -> None:
+    """Batch norm's statistics are of the fit, not of the steps that a recording warms up by."""
+    counts = []
+    for way in (Execution(), Execution(graphed=True)):
+        state = restore(case.task, preset="quick", steps=7, runs=1, device="cuda", execution=way).fits[0].state["network"]
+        counts.append({name: int(value) for name, value in state.items() if name.endswith("num_batches_tracked")})
+    assert counts[0] == counts[1]
+    assert set(counts[0].values()) == {7}
+
+
+def test_a_graphed_fit_is_interrupted_and_resumed(case: Case, tmp_path: Path) -> None:
+    def run(steps: int, name: str) -> hd.Fit:
+        around = RunHooks(checkpoint=Checkpoint(tmp_path / name, every=10), halt=lambda: steps <= len(seen))
+        seen: list[int] = []
+        hooks = replace(around, observers=[lambda step: seen.append(step.index)])
+        way = Execution(graphed=True)
+        return restore(case.task, preset="quick", steps=40, runs=1, device="cuda", execution=way, hooks=lambda _: hooks).fits[0]
+
+    whole = run(100, "whole")
+    assert run(20, "parts").reason == "interrupted"
+    again = run(100, "parts")
+    assert again.steps == whole.steps == 40
+    # Gradients of upsampling are summed by whichever thread comes first, so that no two fits on a GPU are the same.
+    assert metrics.psnr(again.image.cpu(), whole.image.cpu()) > 20
+
+
+@pytest.mark.parametrize("execution", WAYS[:4] + WAYS[5:], ids=str)
 def test_a_fit_comes_to_what_it_does_on_the_cpu(execution: Execution, case: Case) -> None:
     found = [
         restore(case.task, preset="fast", steps=150, runs=4, device=device, execution=way).image
@@ -57,7 +114,8 @@ def test_a_fit_comes_to_what_it_does_on_the_cpu(execution: Execution, case: Case
     assert values[1] == pytest.approx(values[0], abs=0.4), "means of four fits, whose steps are chaotic"
 
 
-def test_nothing_waits_for_the_device_between_logged_steps(case: Case, sync_is_seen: None) -> None:
+@pytest.mark.parametrize("execution", [Execution(), Execution(graphed=True)], ids=str)
+def test_nothing_waits_for_the_device_between_logged_steps(execution: Execution, case: Case, sync_is_seen: None) -> None:
     steps = 400
     every = log_interval(steps)
     assert every > 1
@@ -69,7 +127,14 @@ def test_nothing_waits_for_the_device_between_logged_steps(case: Case, sync_is_s
 
     terms = [0.01 * hd.TV(), 0.01 * hd.regularisers.NonLocal(every=10_000)]
     found = restore(
-        case.task, preset="fast", regularisers=terms, steps=steps, runs=1, device="cuda", hooks=lambda _: RunHooks([watch])
+        case.task,
+        preset="fast",
+        regularisers=terms,
+        steps=steps,
+        runs=1,
+        device="cuda",
+        execution=execution,
+        hooks=lambda _: RunHooks([watch]),
     )
     assert found.fits[0].steps == steps or found.fits[0].reason == "discrepancy"
 

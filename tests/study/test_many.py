@@ -101,7 +101,10 @@ def test_every_option_reaches_the_fits(folders: Path, hybrid_dip_command: Comman
     [
         (["--gif"], "--gif is for one image"),
         (["--precision", "auto"], "--precision auto is for one image"),
-        (["--precision", "bfloat16", "--fuse", "stack", "-R", "tv@1"], "'precision' and 'compile' do not go with 'fuse'"),
+        (
+            ["--precision", "bfloat16", "--fuse", "stack", "-R", "tv@1"],
+            "'precision', 'compile' and 'graph' do not go with 'fuse'",
+        ),
         (["--precision", "half"], "'half'"),
         (["--fuse", "consensus"], "--fuse is for one image"),
         (["--reference", "nowhere"], "--reference is a folder, too"),
