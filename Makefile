@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: demo test test-all test-gpu lint clean
+.PHONY: demo test test-all test-gpu benchmark-gpu lint clean
 
 demo: $(READY)
 	$(BIN)/hybrid-dip demo -o demo
@@ -20,6 +20,17 @@ test-all: $(READY)
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu -rs
+
+# Both sides of each pair on one CUDA device, in about ten minutes; IMAGES are photographs of 512 pixels a side at least.
+ON_GPU := --device cuda --precision bfloat16 --graph
+benchmark-gpu: $(READY)
+	@test -n "$(IMAGES)" || { echo "name photographs of 512x512 pixels or more: make benchmark-gpu IMAGES='a.png b.png'" >&2; exit 1; }
+	$(BIN)/python benchmarks/step.py --plain --device cuda --sizes 512 --precision float32 tf32 bfloat16 --graph off on --steps 50 --rounds 2
+	$(BIN)/python benchmarks/step.py --plain --device cuda --sizes 512 --precision bfloat16 --compile on --graph off on --steps 50 --rounds 1
+	$(BIN)/python benchmarks/step.py --presets fast quick --device cuda --sizes 128 256 512 --graph off on --steps 50
+	for task in denoise super-resolve; do $(BIN)/python benchmarks/time_to_quality.py --task $$task --size 512 \
+	  --images $(IMAGES) $(ON_GPU) --cache gpu/curves --json gpu/$$task.json --plot gpu/$$task.png; done
+	$(BIN)/python benchmarks/many.py --images $(IMAGES) --size 256 --workers 1 2 4 --device cuda --execution --graph on
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -106,6 +106,14 @@ def test_step_in_other_ways() -> None:
     assert "| 64 | float32 |" in command(*STEP, "--sizes", 64, "--plain", "--rounds", 1)
 
 
+def test_many_images_are_the_same_by_one_process_or_two(tmp_path: Path, photograph: Tensor) -> None:
+    save_larger(photograph, tmp_path / "clean.png")
+    options = ["--size", 32, "--count", 2, "--steps", 3, "--preset", "quick"]
+    rows = command(BENCHMARKS / "many.py", "--images", tmp_path / "clean.png", *options).splitlines()[2:]
+    assert [row.split(" | ")[1] for row in rows] == ["1", "2"]
+    assert all(row.endswith("| 0.00 |") for row in rows)
+
+
 @pytest.mark.skipif(not RESULTS, reason="no results yet")
 def test_the_readme_has_the_table_of_the_results() -> None:
     lines = command(BENCHMARKS / "time_to_quality.py", "--show", *RESULTS).splitlines()
