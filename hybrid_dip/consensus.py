@@ -204,6 +204,7 @@ def agree(
     rounds: int = ROUNDS,
     seed: int = 0,
     device: str | torch.device = "auto",
+    time_budget: float | None = None,
     hooks: Callable[[int], RunHooks] = lambda seed: RunHooks(),
 ) -> Agreed:
     """Restore by an equilibrium of the data, the network and the terms, all with the same weight.
@@ -218,6 +219,7 @@ def agree(
         rounds: At most.
         seed: Of the fit.
         device: Where.
+        time_budget: Seconds for the fit.
         hooks: Seed -> what surrounds the fit.
 
     Returns:
@@ -240,7 +242,7 @@ def agree(
     here = task.to(where)
     recipe = replace(resolve(preset, task), runs=1)
     begun = time.monotonic()
-    first = restore(task, preset=recipe, seed=seed, device=where, hooks=hooks)
+    first = restore(task, preset=recipe, seed=seed, device=where, time_budget=time_budget, hooks=hooks)
     with forked_random_state(where):
         network, latent = prepare(here, recipe, seed)
         network.load_state_dict(first.fits[0].state["network"])

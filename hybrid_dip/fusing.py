@@ -13,7 +13,7 @@ from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.consensus import ROUNDS, STEPS, agree
 from hybrid_dip.contracts import Observer, Terms
 from hybrid_dip.errors import SettingsError, nearest
-from hybrid_dip.estimate import duration, estimate
+from hybrid_dip.estimate import Estimate, duration, estimate
 from hybrid_dip.files import as_file_name
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.fusion import SHORT, Arm, Hooks, arms_of, budget, default_selection, scaled, stack, tune
@@ -101,7 +101,7 @@ def fuse_and_tell(job: Job, fusing: Fusing, folder: ResultFolder, *, resume: boo
         run_and_tell(going_on, folder, resume=True, overwrite=False)
     else:
         selection.replicates(job.task)
-        cost = estimate(job.task, job.recipe, job.device, job.terms)
+        cost = _cost(job)
         short = round(SHORT * job.recipe.steps)
         seconds = (budget(terms, selection) * short + job.recipe.runs * job.recipe.steps) * cost.seconds_per_step
         say(f"Up to {budget(terms, selection)} fits of {short} steps, then one of all: {duration(seconds)} at most.")
@@ -113,6 +113,7 @@ def fuse_and_tell(job: Job, fusing: Fusing, folder: ResultFolder, *, resume: boo
                 selection=selection,
                 seed=job.seed,
                 device=job.device,
+                time_budget=job.time_budget,
                 hooks=_watching(job, interrupted),
             )
         for name, factor in tuned.factors.items():
@@ -143,6 +144,17 @@ def _watching(job: Job, interrupted: Callable[[], bool], folder: ResultFolder | 
     return hooks
 
 
+def _cost(job: Job) -> Estimate:
+    """What a fit costs, where the time for each is enough for one step at least."""
+    cost = estimate(job.task, job.recipe, job.device, job.terms)
+    if job.time_budget is not None and job.time_budget < cost.seconds_per_step:
+        raise SettingsError(
+            f"--time-budget is for each fit: {job.time_budget:g} s are too short for one step, which takes about "
+            f"{cost.seconds_per_step:.2g} s; give more."
+        )
+    return cost
+
+
 def _stack(
     job: Job,
     fusing: Fusing,
@@ -156,7 +168,7 @@ def _stack(
     if len(arms) < 2:
         raise SettingsError("A stack needs at least two arms: add priors by -R, or presets by --arm.")
     replicates = selection.replicates(job.task)
-    cost = estimate(job.task, job.recipe, job.device, job.terms)
+    cost = _cost(job)
     fits = (len(arms) - len(fusing.arms)) * (len(replicates) + 1) * job.recipe.runs
     folder.open(settings, overwrite=overwrite)
     say(
@@ -165,7 +177,15 @@ def _stack(
     )
     with interruptible() as interrupted:
         hooks = _watching(job, interrupted, folder)
-        found = stack(job.task, arms, selection=selection, seed=job.seed, device=job.device, hooks=hooks)
+        found = stack(
+            job.task,
+            arms,
+            selection=selection,
+            seed=job.seed,
+            device=job.device,
+            time_budget=job.time_budget,
+            hooks=hooks,
+        )
     combination, place = found.combination, folder.path
     images = {name: result.image for name, result in found.arms.items()}
     _save(job, folder, found.image, images)
@@ -195,8 +215,8 @@ def _stack(
 
 
 def _consensus(job: Job, folder: ResultFolder, settings: dict[str, Any], overwrite: bool, say: Callable[[str], None]) -> None:
+    cost = _cost(job)
     folder.open(settings, overwrite=overwrite)
-    cost = estimate(job.task, job.recipe, job.device, job.terms)
     say(
         f"A fit of {job.recipe.steps} steps, {duration(job.recipe.steps * cost.seconds_per_step)} at most, then up to {ROUNDS} "
         f"rounds with {STEPS} more of the network in each, {duration(ROUNDS * STEPS * cost.seconds_per_step)} at most."
@@ -204,7 +224,13 @@ def _consensus(job: Job, folder: ResultFolder, settings: dict[str, Any], overwri
     with interruptible() as interrupted:
         hooks = _watching(job, interrupted, folder)
         found = agree(
-            job.task, job.recipe, Terms(job.terms), seed=job.seed, device=job.device, hooks=lambda seed: hooks("dip", seed)
+            job.task,
+            job.recipe,
+            Terms(job.terms),
+            seed=job.seed,
+            device=job.device,
+            time_budget=job.time_budget,
+            hooks=lambda seed: hooks("dip", seed),
         )
     task = job.task.to("cpu")
     images = {name: task.finish(answer[None].cpu()) for name, answer in zip(found.names, found.found.answers, strict=True)}

@@ -7,6 +7,7 @@ weights lambda_k of the terms of one fit.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -45,7 +46,16 @@ class Arm:
     preset: str | Preset | Recipe
     terms: tuple[Term, ...] = ()
 
-    def run(self, task: Task, label: str, *, seed: int, device: str | torch.device, hooks: Hooks) -> Result:
+    def run(
+        self,
+        task: Task,
+        label: str,
+        *,
+        seed: int,
+        device: str | torch.device,
+        hooks: Hooks,
+        time_budget: float | None = None,
+    ) -> Result:
         """Restore.
 
         Args:
@@ -54,6 +64,7 @@ class Arm:
             seed: Of the first run.
             device: Where.
             hooks: What surrounds each fit.
+            time_budget: Seconds for each fit.
 
         Returns:
             The result.
@@ -63,7 +74,13 @@ class Arm:
         """
         recipe = resolve(self.preset, task)
         found = restore(
-            task, preset=recipe, regularisers=self.terms, seed=seed, device=device, hooks=lambda one: hooks(label, one)
+            task,
+            preset=recipe,
+            regularisers=self.terms,
+            seed=seed,
+            device=device,
+            time_budget=time_budget,
+            hooks=lambda one: hooks(label, one),
         )
         if found.fits[-1].reason == "interrupted":
             raise Interrupted(f"Interrupted in {label}; what was done is saved.")
@@ -163,6 +180,7 @@ def stack(
     local: bool = True,
     seed: int = 0,
     device: str | torch.device = "auto",
+    time_budget: float | None = None,
     hooks: Hooks = _no_hooks,
 ) -> Stacked:
     """Restore with each arm, and combine the images by weights that held-out data choose.
@@ -177,6 +195,7 @@ def stack(
         local: Whether maps of weights are tried.
         seed: Of each arm's first run.
         device: Where.
+        time_budget: Seconds for each fit.
         hooks: Name of a fit, seed -> what surrounds it.
 
     Returns:
@@ -191,17 +210,18 @@ def stack(
         raise SettingsError(f"Stacking needs at least two arms of different names, got {', '.join(names) or 'none'}.")
     chosen = default_selection(task) if selection is None else selection
     replicates = chosen.replicates(task)
+    run = partial(Arm.run, device=device, hooks=hooks, time_budget=time_budget)
     images: list[list[Tensor]] = []
     made: list[Result] = []
     for number, replicate in enumerate(replicates, 1):
         images.append([])
         for arm in arms:
             label = f"{arm.name}, {chosen.reason} {number}"
-            found = arm.run(replicate.task, label, seed=seed + OTHER_SEED * number, device=device, hooks=hooks)
+            found = run(arm, replicate.task, label, seed=seed + OTHER_SEED * number)
             images[-1].append(found.raw)
             made.append(found)
     combination = combine(images, [replicate.judge.to("cpu") for replicate in replicates], local=local)
-    results = {arm.name: arm.run(task, arm.name, seed=seed, device=device, hooks=hooks) for arm in arms}
+    results = {arm.name: run(arm, task, arm.name, seed=seed) for arm in arms}
     made += results.values()
     raw = combination(brought(task, replicates, list(results.values()), images))
     return Stacked(
@@ -302,6 +322,7 @@ def tune(
     selection: Selection | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
+    time_budget: float | None = None,
     hooks: Hooks = _no_hooks,
 ) -> Tuned:
     """Weights of the terms that give the smallest error at data which the fits do not see.
@@ -317,6 +338,7 @@ def tune(
         selection: How data are held back; see :func:`default_selection`.
         seed: Of the fits.
         device: Where.
+        time_budget: Seconds for each fit.
         hooks: Name of a fit, seed -> what surrounds it.
 
     Returns:
@@ -349,7 +371,14 @@ def tune(
         )
         rule = Scored(replicate.score, short, chosen.reason)
         found = restore(
-            replicate.task, preset=recipe, regularisers=weighted, rule=rule, seed=seed, device=device, hooks=lambda _: watched
+            replicate.task,
+            preset=recipe,
+            regularisers=weighted,
+            rule=rule,
+            seed=seed,
+            device=device,
+            time_budget=time_budget,
+            hooks=lambda _: watched,
         )
         if found.fits[-1].reason == "interrupted":
             raise Interrupted(f"Interrupted in {label}; repeat the command to begin this search again.")

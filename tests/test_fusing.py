@@ -123,6 +123,13 @@ BAD = {
     "nothing left": (["--sigma", 25, "--fuse", "held-out", "-R", "tv@1", "--held-out-share", "1e-5"], "leaves nothing"),
     "nothing to weigh": (["--sigma", 25, "--fuse", "held-out"], "nothing to weigh"),
     "too short": (["--sigma", 25, "--fuse", "held-out", "-R", "tv@1", "--steps", 3], "leaves none for the short fits"),
+    **{
+        f"no time, {mode}": (
+            ["--sigma", 25, "--fuse", mode, "-R", "tv@1", "--steps", 20, "--time-budget", 1e-6],
+            "1e-06 s are too short for one step",
+        )
+        for mode in ("stack", "held-out", "consensus")
+    },
     "another rule": (["--sigma", 25, "--fuse", "sure", "-R", "tv@1", "--stop", "wmv"], "--stop does not go with --fuse"),
 }
 

@@ -119,6 +119,12 @@ def test_a_stack_of_one_or_of_two_of_one_name_is_refused(noisy: Task) -> None:
             stack(noisy, arms)
 
 
+def test_each_fit_of_a_stack_has_its_time_and_no_more(noisy: Task) -> None:
+    found = stack(noisy, [Arm("dip", short), Arm("smooth", short, (Term(hd.TV(), 0.3),))], time_budget=1e-6)
+    assert [result.fits[0].reason for result in found.arms.values()] == ["time budget", "time budget"]
+    assert found.steps == 4, "one step of each arm, for the task and for the replicate"
+
+
 def test_an_interrupted_stack_says_where(noisy: Task) -> None:
     halt = halt_after(30)
     with pytest.raises(Interrupted, match="Interrupted in tv, bootstrap 1"):

@@ -247,7 +247,9 @@ def _stack(
         return RunHooks(watching, AgedCheckpoint(path, 1, checkpoint_age), asked, close)
 
     device = devices.pick(run.device)
-    found = stack(task, arms, selection=selection, seed=run.seed * run.fits, device=device, hooks=hooks)
+    found = stack(
+        task, arms, selection=selection, seed=run.seed * run.fits, device=device, time_budget=run.seconds, hooks=hooks
+    )
     first = replace(found.arms[arms[0].name], image=found.image, raw=found.raw, seconds=found.seconds)
     reason = f"stacked, judged by {selection.reason}"
     return _Made(first, watches, found.steps, reason, found.weights, found.combination.maps)
