@@ -1,6 +1,7 @@
 """Many degraded images restored in one call: a study of one arm, whose restored images are put side by side."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,8 @@ def put_together(plan: Plan, store: Store) -> list[Path]:
         path = store.path / f"{run.image}.png"
         with store.writing():
             shown = image if image.shape[1] in (1, 3) else figures.displayable(image)
-            # A crop has cut the alpha channel's size as well.
-            alpha = None if run.source.crop is not None else picture.alpha_at((image.shape[-2], image.shape[-1]))
-            save_image(shown, path, alpha=alpha, bits=picture.bits)
+            cut = picture if picture.alpha is None else replace(picture, alpha=run.source.cut(picture.alpha))
+            save_image(shown, path, alpha=cut.alpha_at((image.shape[-2], image.shape[-1])), bits=picture.bits)
             if picture.is_array or image.shape[1] not in (1, 3):
                 save_image(image, path.with_suffix(".npy"))
         written.append(path)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hybrid_dip.images import load_image, save_image
+from hybrid_dip.images import load_image, read_picture, save_image
 from tests.command import SMALL
 
 Command = Callable[..., tuple[int, str, str]]
@@ -48,6 +48,18 @@ def test_a_folder_is_restored_as_one_by_one(folders: Path, hybrid_dip_command: C
         assert status == 0, err
         assert (out / f"{name}.png").read_bytes() == (folders / name / "restored.png").read_bytes()
     torch.set_num_threads(threads)
+
+
+def test_a_crop_takes_its_part_of_the_alpha_channel(tmp_path: Path, photograph: Tensor, hybrid_dip_command: Command) -> None:
+    (tmp_path / "noisy").mkdir()
+    alpha = torch.linspace(0, 1, 32).expand(1, 1, 32, 32)
+    save_image(photograph, tmp_path / "noisy" / "a.png", alpha=alpha)
+    given = command(tmp_path / "noisy", "-o", tmp_path / "out", "--crop", 16, "--workers", 1)
+    status, _, err = hybrid_dip_command(*given)
+    assert status == 0, err
+    found = read_picture(tmp_path / "out" / "a.png").alpha
+    assert found is not None
+    assert torch.allclose(found, alpha[..., 8:24, 8:24], atol=1 / 255)
 
 
 def test_it_goes_on_where_it_stopped_and_needs_no_clean_images(folders: Path, hybrid_dip_command: Command) -> None:
