@@ -30,6 +30,12 @@ def case(photograph: Tensor) -> Case:
 
 
 @pytest.fixture
+def larger(photograph: Tensor) -> Case:
+    """128x128 pixels: batch norm over the few pixels that the deepest maps of a small image have blows roundings up."""
+    return degradations.noisy(torch.nn.functional.interpolate(photograph, scale_factor=4, mode="bicubic"), sigma=0.1)
+
+
+@pytest.fixture
 def sync_is_seen() -> Iterator[None]:
     yield
     torch.cuda.set_sync_debug_mode("default")
@@ -63,9 +69,11 @@ WAYS = [
 
 @pytest.mark.parametrize("execution", WAYS, ids=str)
 @pytest.mark.parametrize("preset", [original, quick, fast])
-def test_a_first_step_s_gradient_is_that_of_the_plain_way(preset: hd.presets.Preset, execution: Execution, case: Case) -> None:
-    network, latent = prepare(case.task, preset(case.task), 0)
-    z, y, gradients = latent.to(CUDA), case.task.observation.to(CUDA), []
+def test_a_first_step_s_gradient_is_that_of_the_plain_way(
+    preset: hd.presets.Preset, execution: Execution, larger: Case
+) -> None:
+    network, latent = prepare(larger.task, preset(larger.task), 0)
+    z, y, gradients = latent.to(CUDA), larger.task.observation.to(CUDA), []
     for way in (Execution(), execution):
         own = way.applied(copy.deepcopy(network).to(CUDA), CUDA)
         with way.around():
@@ -74,8 +82,8 @@ def test_a_first_step_s_gradient_is_that_of_the_plain_way(preset: hd.presets.Pre
                 (own(z) - y).square().mean().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in own.parameters() if p.grad is not None]))
     exact = execution.precision == "float32"
-    assert float(torch.cosine_similarity(*gradients, dim=0)) > (0.9999 if exact else 0.85)
-    assert float(gradients[1].norm() / gradients[0].norm()) == pytest.approx(1, abs=1e-3 if exact else 0.25)
+    assert float(torch.cosine_similarity(*gradients, dim=0)) > (0.9999 if exact else 0.9)
+    assert float(gradients[1].norm() / gradients[0].norm()) == pytest.approx(1, abs=1e-3 if exact else 0.15)
 
 
 def test_a_graph_has_taken_as_many_steps_as_the_loop(case: Case) -> None:
