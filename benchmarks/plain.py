@@ -149,6 +149,6 @@ class PlainFit:
         """Go on from :meth:`state`."""
         self.network.load_state_dict(state["network"])
         self.adam.load_state_dict(state["adam"])
-        self.output, self.average = state["images"]
+        self.output, self.average = (image.to(self.device) for image in state["images"])
         self.done, self.seconds = state["counters"]
         set_random_state(state["random"], self.device)

@@ -35,7 +35,7 @@ from hybrid_dip.contracts import Step
 from hybrid_dip.execution import PLAIN, PRECISIONS, Execution
 from hybrid_dip.networks import winograd
 from hybrid_dip.presets import Recipe
-from hybrid_dip.restore import RunHooks, prepare, resolve
+from hybrid_dip.restore import RunHooks, log_interval, prepare, resolve
 
 WARM = 3
 PARTS = {
@@ -84,6 +84,7 @@ class Setting:
             runs=1,
             device=self.device,
             execution=self.execution,
+            log_every=log_interval(resolve(self.preset, task).steps),  # as in the whole fit
             hooks=lambda seed: hooks,
         )
 
@@ -167,6 +168,8 @@ def parts(setting: Setting) -> list[dict[str, Any]]:
     if setting.threads is not None:
         torch.set_num_threads(setting.threads)
     device = devices.pick(setting.device)
+    if device.type != "cpu":
+        raise SystemExit("--parts adds up what the CPU is at; take --device cpu.")
     task = task_of(setting.size)
     work = work_of_a_step(task, resolve(setting.preset, task))
     multiplied, copied = matrix_rate(device), copy_rate(device)

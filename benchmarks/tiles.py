@@ -1,10 +1,12 @@
 """Tiles: are there seams, and does a large image stay within the memory that was meant for it?
 
     python benchmarks/tiles.py seams --images FILE... [--size 256 --tile 128 --preset quick --steps 400]
+    python benchmarks/tiles.py seams --images FOUR FILES AS ONE --together --size 1024 --tile 512
     python benchmarks/tiles.py memory [--size 4096 --memory 16 --preset quick fast]
 
 ``seams`` restores an image whole and in tiles, and prints PSNR where tiles overlap and where they do not, for both. A seam
-would be a loss of the tiled image where tiles meet, beyond what the image itself makes of these places. ``memory`` takes three
+would be a loss of the tiled image where tiles meet, beyond what the image itself makes of these places. Four photographs can
+stand for a larger one: ``--together`` puts their centres side by side. ``memory`` takes three
 steps of each tile of an image of noise, with tiles chosen for so many GiB, and prints the peak of the process.
 """
 
@@ -39,11 +41,27 @@ def psnr(x: Tensor, clean: Tensor, where: Tensor) -> float:
     return float(-10 * (x - clean)[..., where].square().mean().log10())
 
 
-def seams(images: list[Path], size: int, side: int, preset: str, steps: int) -> list[str]:
+def photographs(paths: list[Path], size: int, together: bool) -> list[tuple[str, Tensor]]:
+    """Names, and the centres of the images, or of all four side by side."""
+    side = size // 2 if together else size
+    parts = [(path.stem, crop_to_centre(load_image(path)[:, :3], side)) for path in paths]
+    small = [name for name, part in parts if min(part.shape[-2:]) < side]
+    if small:
+        raise SystemExit(f"{small[0]} has less than {side}x{side} pixels; give a larger image, or a smaller --size.")
+    if not together:
+        return parts
+    if len(parts) != 4:
+        raise SystemExit(f"--together takes four images, got {len(parts)}.")
+    colours = [part.expand(1, 3, -1, -1) for _, part in parts]
+    rows = [torch.cat(colours[:2], -1), torch.cat(colours[2:], -1)]
+    return [(", ".join(name for name, _ in parts), torch.cat(rows, -2))]
+
+
+def seams(images: list[tuple[str, Tensor]], side: int, preset: str, steps: int) -> list[str]:
     """A row an image: whole and tiled, where tiles meet and elsewhere, and what the tiles lose where they meet."""
     lines = ["| image | whole: meet, elsewhere | tiled: meet, elsewhere | lost where tiles meet |", "|---|---|---|---|"]
-    for path in images:
-        case = degradations.noisy(crop_to_centre(load_image(path)[:, :3], size), sigma=25 / 255)
+    for name, photograph in images:
+        case = degradations.noisy(photograph, sigma=25 / 255)
         task, clean = case.task, case.reference
         tiles = tiles_of(task, side)
 
@@ -55,7 +73,7 @@ def seams(images: list[Path], size: int, side: int, preset: str, steps: int) -> 
         found = [[psnr(x, clean, where) for where in (meet, ~meet)] for x in (whole, tiled)]
         lost = (found[0][0] - found[0][1]) - (found[1][0] - found[1][1])
         cells = [f"{a:.2f}, {b:.2f} dB" for a, b in found]
-        lines.append(f"| {path.stem} | {cells[0]} | {cells[1]} | {lost:+.2f} dB |")
+        lines.append(f"| {name} | {cells[0]} | {cells[1]} | {lost:+.2f} dB |")
         print(lines[-1], file=sys.stderr)
     return lines
 
@@ -93,6 +111,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     first = commands.add_parser("seams")
     first.add_argument("--images", nargs="+", type=Path, required=True)
+    first.add_argument("--together", action="store_true", help="of four images make one")
     first.add_argument("--size", type=int, default=256)
     first.add_argument("--tile", type=int, default=128)
     first.add_argument("--preset", default="quick")
@@ -103,7 +122,8 @@ def main() -> None:
     second.add_argument("--preset", nargs="+", default=["quick"])
     asked = parser.parse_args()
     if asked.command == "seams":
-        print("\n".join(seams(asked.images, asked.size, asked.tile, asked.preset, asked.steps)))
+        made = photographs(asked.images, asked.size, asked.together)
+        print("\n".join(seams(made, asked.tile, asked.preset, asked.steps)))
     else:
         print("\n".join(memory(asked.size, asked.memory, asked.preset)))
 

@@ -1,6 +1,7 @@
 """What a fit will cost, before it starts: parameters, memory, seconds a step."""
 
 import copy
+import gc
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from hybrid_dip.errors import HybridDIPError
 from hybrid_dip.execution import PLAIN, Execution, Trial, candidates, fastest
 from hybrid_dip.presets import Recipe
 from hybrid_dip.recomputing import Part, in_parts
-from hybrid_dip.restore import RunHooks, evaluated_by_the_loop_alone, restore, sketch
+from hybrid_dip.restore import RunHooks, evaluated_by_the_loop_alone, log_interval, restore, sketch
 
 OVERHEAD = 1.9
 """Temporary buffers of convolutions, gradients, and gaps in the memory that is kept between steps, over what autograd saves;
@@ -149,7 +150,7 @@ def seconds_of_a_step(
     timed: int = 1,
     execution: Execution = PLAIN,
 ) -> float:
-    """Seconds of one step of a fit, measured after one to warm up.
+    """Seconds of one step of a fit, measured after one to warm up, or three on CUDA, where the second may record a graph.
 
     Args:
         task: A, y and E.
@@ -166,8 +167,9 @@ def seconds_of_a_step(
         FitError: The objective is not a finite scalar, with the name of the part at fault.
     """
     stamps: list[float] = []
-    _a_few_steps(task, recipe, terms, device, 1 + timed, execution, lambda: stamps.append(time.perf_counter()))
-    return statistics.median(after - before for before, after in pairwise(stamps))
+    warm = 3 if device.type == "cuda" else 1
+    _a_few_steps(task, recipe, terms, device, warm + timed, execution, lambda: stamps.append(time.perf_counter()))
+    return statistics.median(after - before for before, after in pairwise(stamps[warm - 1 :]))
 
 
 def _a_few_steps(
@@ -179,17 +181,27 @@ def _a_few_steps(
     execution: Execution,
     done: Callable[[], None],
 ) -> None:
-    """Take some steps of a fit, and say after each that it is done."""
+    """Take some steps of a fit, logged as rarely as in the whole of it, and say after each that it is done."""
+    # The last step is always logged, for which a GPU waits.
+    waits = device.type == "cuda"
 
     def watch(step: Step) -> None:
-        if device.type == "cuda":
+        if waits:
             torch.cuda.synchronize(device)
-        done()
+        if step.index < steps:
+            done()
 
     hooks = RunHooks(observers=[watch])
-    own = copy.deepcopy(terms)
     restore(
-        task, preset=recipe, regularisers=own, steps=steps, runs=1, device=device, execution=execution, hooks=lambda _: hooks
+        task,
+        preset=recipe,
+        regularisers=copy.deepcopy(terms),
+        steps=steps + waits,
+        runs=1,
+        device=device,
+        execution=execution,
+        log_every=log_interval(recipe.steps),
+        hooks=lambda _: hooks,
     )
 
 
@@ -224,7 +236,11 @@ def picked(
         return ways[0], []
 
     def run(way: Execution, done: Callable[[], None]) -> None:
+        gc.collect()  # a graph of the way before
         _a_few_steps(task, recipe, terms, device, TRIAL, way, done)
+
+    if device.type == "cuda":  # its libraries are loaded at first use, which is no way's own
+        run(PLAIN, lambda: None)
 
     return fastest(ways, recipe.steps * recipe.runs, run)
 

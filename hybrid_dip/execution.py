@@ -30,7 +30,7 @@ class Execution:
     Attributes:
         precision: "float32"; "tf32": the same numbers, multiplied with 10 bits of mantissa (CUDA only; elsewhere as float32);
             "bfloat16": activations and products in half precision, by autocast.
-        compiled: By ``torch.compile``, which takes a while at the first step, and a C++ compiler on the CPU.
+        compiled: By ``torch.compile``, which takes a while at the first step, and a C++ compiler (on CUDA, a C compiler).
         recomputed: Activations are computed again on the way back (:mod:`hybrid_dip.recomputing`): about two thirds of the
             memory for half as much time again. The result is the same. Not where the network is compiled, which decides this
             by itself, or recorded.
@@ -65,12 +65,13 @@ class Execution:
         Raises:
             SettingsError: A CUDA graph elsewhere than on a CUDA device.
         """
-        if self.graphed and device.type != "cuda":
-            raise SettingsError(_not_cuda(device))
+        self.check(device)
         if self.recomputed and not (self.compiled or self.graphed):
             in_parts(network, again)
         if device.type == "cuda" and self.precision != "float32":
-            channels_last(network)  # the order in which tensor cores take an image
+            # The order in which tensor cores take maps. torch pads by reflection in the usual order, and so does the next
+            # convolution have to put its input in order again, unless the network is compiled.
+            channels_last(network)
         if self.precision == "bfloat16":
             network.forward = _rounded(network.forward, device.type)
         if self.compiled and self.graphed:
@@ -80,6 +81,18 @@ class Execution:
         elif self.graphed:
             replaying.recorded(network)
         return network
+
+    def check(self, device: torch.device) -> None:
+        """Raise where a device cannot do it.
+
+        Args:
+            device: Where a network is to be evaluated.
+
+        Raises:
+            SettingsError: A CUDA graph elsewhere than on a CUDA device.
+        """
+        if self.graphed and device.type != "cuda":
+            raise SettingsError(f"A CUDA graph (--graph on) takes a CUDA device; this fit is on {device}.")
 
     @contextmanager
     def around(self) -> Iterator[None]:
@@ -99,10 +112,6 @@ NOT_ALONE = (
     "A CUDA graph (--graph on) is of a plain fit of the network's parameters: not of a solver of its own, a latent that is "
     "optimised, or a regulariser that acts on the network."
 )
-
-
-def _not_cuda(device: torch.device) -> str:
-    return f"A CUDA graph (--graph on) takes a CUDA device; this fit is on {device}."
 
 
 def channels_last(network: nn.Module) -> nn.Module:
@@ -179,8 +188,7 @@ def candidates(precision: str, compiled: str, graph: str, device: torch.device, 
     for option, word in {"--compile": compiled, "--graph": graph}.items():
         if word not in ("on", "off", "auto"):
             raise SettingsError(f"{option} is on, off or auto, got '{word}'.")
-    if graph == "on" and device.type != "cuda":
-        raise SettingsError(_not_cuda(device))
+    Execution(graphed=graph == "on").check(device)
     if graph == "on" and not alone:
         raise SettingsError(NOT_ALONE)
     # TF32 and graphs are CUDA's.

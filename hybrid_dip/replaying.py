@@ -6,11 +6,13 @@ until the way back, and the next replay overwrites them. So a network that is re
 once, and evaluated again; outputs are copied out. Evaluations without gradients are done as ever.
 """
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -67,13 +69,36 @@ def _replayed(network: nn.Module, make: Callable[[Forward, Tensor], Forward]) ->
 
 
 def _record(network: nn.Module, forward: Forward, z: Tensor) -> Forward:
+    gc.collect()  # an earlier graph, whose memory nothing else gives back, hangs in a cycle of references
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    around: Any = network.forward
-    network.forward = forward
-    torch.cuda.make_graphed_callables(network, (z.detach().clone(),), allow_unused_input=True)
-    found: Forward = network.forward
-    network.forward = around
+    evaluate, parameters = _as_function(network, forward)
+    # What is recorded has leaves of its own, in the same memory: where a leaf's gradients are accumulated belongs to a stream,
+    # and the recording's is another one than the fit's.
+    twins = [parameter.detach().requires_grad_(parameter.requires_grad) for parameter in parameters]
+    with torch.cuda.device(z.device):
+        graph: Any = torch.cuda.make_graphed_callables(evaluate, (z.detach().clone(), *twins), allow_unused_input=True)
     with torch.no_grad():  # batch norm has counted the steps that warm up
         for name, buffer in network.named_buffers():
             buffer.copy_(before[name])
-    return found
+
+    def replay(z: Tensor) -> Tensor:
+        output: Tensor = graph(z, *parameters)
+        return output
+
+    return replay
+
+
+def _as_function(network: nn.Module, forward: Forward) -> tuple[Callable[..., Tensor], list[nn.Parameter]]:
+    """The network as a function of its input and its parameters, and these."""
+    named = dict(network.named_parameters())
+
+    def evaluate(z: Tensor, *given: Tensor) -> Tensor:
+        around: Any = network.forward
+        network.forward = forward
+        try:
+            output: Tensor = functional_call(network, dict(zip(named, given, strict=True)), (z,))
+        finally:
+            network.forward = around
+        return output
+
+    return evaluate, list(named.values())

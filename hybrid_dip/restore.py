@@ -201,6 +201,7 @@ def restore(
     steps: int | None = None,
     time_budget: float | None = None,
     execution: Execution = PLAIN,
+    log_every: int | None = None,
     hooks: Callable[[int], RunHooks] = lambda seed: RunHooks(),
 ) -> Result:
     """Restore one image.
@@ -220,6 +221,7 @@ def restore(
         steps: Instead of the recipe's number.
         time_budget: Seconds for each fit.
         execution: How the network is evaluated: its precision, and whether it is compiled or recorded.
+        log_every: Steps between two logged ones; by default :func:`log_interval` of the steps.
         hooks: Seed -> observers, checkpoint and halt of that run.
 
     Returns:
@@ -230,7 +232,7 @@ def restore(
             preset without a fit, or a CUDA graph where there can be none.
         FitError: The objective is not a finite scalar at the first step.
     """
-    for name, count in {"runs": runs, "steps": steps}.items():
+    for name, count in {"runs": runs, "steps": steps, "log_every": log_every}.items():
         if count is not None and count < 1:
             raise SettingsError(f"{name} must be a whole number of at least 1, got {count}.")
     recipe = resolve(preset, task)
@@ -242,12 +244,13 @@ def restore(
         raise SettingsError(NOT_ALONE)
     where = devices.pick(device) if isinstance(device, str) else device
     seeds = tuple(range(seed, seed + recipe.runs))
+    every = log_every or log_interval(recipe.steps)
     fits, parameters = [], 0
     for one in seeds:
         around = hooks(one)
         try:
             found, parameters = _fit_seed(
-                task.to(where), recipe, terms, rule or recipe.rule, one, where, time_budget, execution, around
+                task.to(where), recipe, terms, rule or recipe.rule, one, where, time_budget, execution, every, around
             )
         finally:
             around.close()
@@ -266,6 +269,7 @@ def _fit_seed(
     device: torch.device,
     time_budget: float | None,
     execution: Execution,
+    log_every: int,
     hooks: RunHooks,
 ) -> tuple[Fit, int]:
     parameters = 0
@@ -293,7 +297,7 @@ def _fit_seed(
                     average=recipe.average,
                     parameter_noise=recipe.parameter_noise,
                     fallback=recipe.fallback,
-                    log_every=log_interval(recipe.steps),
+                    log_every=log_every,
                     time_budget=time_budget,
                     halt=around.halt,
                     checkpoint=around.checkpoint,

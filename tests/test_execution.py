@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import hybrid_dip as hd
+from hybrid_dip import degradations
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import PLAIN, Execution, Trial, candidates, channels_last, fastest
@@ -31,14 +32,18 @@ def gradients(network: nn.Module, latent: Tensor, target: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("preset", [fast, quick])
-def test_half_precision_points_the_same_way_and_leaves_parameters_single(preset: Callable[..., hd.Recipe], noisy: Task) -> None:
-    network, latent = prepare(noisy, preset(noisy), 0)
+def test_half_precision_points_the_same_way_and_leaves_parameters_single(
+    preset: Callable[..., hd.Recipe], photograph: Tensor
+) -> None:
+    # In smaller images batch norm over the deepest maps, of a few pixels, blows the roundings up.
+    y = torch.nn.functional.interpolate(photograph, scale_factor=4, mode="bicubic")
+    task = degradations.noisy(y, sigma=0.1).task
+    network, latent = prepare(task, preset(task), 0)
     other = HALF.applied(copy.deepcopy(network), CPU)
-    single, half = (gradients(one, latent, noisy.observation) for one in (network, other))
+    single, half = (gradients(one, latent, task.observation) for one in (network, other))
     assert not torch.equal(single, half), "it is another way"
-    # 0.89 and 0.93 on these 32x32 pixels: batch norm over the deepest maps, of 4 pixels, blows the roundings up.
-    assert float(torch.cosine_similarity(single, half, dim=0)) > 0.85
-    assert float(half.norm() / single.norm()) == pytest.approx(1, abs=0.25)
+    assert float(torch.cosine_similarity(single, half, dim=0)) > 0.9
+    assert float(half.norm() / single.norm()) == pytest.approx(1, abs=0.15)
     assert other(latent).dtype == torch.float32
     assert {p.dtype for p in other.parameters()} == {torch.float32}
     assert list(other.state_dict()) == list(network.state_dict())

@@ -72,6 +72,21 @@ def test_without_gradients_nothing_is_replayed() -> None:
     assert len(made) == 1
 
 
+def test_what_is_recorded_is_a_function_of_leaves_in_the_same_memory() -> None:
+    network, z = lean(), latents.uniform(8, (32, 32))
+    evaluate, parameters = replaying._as_function(network, network.forward)
+    expected = torch.autograd.grad(network(z).square().mean(), list(network.parameters()))
+    replaying._replayed(network, lambda forward, z: pytest.fail("the network's own forward is what is recorded"))
+    twins = [parameter.detach().requires_grad_() for parameter in parameters]
+    found = torch.autograd.grad(evaluate(z, *twins).square().mean(), twins)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    before = evaluate(z, *twins)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.mul_(1.1)
+    assert not torch.equal(evaluate(z, *twins), before)
+
+
 @pytest.mark.slow
 def test_a_network_that_is_compiled_to_be_replayed_gives_the_same_gradients(noisy: Task) -> None:
     if shutil.which("g++") is None and shutil.which("c++") is None:

@@ -7,10 +7,10 @@ from hybrid_dip import arguments, spec
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.contracts import Rule, Task, Terms, as_terms
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.execution import PLAIN
+from hybrid_dip.execution import NOT_ALONE, PLAIN
 from hybrid_dip.fusion import Arm, arms_of
 from hybrid_dip.presets import Recipe
-from hybrid_dip.restore import resolve
+from hybrid_dip.restore import evaluated_by_the_loop_alone, resolve
 from hybrid_dip.selection import Selection, check
 from hybrid_dip.study.sections import ArmEntry
 
@@ -75,6 +75,8 @@ class Fitting:
             raise SettingsError("'stop' does not go with 'fuse': each arm of a stack ends by its preset's own rule.")
         if arm.fuse is not None and arm.execution != PLAIN:
             raise SettingsError("'precision', 'compile' and 'graph' do not go with 'fuse'.")
+        if arm.execution.graphed and not evaluated_by_the_loop_alone(recipe, [*terms, *recipe.terms]):
+            raise SettingsError(NOT_ALONE)
         return recipe, terms, rule
 
     def stack(self, task: Task) -> list[Arm]:

@@ -227,6 +227,7 @@ def time_steps(run: Run) -> Sample:
             steps=TIMED_STEPS + 1,
             device=device,
             execution=run.fitting.arm.execution,
+            log_every=log_interval(recipe.steps),
             hooks=lambda seed: hooks,
         )
     except Exception as error:  # a prior may fail in any way; the forecast says so

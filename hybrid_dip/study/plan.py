@@ -136,8 +136,6 @@ class Run:
     def passes_of(self, task: Task) -> int:
         """Fits that each run takes, those that judge or select included."""
         stack = self.fitting.stack(task)
-        if stack and self.seconds is not None:
-            raise SettingsError("A stack takes its time: a budget of seconds a run does not go with 'fuse'.")
         if stack:
             return (len(stack) - len(self.fitting.arm.presets)) * fits_of(self.judges(task))
         return fits_of(self.fitting.build(task)[2])
@@ -247,6 +245,7 @@ def plan_study(
                     version=version,
                 )
                 where = f"{study.path}, {_place('arms', index, arm)}"
+                _at(where, arm.execution.check, torch.device(device))
                 config = _at(where, run.configuration, subject)
                 if source is sources[0]:
                     _at(where, _try_network, run, subject.task)

@@ -285,9 +285,13 @@ def test_what_is_wrong_with_a_stack_is_said_beforehand(make_plan: MakePlan, arm:
         make_plan(arms=[{"name": "a", "preset": "quick", "steps": 5, **arm}])
 
 
-def test_a_budget_of_seconds_is_not_passed_over(make_plan: MakePlan) -> None:
-    with pytest.raises(SettingsError, match="does not go with 'fuse'"):
-        make_plan(arms=STACK, budget={"seconds_per_run": 10.0})
+def test_a_budget_of_seconds_is_for_each_fit_of_a_stack(make_plan: MakePlan, store: Store) -> None:
+    plan = make_plan(arms=STACK, budget={"seconds_per_run": 1e-6})
+    run = next(run for run in plan.runs if run.fitting.arm.fuse == "stack")
+    perform(run, str(store.path))
+    record = store.record(run.key)
+    assert record is not None
+    assert record["steps"] == run.passes + 2, "a step of each fit, and twice the denoiser's"
 
 
 def test_maps_of_a_stack_are_kept_and_shown(make_plan: MakePlan, store: Store) -> None:
