@@ -16,7 +16,8 @@ from torch import Tensor
 from hybrid_dip.contracts import Moment, Schedule, Task, Term, Terms, as_terms
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.fidelity import gaussian
-from hybrid_dip.operators import Identity
+from hybrid_dip.operators import Blur, Downsample, Identity
+from hybrid_dip.plug_and_play import nearest_explanation
 from hybrid_dip.presets import Preset, Recipe
 from hybrid_dip.restore import Result, RunHooks, resolve, restore
 from hybrid_dip.schedules import Balanced
@@ -172,6 +173,34 @@ def brought(
     ]
 
 
+UNSEEN = 1e-3
+"""Of what an operator leaves less of (a share of its square), no data can tell whether it is right."""
+
+
+def combined(task: Task, combination: Combination, images: Sequence[Tensor]) -> Tensor:
+    """Images combined by the weights that data chose, but for what no data can judge, which is weighed evenly.
+
+    Where A leaves single pixels away, those that were held out tell about those that are missing. Where it averages pixels
+    (super-resolution, a blur), held-out data judge the averages only, and an image that has these right may have wrong what A
+    takes away: the part in the null space of A is the plain mean of the images.
+
+    Args:
+        task: To restore.
+        combination: From :func:`hybrid_dip.stacking.combine`.
+        images: K of (1, C, H, W), before ``finish``.
+
+    Returns:
+        (1, C, H, W).
+    """
+    raw = combination(images)
+    if not isinstance(task.forward, Downsample | Blur):
+        return raw
+    mean = torch.stack(list(images)).mean(0)
+    here = task.to(raw.device)
+    nothing = replace(here, observation=torch.zeros_like(here.observation), weight=None)
+    return raw + nearest_explanation(mean - raw, nothing, UNSEEN)
+
+
 def stack(
     task: Task,
     arms: Sequence[Arm],
@@ -186,7 +215,8 @@ def stack(
     """Restore with each arm, and combine the images by weights that held-out data choose.
 
     Each arm restores the replicates of the task first, whose images are judged by data that they were not made from; then the
-    task itself. The weights of the former are used for the latter; see :func:`brought` for what else the former are good for.
+    task itself. The weights of the former are used for the latter; see :func:`brought` for what else the former are good for,
+    and :func:`combined` for what no data can judge.
 
     Args:
         task: To restore.
@@ -223,7 +253,7 @@ def stack(
     combination = combine(images, [replicate.judge.to("cpu") for replicate in replicates], local=local)
     results = {arm.name: run(arm, task, arm.name, seed=seed) for arm in arms}
     made += results.values()
-    raw = combination(brought(task, replicates, list(results.values()), images))
+    raw = combined(task, combination, brought(task, replicates, list(results.values()), images))
     return Stacked(
         image=task.to("cpu").finish(raw),
         raw=raw,
