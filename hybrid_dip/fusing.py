@@ -16,7 +16,7 @@ from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.estimate import Estimate, duration, estimate
 from hybrid_dip.files import as_file_name
 from hybrid_dip.folder import ResultFolder
-from hybrid_dip.fusion import SHORT, Arm, Hooks, arms_of, budget, default_selection, scaled, stack, tune
+from hybrid_dip.fusion import SHORT, Arm, Hooks, arms_of, averages, budget, default_selection, scaled, stack, tune
 from hybrid_dip.images import save_image
 from hybrid_dip.restore import RunHooks
 from hybrid_dip.selection import Bootstrap, HeldOut, Selection, steps_of
@@ -208,6 +208,9 @@ def _stack(
         for name, result in found.arms.items()
     }
     fusion = {"judged_by": selection.reason, "error": combination.error, **combination.settings}
+    if averages(job.task):
+        fusion["not_judged"] = "weighed evenly"
+        say("The weights are of what the operator shows; what it averages away no data can judge, and is weighed evenly.")
     stop = _stop(f"stacked, judged by {selection.reason}", None, found.steps)
     _manifest(job, folder, settings, described, fusion, found.image, found.raw, stop, found.seconds)
     say("; ".join(f"{name} {weight:.2f}" for name, weight in found.weights.items()))

@@ -174,7 +174,12 @@ def brought(
 
 
 UNSEEN = 1e-3
-"""Of what an operator leaves less of (a share of its square), no data can tell whether it is right."""
+"""What an operator leaves less of (squared, as a share of the most it leaves), no data can tell to be right or wrong."""
+
+
+def averages(task: Task) -> bool:
+    """Whether an observation is of averages of pixels, so that there is a part of the image which no data can judge."""
+    return isinstance(task.forward, Downsample | Blur)
 
 
 def combined(task: Task, combination: Combination, images: Sequence[Tensor]) -> Tensor:
@@ -193,12 +198,14 @@ def combined(task: Task, combination: Combination, images: Sequence[Tensor]) -> 
         (1, C, H, W).
     """
     raw = combination(images)
-    if not isinstance(task.forward, Downsample | Blur):
+    if not averages(task):
         return raw
     mean = torch.stack(list(images)).mean(0)
     here = task.to(raw.device)
     nothing = replace(here, observation=torch.zeros_like(here.observation), weight=None)
-    return raw + nearest_explanation(mean - raw, nothing, UNSEEN)
+    # A mean of so many pixels: an image in its row space comes out so much smaller.
+    most = 1 / task.forward.factor**2 if isinstance(task.forward, Downsample) else 1.0
+    return raw + nearest_explanation(mean - raw, nothing, UNSEEN * most)
 
 
 def stack(

@@ -11,12 +11,13 @@ import hybrid_dip as hd
 from hybrid_dip import degradations, fusion, tasks
 from hybrid_dip.contracts import Task, Term, Terms
 from hybrid_dip.errors import Interrupted, SettingsError
-from hybrid_dip.fusion import OTHER_SEED, Arm, arms_of, brought, budget, default_selection, scaled, stack, tune
+from hybrid_dip.fusion import OTHER_SEED, Arm, arms_of, brought, budget, combined, default_selection, scaled, stack, tune
 from hybrid_dip.presets import Recipe
 from hybrid_dip.regularisers import GuidePixels
 from hybrid_dip.restore import RunHooks
 from hybrid_dip.schedules import Balanced, Cosine
 from hybrid_dip.selection import Bootstrap, HeldOut
+from hybrid_dip.stacking import Combination
 from tests.fitting import halt_after
 from tests.test_solver_presets import small
 
@@ -87,6 +88,31 @@ def test_an_arm_brings_the_mean_of_its_fits_but_of_those_that_lacked_exact_data(
     exact = degradations.scattered(photograph, share=0.5).task
     images = brought(exact, HeldOut(folds=2).replicates(exact), [denoised, fitted], judged)
     assert torch.equal(images[1], fitted.raw)
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_what_an_operator_averages_away_is_weighed_evenly(local: bool) -> None:
+    """Against the null space from the operator's matrix."""
+    torch.manual_seed(0)
+    y, images = torch.rand(1, 1, 4, 4), [torch.rand(1, 1, 16, 16) for _ in range(3)]
+    task = tasks.super_resolve(y, factor=4)
+    weights = torch.tensor([0.7, 0.3, 0.0], dtype=torch.float64)
+    maps = torch.rand(3, 16, 16).softmax(0) if local else None
+    combination = Combination(weights, maps, (0.0, 0.0, 0.0), 0.0)
+    matrix = torch.stack([task.forward(one.view(1, 1, 16, 16)).flatten() for one in torch.eye(256)], 1).double()
+    seen = torch.linalg.pinv(matrix) @ matrix
+    raw, mean = combination(images).flatten().double(), torch.cat(images).mean(0).flatten().double()
+    expected = seen @ raw + mean - seen @ mean
+    found = combined(task, combination, images)
+    assert torch.allclose(found.flatten().double(), expected, atol=1e-3)
+    assert (found - combination(images)).abs().max() > 0.05
+
+
+def test_where_pixels_are_missing_or_noisy_the_data_weigh_all(noisy: Task, photograph: Tensor) -> None:
+    combination = Combination(torch.tensor([0.7, 0.3], dtype=torch.float64), None, (0.0, 0.0), 0.0)
+    images = [torch.rand_like(photograph) for _ in range(2)]
+    for task in (noisy, degradations.scattered(photograph, share=0.5).task):
+        assert torch.equal(combined(task, combination, images), combination(images))
 
 
 def test_neither_held_out_entries_nor_the_reference_reach_a_fit_of_a_replicate(photograph: Tensor) -> None:
