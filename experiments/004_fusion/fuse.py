@@ -31,7 +31,7 @@ from hybrid_dip import degradations, metrics, tasks
 from hybrid_dip.contracts import Case, Task, Term
 from hybrid_dip.figures import save_figure, save_maps, subplots
 from hybrid_dip.files import replacing, write_text
-from hybrid_dip.fusion import OTHER_SEED, Arm, _no_hooks, brought, combined, default_selection
+from hybrid_dip.fusion import OTHER_SEED, Arm, _no_hooks, averages, brought, combined, default_selection
 from hybrid_dip.presets import Recipe, fast
 from hybrid_dip.regularisers import NonLocal
 from hybrid_dip.restore import resolve
@@ -139,6 +139,7 @@ def rows_of(image: str, name: str) -> list[dict[str, Any]]:
         "stack": combined(task, maps, whole),
         "stack (one weight an image)": combined(task, plain, whole),
         "stack without the judged fits": combined(task, maps, list(own.values())),
+        **({ALONE: maps(whole)} if averages(task) else {}),
     }
     if maps.maps is not None:
         place = HERE / "pictures"
@@ -172,17 +173,19 @@ def fit(images: list[str], names: list[str], place: Path = RESULTS) -> None:
             print(f"{image}, {name}", flush=True)
 
 
+ALONE = "stack by held-out data alone"
+"""What the stack was before the last change; in super-resolution only is it another one."""
 SINGLE = ("dip", "patch", "learned", "dip x 2", "patch x 2")
 
 
 def rows(found: pd.DataFrame) -> list[str]:
     """PSNR of each arm in each case, and by how much the stack is above the best single arm (an oracle's choice)."""
     wide = found.pivot(index=["task", "image"], columns="arm", values="psnr")
-    shown = [*SINGLE, "dip x 2 + patch x 2", "stack without the judged fits", "stack (one weight an image)", "stack"]
+    shown = [*SINGLE, "dip x 2 + patch x 2", "stack without the judged fits", "stack (one weight an image)", ALONE, "stack"]
     lines = ["| task | image | " + " | ".join(shown) + " | stack - best single |", "|---" * (len(shown) + 3) + "|"]
     above = wide["stack"] - wide[list(SINGLE)].max(axis=1)
     for (task, image), row in wide.iterrows():
-        cells = " | ".join(f"{row[arm]:.2f}" for arm in shown)
+        cells = " | ".join(f"{row[arm]:.2f}" if pd.notna(row[arm]) else "" for arm in shown)
         lines.append(f"| {task} | {image} | {cells} | {above[task, image]:+.2f} dB |")
     return lines
 
