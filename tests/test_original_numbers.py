@@ -57,8 +57,8 @@ def test_skip_reproduces_the_original(name: str) -> None:
         adam.step()
     assert losses[0] == pytest.approx(case["losses"][0], abs=1e-5)
     assert gradients[0] == pytest.approx(case["first_gradient_abs_sum"], rel=1e-3)
-    # Adam's first step has the size of the learning rate whatever the gradient, also where that is rounding alone (a bias before
-    # batch norm), so the second loss differs between processors: 0.163 and 0.177 were seen for one of the networks.
+    # Adam's first step has the size of the learning rate whatever the gradient, also where that is rounding alone (a bias
+    # before batch norm), so the second loss differs between processors: 0.163 and 0.177 were seen for one of the networks.
     assert losses[1] == pytest.approx(case["losses"][1], rel=0.15)
 
 
