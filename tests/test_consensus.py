@@ -66,6 +66,8 @@ def test_data_network_and_denoiser_agree_on_a_better_image(photograph: Tensor) -
     assert hd.metrics.psnr(found.image, case.reference) > hd.metrics.psnr(case.task.observation, case.reference)
     again = consensus.agree(case.task, small(case.task), terms, rounds=6, steps=5)
     assert torch.equal(again.image, found.image)
+    short = consensus.agree(case.task, small(case.task), terms, rounds=1, steps=1, time_budget=1e-6)
+    assert (short.first.fits[0].steps, short.first.fits[0].reason) == (1, "time budget")
 
 
 def test_what_cannot_take_part_is_named(photograph: Tensor) -> None:

@@ -151,6 +151,16 @@ def test_each_fit_of_a_stack_has_its_time_and_no_more(noisy: Task) -> None:
     assert found.steps == 4, "one step of each arm, for the task and for the replicate"
 
 
+def test_each_fit_of_a_search_has_its_time_and_no_more(noisy: Task) -> None:
+    steps: list[int] = []
+
+    def hooks(name: str, seed: int) -> RunHooks:
+        return RunHooks(observers=[lambda step: steps.append(step.index)])
+
+    found = tune(noisy, short, [Term(hd.TV(), 0.1)], time_budget=1e-6, hooks=hooks)
+    assert steps == [0] * (len(found.trials) + 1), "one step of each trial, and of the fit without priors"
+
+
 def test_an_interrupted_stack_says_where(noisy: Task) -> None:
     halt = halt_after(30)
     with pytest.raises(Interrupted, match="Interrupted in tv, bootstrap 1"):
