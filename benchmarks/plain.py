@@ -97,6 +97,7 @@ class PlainFit:
         self.adam = torch.optim.Adam(self.network.parameters(), lr=recipe.lr)
         self.output = self.average = torch.zeros(case.task.shape, device=device)
         self.done, self.seconds = 0, 0.0
+        torch.backends.cudnn.benchmark = True  # as the original's notebooks say; convolutions in TF32 is torch's own choice
 
     def step(self) -> None:
         """One step of Adam; on a GPU its time is that of asking for it."""

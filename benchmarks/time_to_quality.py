@@ -10,8 +10,9 @@ Seconds are taken in this one run on this one machine, with as many threads for 
 before and right after ours give its seconds a step, and a step of its curve is placed in time by that. So the curve itself,
 which depends on the settings and the machine only, can be fitted beforehand and beside other work (``--curves-only``, any
 number of threads); it is kept in ``--cache``, by processor, and taken up again where it was interrupted. ``--curves-of``
-takes those of another processor, which sums in another order; ``--curve-network package`` computes them by the package's
-network, which gives the same outputs and gradients up to rounding; ``--until`` follows the original for so many steps only.
+takes those of another processor (and ``--curves-by`` of another torch), which sums in another order; ``--curve-network
+package`` computes them by the package's network, which gives the same outputs and gradients up to rounding; ``--until``
+follows the original for so many steps only.
 
 On a GPU (``--device cuda``) the original is run with torch's own settings, in which convolutions may multiply in TF32, and
 ours as --precision, --compile and --graph say.
@@ -78,6 +79,7 @@ class CurveSource:
     Attributes:
         cache: Folder that keeps them.
         processor: Whose curves are taken; None for this machine's, which are fitted where they are missing.
+        version: Of torch, which has fitted them, or is to.
         network: "plain" for torch's own layers, "package" for the package's network, the same mathematics in less time.
         until: Step after which a curve ends; None for the recipe's own.
         device: Where they are fitted.
@@ -85,6 +87,7 @@ class CurveSource:
 
     cache: Path
     processor: str | None = None
+    version: str = str(torch.__version__)
     network: str = "plain"
     until: int | None = None
     device: torch.device = CPU
@@ -96,7 +99,7 @@ def original_curve(case: Case, recipe: Recipe, seed: int, source: CurveSource, l
     cache, fitted_on, here = source.cache, source.processor, processor(source.device)
     digest = hashlib.sha256(case.reference.numpy().tobytes() + case.task.observation.numpy().tobytes())
     chosen = {name: getattr(recipe, name) for name in ("steps", "lr", "jitter", "latent_first")}
-    settings = {**chosen, "seed": seed, "processor": fitted_on or here, "torch": torch.__version__}
+    settings = {**chosen, "seed": seed, "processor": fitted_on or here, "torch": source.version}
     if source.network != "plain":
         settings["network"] = source.network
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + digest.digest()).hexdigest()[:16]
@@ -105,9 +108,10 @@ def original_curve(case: Case, recipe: Recipe, seed: int, source: CurveSource, l
     found = Curve(**json.loads(done.read_text())["curve"]) if done.exists() else Curve()
     if found.steps and found.steps[-1] >= last:
         return found
-    if fitted_on not in (None, here):
+    if fitted_on not in (None, here) or source.version != str(torch.__version__):
         raise SystemExit(
-            f"{cache} has no curve of {label} by {fitted_on!r} and this torch; leave out --curves-of to fit it here."
+            f"{cache} has no curve of {label} by {fitted_on or here!r} and torch {source.version}; leave out --curves-of and "
+            "--curves-by to fit it here."
         )
     cache.mkdir(parents=True, exist_ok=True)
     plain, curve = PlainFit(case, recipe, seed, NETWORKS[source.network], source.device), Curve()
@@ -209,6 +213,7 @@ def compare(
         "processor": processor(curves.device),
         "execution": str(execution),
         "curve_processor": curves.processor or processor(curves.device),
+        "curve_torch": curves.version,
         "curve_network": curves.network,
         "torch": torch.__version__,
     }
@@ -309,6 +314,9 @@ def main() -> None:
         "--curves-of", metavar="PROCESSOR", help="take the curves that this processor fitted; by default, this one's"
     )
     parser.add_argument(
+        "--curves-by", metavar="TORCH", default=str(torch.__version__), help="the version of torch that fitted them"
+    )
+    parser.add_argument(
         "--curve-network",
         choices=list(NETWORKS),
         default="plain",
@@ -332,7 +340,7 @@ def main() -> None:
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
     device = devices.pick(asked.device)
-    curves = CurveSource(asked.cache, asked.curves_of, asked.curve_network, asked.until, device)
+    curves = CurveSource(asked.cache, asked.curves_of, asked.curves_by, asked.curve_network, asked.until, device)
     execution = Execution(asked.precision, compiled=asked.compile, graphed=asked.graph)
     rows: list[dict[str, Any]] = []
     plots: dict[str, Lines] = {}

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hybrid_dip import replaying
 from hybrid_dip.allocation import scarce_memory
 from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.networks.blocks import idle_biases
 from hybrid_dip.recomputing import again, in_parts
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -68,10 +69,10 @@ class Execution:
         self.check(device)
         if self.recomputed and not (self.compiled or self.graphed):
             in_parts(network, again)
-        if device.type == "cuda" and self.precision != "float32":
-            # The order in which tensor cores take maps. torch pads by reflection in the usual order, and so does the next
-            # convolution have to put its input in order again, unless the network is compiled.
-            channels_last(network)
+        if device.type == "cuda":
+            idle_biases(network)
+            if self.precision != "float32":
+                channels_last(network)  # the order in which tensor cores take maps
         if self.precision == "bfloat16":
             network.forward = _rounded(network.forward, device.type)
         if self.compiled and self.graphed:
@@ -96,15 +97,16 @@ class Execution:
 
     @contextmanager
     def around(self) -> Iterator[None]:
-        """Around a fit: whether CUDA may multiply single-precision numbers with fewer bits, and whether memory is scarce."""
+        """Around a fit: how CUDA multiplies single-precision numbers and finds its kernels, and whether memory is scarce."""
         matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
-        before = matmul.allow_tf32, convolution.allow_tf32
+        before = matmul.allow_tf32, convolution.allow_tf32, convolution.benchmark
         matmul.allow_tf32 = convolution.allow_tf32 = self.precision == "tf32"
+        convolution.benchmark = True  # a fit repeats the same few convolutions: the fastest kernel of each is found by trial
         try:
             with scarce_memory() if self.recomputed else nullcontext():
                 yield
         finally:
-            matmul.allow_tf32, convolution.allow_tf32 = before
+            matmul.allow_tf32, convolution.allow_tf32, convolution.benchmark = before
 
 
 PLAIN = Execution()

@@ -1,10 +1,14 @@
+import copy
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from hybrid_dip import networks
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.networks import skip
+from hybrid_dip.networks.blocks import Padding, doubled, idle_biases
 from hybrid_dip.networks.padded import Padded
 
 
@@ -189,3 +193,46 @@ def test_the_image_of_pixels_stays_when_they_move() -> None:
     with torch.no_grad():
         network.image.add_(1)
     assert float(before.detach().max()) == 0.5
+
+
+def test_in_half_precision_maps_stay_in_half_precision() -> None:
+    network = skip(8, down=(8, 8), up=(8, 8), skip=(4, 4), upsample="bilinear", padding="reflection")
+    seen = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Upsample):
+            module.register_forward_hook(lambda module, given, output: seen.append((given[0].dtype, output.dtype)))
+    with torch.autocast("cpu", torch.bfloat16):
+        network(torch.rand(1, 8, 32, 32))
+    assert len(seen) > 8
+    assert {output for _, output in seen} == {torch.bfloat16}
+    assert sum(given == torch.float32 for given, _ in seen) == 2, "z, to the two branches of the first scale"
+
+
+@pytest.mark.parametrize("padding", ["zero", "reflection"])
+def test_biases_that_batch_norm_takes_away_are_left_out(padding: Padding) -> None:
+    network = skip(8, down=(8, 8), up=(8, 8), skip=(4, 4), padding=padding).double()
+    other, z = idle_biases(copy.deepcopy(network)), torch.rand(1, 8, 32, 32, dtype=torch.double)
+    torch.testing.assert_close(other(z), network(z))
+    named = dict(other.named_parameters())
+    gradients = torch.autograd.grad(other(z).square().sum(), list(named.values()), allow_unused=True)
+    without = {name for name, gradient in zip(named, gradients, strict=True) if gradient is None}
+    convolutions = {f"{name}.bias" for name, module in other.named_modules() if isinstance(module, nn.Conv2d)}
+    assert without < convolutions
+    assert len(convolutions - without) == 1, "the last one is followed by no batch norm"
+    expected = torch.autograd.grad(network(z).square().sum(), list(network.parameters()))
+    for one, usual in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(torch.zeros_like(usual) if one is None else one, usual, atol=1e-9, rtol=1e-6)
+    assert list(other.state_dict()) == list(network.state_dict())
+    assert all(not named[name].any() for name in without)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 3, 4), (2, 3, 1, 5)])
+def test_upsampling_with_a_gathered_gradient_is_torch_s(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, dtype=torch.double, requires_grad=True)
+    expected = torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
+    found = doubled(x)
+    torch.testing.assert_close(found, expected)
+    pulled = torch.randn_like(expected)
+    one, other = (torch.autograd.grad(y, x, pulled)[0] for y in (found, expected))
+    torch.testing.assert_close(one, other)
+    assert torch.autograd.gradgradcheck(doubled, x)

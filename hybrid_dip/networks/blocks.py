@@ -1,14 +1,16 @@
 """The few layers that all networks here are made of, in the original's order of random draws."""
 
+import itertools
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hybrid_dip import resampling
 from hybrid_dip.errors import SettingsError, nearest
-from hybrid_dip.networks import winograd
+from hybrid_dip.networks import reflection, winograd
 
 Activation = Literal["leaky_relu", "swish", "elu", "none"]
 Padding = Literal["zero", "reflection"]
@@ -42,22 +44,66 @@ def activation(name: str) -> nn.Module:
 
 
 class Convolution(nn.Conv2d):
-    """torch's convolution, done in the way that is fastest for its input; the same numbers up to rounding."""
+    """torch's convolution, done in the way that is fastest for its input; the same numbers up to rounding.
+
+    Attributes:
+        idle_bias: The bias is not added, see :func:`idle_biases`.
+    """
+
+    idle_bias = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, K, H / stride, W / stride)."""
+        bias = None if self.idle_bias else self.bias
+        reflect = self.padding_mode == "reflect"
         if self.stride == (1, 1) and winograd.pays(x, self.weight):
-            return winograd.convolve(x, self.weight, self.bias, reflect=self.padding_mode == "reflect")
+            return winograd.convolve(x, self.weight, bias, reflect=reflect)
         if self.kernel_size == (1, 1) and self.stride == (1, 1) and x.device.type == "cpu":
-            return self._mixed(x)
-        return super().forward(x)
+            return self._mixed(x, bias)
+        weight = self.weight
+        if lacking := _lacking(x):
+            x, weight = (F.pad(one, (0, 0, 0, 0, 0, lacking)) for one in (x, weight))
+        if reflect and reflection.pays(x):
+            return F.conv2d(reflection.pad(x, self.kernel_size[0] // 2), weight, bias, self.stride)
+        output: Tensor = self._conv_forward(x, weight, bias)
+        return output
 
-    def _mixed(self, x: Tensor) -> Tensor:
+    def _mixed(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """A 1x1 convolution as what it is, a product of matrices."""
         weight = self.weight.flatten(1).expand(x.shape[0], -1, -1)
         pixels = x.flatten(2)
-        mixed = weight @ pixels if self.bias is None else torch.baddbmm(self.bias[:, None], weight, pixels)
+        mixed = weight @ pixels if bias is None else torch.baddbmm(bias[:, None], weight, pixels)
         return mixed.view(x.shape[0], -1, *x.shape[2:])
+
+
+def _lacking(x: Tensor) -> int:
+    """Channels of zeros that let a wide map be convolved in half precision on a GPU as it is.
+
+    Tensor cores take channels by eights. Of a map that has others cuDNN makes a larger copy, each time that it is asked for the
+    output, or for a gradient.
+    """
+    return -x.shape[1] % 8 if x.device.type == "cuda" and x.dtype == torch.bfloat16 and x.shape[1] > 8 else 0
+
+
+def idle_biases(network: nn.Module) -> nn.Module:
+    """Leave out the biases that a batch norm takes away again with the mean: no output depends on them.
+
+    On a GPU to add one, and to sum its gradient, which is zero, is a way through memory each. They are set to zero, so that the
+    network's state means the same to whoever adds them.
+
+    Args:
+        network: Changed in place.
+
+    Returns:
+        The network.
+    """
+    for sequence in network.modules():
+        if isinstance(sequence, nn.Sequential):
+            for layer, following in itertools.pairwise(sequence):
+                if isinstance(layer, Convolution) and layer.bias is not None and isinstance(following, nn.BatchNorm2d):
+                    layer.idle_bias = True
+                    nn.init.zeros_(layer.bias)
+    return network
 
 
 def convolution(
@@ -142,6 +188,51 @@ def halving_convolution(
     return [convolution(in_channels, out_channels, kernel, bias=bias, padding=padding), _REDUCERS[how]()]
 
 
+class Doubling(nn.Upsample):
+    """torch's upsampling by two, in the precision of its input: autocast would have single precision, and what follows too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C, 2 H, 2 W)."""
+        if x.device.type == "meta":  # which has no autocast
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            if self.mode == "bilinear" and x.device.type == "cuda" and torch.compiler.is_compiling():
+                return doubled(x)
+            return super().forward(x)
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Bilinear upsampling by two whose gradient is gathered.
+
+    torch's own scatters it, by additions that wait for each other, also where it is compiled.
+
+    Args:
+        x: (N, C, H, W).
+
+    Returns:
+        (N, C, 2 H, 2 W), the same numbers as torch's.
+    """
+    result: Tensor = _Doubling.apply(x)
+    return result
+
+
+class _Doubling(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        for axis in (2, 3):
+            last = gradient.shape[axis] - 1
+            first = torch.arange(0, last, 2, device=gradient.device)
+            far, near, near_too, far_too = (
+                gradient.index_select(axis, (first + shift).clamp(0, last)) for shift in (-1, 0, 1, 2)
+            )
+            gradient = 0.75 * (near + near_too) + 0.25 * (far + far_too)
+        return gradient
+
+
 def doubling(how: str) -> nn.Module:
     """Upsampling by two without weights.
 
@@ -157,7 +248,7 @@ def doubling(how: str) -> nn.Module:
     known = ["nearest", "bilinear"]
     if how not in known:
         raise SettingsError(f"Unknown upsampling '{how}': {nearest(how, known)}.")
-    return nn.Upsample(scale_factor=2, mode=how, align_corners=None if how == "nearest" else False)
+    return Doubling(scale_factor=2, mode=how, align_corners=None if how == "nearest" else False)
 
 
 T = TypeVar("T")

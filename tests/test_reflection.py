@@ -1,0 +1,27 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from hybrid_dip.networks import reflection
+
+ORDERS = [torch.contiguous_format, torch.channels_last]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+@pytest.mark.parametrize("margin", [1, 2])
+def test_the_same_as_torch_s_padding_in_the_order_of_the_input(margin: int, order: torch.memory_format) -> None:
+    x = torch.randn(2, 3, 5, 4, dtype=torch.double).contiguous(memory_format=order).requires_grad_()
+    padded = reflection.pad(x, margin)
+    expected = F.pad(x, (margin,) * 4, mode="reflect")
+    assert torch.equal(padded, expected)
+    assert padded.is_contiguous(memory_format=order)
+    pulled = torch.randn(expected.shape, dtype=torch.double)
+    found, usual = (torch.autograd.grad(y, x, pulled.contiguous(memory_format=order))[0] for y in (padded, expected))
+    torch.testing.assert_close(found, usual)
+    assert found.is_contiguous(memory_format=order)
+    assert torch.autograd.gradcheck(lambda x: reflection.pad(x, margin), x)
+    assert torch.autograd.gradgradcheck(lambda x: reflection.pad(x, margin), x)
+
+
+def test_it_is_for_gpus() -> None:
+    assert not reflection.pays(torch.zeros(1, 3, 8, 8))
