@@ -7,6 +7,7 @@ once, and evaluated again; outputs are copied out. Evaluations without gradients
 """
 
 import gc
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -75,7 +76,9 @@ def _record(network: nn.Module, forward: Forward, z: Tensor) -> Forward:
     # What is recorded has leaves of its own, in the same memory: where a leaf's gradients are accumulated belongs to a stream,
     # and the recording's is another one than the fit's.
     twins = [parameter.detach().requires_grad_(parameter.requires_grad) for parameter in parameters]
-    with torch.cuda.device(z.device):
+    with torch.cuda.device(z.device), warnings.catch_warnings():
+        # That the twins' leaves were met on two streams, while nothing was accumulated in them.
+        warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream")
         graph: Any = torch.cuda.make_graphed_callables(evaluate, (z.detach().clone(), *twins), allow_unused_input=True)
     with torch.no_grad():  # batch norm has counted the steps that warm up
         for name, buffer in network.named_buffers():

@@ -9,8 +9,9 @@ ORDERS = [torch.contiguous_format, torch.channels_last]
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 @pytest.mark.parametrize("margin", [1, 2])
-def test_the_same_as_torch_s_padding_in_the_order_of_the_input(margin: int, order: torch.memory_format) -> None:
-    x = torch.randn(2, 3, 5, 4, dtype=torch.double).contiguous(memory_format=order).requires_grad_()
+@pytest.mark.parametrize("channels", [3, 4])
+def test_the_same_as_torch_s_padding_in_the_order_of_the_input(channels: int, margin: int, order: torch.memory_format) -> None:
+    x = torch.randn(2, channels, 5, 4, dtype=torch.double).contiguous(memory_format=order).requires_grad_()
     padded = reflection.pad(x, margin)
     expected = F.pad(x, (margin,) * 4, mode="reflect")
     assert torch.equal(padded, expected)
@@ -21,6 +22,21 @@ def test_the_same_as_torch_s_padding_in_the_order_of_the_input(margin: int, orde
     assert found.is_contiguous(memory_format=order)
     assert torch.autograd.gradcheck(lambda x: reflection.pad(x, margin), x)
     assert torch.autograd.gradgradcheck(lambda x: reflection.pad(x, margin), x)
+
+
+def test_in_half_precision_numbers_are_moved_as_they_are() -> None:
+    x = torch.randn(1, 16, 6, 7).bfloat16().contiguous(memory_format=torch.channels_last).requires_grad_()
+    x.data[0, 0, 0, 0] = float("nan")
+    padded = reflection.pad(x, 1)
+    expected = F.pad(x.detach().float(), (1,) * 4, mode="reflect")
+    assert torch.equal(padded.float().nan_to_num(7), expected.nan_to_num(7))
+    padded.sum().backward()
+    assert torch.equal(
+        x.grad[0, 3],
+        torch.autograd.grad(F.pad(y := torch.ones(6, 7, requires_grad=True)[None, None], (1,) * 4, mode="reflect").sum(), y)[0][
+            0, 0
+        ].bfloat16(),
+    )
 
 
 def test_it_is_for_gpus() -> None:

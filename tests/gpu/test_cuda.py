@@ -42,11 +42,11 @@ def sync_is_seen() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("preset", [original, quick, fast])
-def test_a_step_s_gradient_is_that_of_the_cpu(preset: hd.presets.Preset, case: Case) -> None:
-    network, latent = prepare(case.task, preset(case.task), 0)
+def test_a_step_s_gradient_is_that_of_the_cpu(preset: hd.presets.Preset, larger: Case) -> None:
+    network, latent = prepare(larger.task, preset(larger.task), 0)
     gradients = []
     for device in (torch.device("cpu"), CUDA):
-        own, z, y = copy.deepcopy(network).to(device), latent.to(device), case.task.observation.to(device)
+        own, z, y = copy.deepcopy(network).to(device), latent.to(device), larger.task.observation.to(device)
         with Execution().around():
             (own(z) - y).square().mean().backward()
         gradients.append(torch.cat([p.grad.flatten().cpu() for p in own.parameters() if p.grad is not None]))
