@@ -21,16 +21,18 @@ test-all: $(READY)
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu -rs
 
-# Both sides of each pair on one CUDA device, meant for about ten minutes; IMAGES are photographs of 512 pixels a side at least.
+# Both sides of each pair on one CUDA device, meant for about ten minutes with one photograph of 512 pixels a side at least.
 ON_GPU := --device cuda --precision bfloat16 --graph
+STEP := $(BIN)/python benchmarks/step.py --device cuda
 benchmark-gpu: $(READY)
-	@test -n "$(IMAGES)" || { echo "name photographs of 512x512 pixels or more: make benchmark-gpu IMAGES='a.png b.png'" >&2; exit 1; }
-	$(BIN)/python benchmarks/step.py --plain --device cuda --sizes 512 --precision float32 tf32 bfloat16 --graph off on --steps 50 --rounds 2
-	$(BIN)/python benchmarks/step.py --plain --device cuda --sizes 512 --precision bfloat16 --compile on --graph off on --steps 50 --rounds 1
-	$(BIN)/python benchmarks/step.py --presets fast quick --device cuda --sizes 128 256 512 --graph off on --steps 50
-	for task in denoise super-resolve; do $(BIN)/python benchmarks/time_to_quality.py --task $$task --size 512 \
-	  --images $(IMAGES) $(ON_GPU) --cache gpu/curves --json gpu/$$task.json --plot gpu/$$task.png || exit 1; done
-	$(BIN)/python benchmarks/many.py --images $(IMAGES) --size 256 --count 4 --workers 1 2 4 --device cuda --execution --graph on
+	@test -n "$(IMAGES)" || { echo "name a photograph of 512x512 pixels or more: make benchmark-gpu IMAGES=a.png" >&2; exit 1; }
+	$(STEP) --plain --sizes 512 --precision tf32 bfloat16 --graph on --steps 100 --rounds 1
+	$(STEP) --plain --sizes 512 --precision bfloat16 --compile on --graph on --steps 100 --rounds 1
+	$(STEP) --presets fast --sizes 256 512 --precision bfloat16 --graph off on --steps 50
+	$(STEP) --presets original --sizes 512 --precision bfloat16 --parts
+	for preset in original fast; do $(BIN)/python benchmarks/time_to_quality.py --task denoise --size 512 --preset $$preset \
+	  --images $(IMAGES) $(ON_GPU) --cache gpu/curves --json gpu/$$preset.json --plot gpu/$$preset.png || exit 1; done
+	$(BIN)/python benchmarks/many.py --images $(IMAGES) --size 256 --count 4 --workers 1 4 --device cuda --execution --graph on
 
 lint: $(READY)
 	$(BIN)/ruff check .
