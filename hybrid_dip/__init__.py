@@ -27,6 +27,7 @@ from hybrid_dip import (
     solvers,
     stopping,
     tasks,
+    tuning,
 )
 from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.contracts import Case, Fit, Step, Task, Term, Terms
@@ -72,4 +73,5 @@ __all__ = [
     "solvers",
     "stopping",
     "tasks",
+    "tuning",
 ]

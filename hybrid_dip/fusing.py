@@ -16,11 +16,12 @@ from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.estimate import Estimate, duration, estimate
 from hybrid_dip.files import as_file_name
 from hybrid_dip.folder import ResultFolder
-from hybrid_dip.fusion import SHORT, Arm, Hooks, arms_of, averages, budget, default_selection, scaled, stack, tune
+from hybrid_dip.fusion import Arm, Hooks, arms_of, averages, default_selection, stack
 from hybrid_dip.images import save_image
 from hybrid_dip.restore import RunHooks
 from hybrid_dip.selection import Bootstrap, HeldOut, Selection, steps_of
 from hybrid_dip.session import Job, check_reference, comparison, interruptible, measure, run_and_tell
+from hybrid_dip.tuning import SHORT, budget, scaled, tune
 from hybrid_dip.version import __version__
 from hybrid_dip.watching import Progress
 

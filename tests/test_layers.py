@@ -30,6 +30,7 @@ LAYERS = [
     ["restore"],
     ["estimate", "watching", "figures", "folder", "arguments", "listing", "deepinv"],
     ["fusion", "consensus", "tiling"],
+    ["tuning"],
     ["session"],
     ["fusing"],
     ["study", "plugin_commands"],

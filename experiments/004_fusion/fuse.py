@@ -31,7 +31,7 @@ from hybrid_dip import degradations, metrics, tasks
 from hybrid_dip.contracts import Case, Task, Term
 from hybrid_dip.figures import save_figure, save_maps, subplots
 from hybrid_dip.files import replacing, write_text
-from hybrid_dip.fusion import OTHER_SEED, Arm, _no_hooks, averages, brought, combined, default_selection
+from hybrid_dip.fusion import OTHER_SEED, Arm, averages, brought, combined, default_selection, no_hooks
 from hybrid_dip.presets import Recipe, fast
 from hybrid_dip.regularisers import NonLocal
 from hybrid_dip.restore import resolve
@@ -101,7 +101,7 @@ def images_of(image: str, name: str) -> dict[str, Any]:
         return kept
     task = TASKS[name]((IMAGES | FRESH)[image].load()[:, :3]).task
     replicates = selection(name, task).replicates(task)
-    run = partial(Arm.run, device="cpu", hooks=_no_hooks)
+    run = partial(Arm.run, device="cpu", hooks=no_hooks)
     own = {arm.name: run(arm, task, arm.name, seed=0) for arm in arms()}
     judged = {arm.name: run(arm, replicates[0].task, arm.name, seed=OTHER_SEED).raw for arm in arms()}
     found: dict[str, Any] = {
