@@ -36,5 +36,15 @@ def test_in_half_precision_numbers_are_moved_as_they_are() -> None:
     assert torch.equal(x.grad.float(), counted.grad.expand(1, 16, 6, 7)), "how often each pixel is shown"
 
 
+def test_channels_cut_out_of_more_are_padded_too() -> None:
+    whole = torch.randn(1, 5, 6, 7).contiguous(memory_format=torch.channels_last)
+    cut = whole[:, :4].requires_grad_()
+    padded, expected = reflection.pad(cut, 1), F.pad(cut, (1,) * 4, mode="reflect")
+    assert torch.equal(padded, expected)
+    pulled = torch.randn(1, 5, 8, 9).contiguous(memory_format=torch.channels_last)[:, 1:]
+    one, other = (torch.autograd.grad(y, cut, pulled)[0] for y in (padded, expected))
+    torch.testing.assert_close(one, other)
+
+
 def test_it_is_for_gpus() -> None:
     assert not reflection.pays(torch.zeros(1, 3, 8, 8))

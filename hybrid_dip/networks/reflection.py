@@ -83,5 +83,6 @@ def _by_pixel(x: Tensor) -> bool:
 
 
 def _wide(pixels: Tensor) -> Tensor:
-    """Look at (N, H, W, C) as numbers of 8 bytes: a GPU moves one of those in the time of one of half precision."""
-    return pixels.view(torch.double) if pixels.shape[3] * pixels.element_size() % 8 == 0 else pixels
+    """Look at (N, H, W, C) as numbers of 8 bytes, where it can be: a GPU moves one as soon as one of half precision."""
+    steps = (*pixels.stride()[:3], pixels.storage_offset(), pixels.shape[3])
+    return pixels.view(torch.double) if all(step * pixels.element_size() % 8 == 0 for step in steps) else pixels
