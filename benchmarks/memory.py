@@ -2,16 +2,17 @@
 
     python benchmarks/memory.py
 
-Each case runs in a process of its own; the peak is its largest resident set during three steps, less that before the network
-was made.
+Each case runs in a process of its own; the peak is its largest resident set during three steps, less what it held right before.
 """
 
 import argparse
+import gc
 import multiprocessing
 import resource
 import sys
 from multiprocessing.connection import Connection
 
+import psutil
 import torch
 
 import hybrid_dip as hd
@@ -51,7 +52,8 @@ def measure(preset: str, side: int, recomputed: bool, answer: Connection) -> Non
     # a small fit first, so that what torch itself allocates once is not counted
     small = hd.tasks.denoise(torch.rand(1, 3, 32, 32), sigma=0.1)
     hd.restore(small, preset=preset, steps=2, runs=1, device="cpu")
-    before = peak()
+    gc.collect()
+    before = psutil.Process().memory_info().rss
     found = hd.restore(task, preset=recipe, steps=3, runs=1, device="cpu", execution=Execution(recomputed=recomputed))
     answer.send((memory_of_a_step(task, recipe, recomputed=recomputed), peak() - before, found.seconds / 3))
 

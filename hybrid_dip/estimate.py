@@ -20,9 +20,11 @@ from hybrid_dip.presets import Recipe
 from hybrid_dip.recomputing import Part, in_parts
 from hybrid_dip.restore import RunHooks, evaluated_by_the_loop_alone, log_interval, restore, sketch
 
-OVERHEAD = 1.9
+OVERHEAD, OVERHEAD_RECOMPUTED = 1.9, 1.8
 """Temporary buffers of convolutions, gradients, and gaps in the memory that is kept between steps, over what autograd saves;
-see benchmarks/memory.py for the measurement."""
+less where activations are computed again, for then nothing that is freed is kept. benchmarks/memory.py measures both."""
+ALWAYS = 16 * 2**20
+"""Bytes that the libraries under a step keep, however small the image."""
 
 
 class TooLargeError(HybridDIPError, MemoryError):
@@ -104,7 +106,8 @@ def memory_of_a_step(task: Task, recipe: Recipe, *, recomputed: bool = False) ->
     activations = sum(storage.nbytes() for storage in saved.values()) + largest + output.numel() * 4
     parameters = sum(p.numel() for p in network.parameters()) * 4
     images = 12 * int(torch.Size(task.shape).numel()) * 4
-    return int(OVERHEAD * activations) + 4 * parameters + images + 2 * latent.numel() * 4
+    overhead = OVERHEAD_RECOMPUTED if recomputed else OVERHEAD
+    return ALWAYS + int(overhead * activations) + 4 * parameters + images + 2 * latent.numel() * 4
 
 
 def _saving(saved: dict[int, torch.UntypedStorage]) -> saved_tensors_hooks:
