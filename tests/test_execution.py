@@ -80,6 +80,19 @@ def test_the_order_of_the_maps_in_memory_changes_no_result(noisy: Task) -> None:
 CUDA = torch.device("cuda")
 
 
+def test_a_fit_finds_its_kernels_by_trial_and_leaves_the_setting_as_it_was() -> None:
+    before = torch.backends.cudnn.benchmark
+    with PLAIN.around():
+        assert torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.benchmark is before
+
+
+def test_biases_are_idle_on_a_gpu_only(noisy: Task) -> None:
+    for device, expected in ((CPU, False), (CUDA, True)):
+        network = PLAIN.applied(prepare(noisy, fast(noisy), 0)[0], device)
+        assert any(getattr(layer, "idle_bias", False) for layer in network.modules()) is expected
+
+
 def test_what_is_left_open_is_tried_the_plain_way_first() -> None:
     assert candidates("float32", "off", "off", CPU) == [PLAIN]
     assert candidates("auto", "off", "auto", CPU) == [PLAIN, HALF]

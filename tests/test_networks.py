@@ -7,7 +7,7 @@ from torch import nn
 
 from hybrid_dip import networks
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.networks import skip
+from hybrid_dip.networks import blocks, reflection, skip
 from hybrid_dip.networks.blocks import Padding, doubled, idle_biases
 from hybrid_dip.networks.padded import Padded
 
@@ -236,3 +236,20 @@ def test_upsampling_with_a_gathered_gradient_is_torch_s(shape: tuple[int, ...]) 
     one, other = (torch.autograd.grad(y, x, pulled)[0] for y in (found, expected))
     torch.testing.assert_close(one, other)
     assert torch.autograd.gradgradcheck(doubled, x)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_what_a_gpu_does_to_a_convolution_changes_no_result(kernel: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    widths = {"down": (8, 8), "up": (8, 8), "skip": (4, 4)}
+    network = skip(9, **widths, padding="reflection", kernel_up=kernel, kernel_down=kernel).double()
+    z = torch.rand(1, 9, 32, 32, dtype=torch.double)
+    expected = network(z)
+    usual = torch.autograd.grad(expected.square().sum(), list(network.parameters()))
+    padded: list[int] = []
+    monkeypatch.setattr(reflection, "pays", lambda x: padded.append(x.shape[1]) or True)
+    monkeypatch.setattr(blocks, "_lacking", lambda x: -x.shape[1] % 8)
+    found = network(z)
+    torch.testing.assert_close(found, expected)
+    assert set(padded) == {8, 16}, "9 channels of z and 12 of each merger are made 16"
+    for one, other in zip(torch.autograd.grad(found.square().sum(), list(network.parameters())), usual, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-6)
