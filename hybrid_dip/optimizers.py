@@ -66,19 +66,76 @@ def muon(
     _decays(*betas, momentum)
 
     def make(parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        from pytorch_optimizer import Muon  # takes most of a second to import
-
         matrices: list[Tensor] = []
         others: list[Tensor] = []
         for parameter in parameters:
             (matrices if parameter.ndim > 1 and len(parameter) > 1 else others).append(parameter)
         groups: list[dict[str, Any]] = [
-            {"params": matrices, "lr": filters * lr, "momentum": momentum, "use_muon": True},
-            {"params": others, "lr": lr, "betas": betas, "use_muon": False},
+            {"params": matrices, "lr": filters * lr, "momentum": momentum},
+            {"params": others, "lr": lr, "momentum": None},
         ]
-        return Muon([group for group in groups if group["params"]])
+        return _Muon([group for group in groups if group["params"]], lr=lr, betas=betas, fused=True)
 
     return make
+
+
+class _Muon(torch.optim.Adam):
+    """Adam, but in groups with a ``momentum``, which move by their mean gradients made orthogonal.
+
+    Filters of one shape are made orthogonal at once and in single precision: one by one, or in half precision, which many
+    processors do not have, a step would take ten times as long.
+    """
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = closure() if closure is not None else None
+        with torch.no_grad():
+            for group in self.param_groups:
+                if group["momentum"] is not None:
+                    self._move(group)
+        super().step()
+        return loss
+
+    def _move(self, group: dict[str, Any]) -> None:
+        alike: dict[tuple[int, int], list[Tensor]] = {}
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                alike.setdefault((len(parameter), parameter[0].numel()), []).append(parameter)
+        for (rows, columns), parameters in alike.items():
+            ahead = torch.stack([self._ahead(parameter, group["momentum"]).flatten(1) for parameter in parameters])
+            length = group["lr"] * max(1.0, rows / columns) ** 0.5
+            for parameter, direction in zip(parameters, orthogonal(ahead), strict=True):
+                parameter.add_(direction.view_as(parameter), alpha=-length)
+
+    def _ahead(self, parameter: Tensor, momentum: float) -> Tensor:
+        """The mean gradient as it will be after one more like this one (Nesterov); Adam passes over who has none left."""
+        gradient, parameter.grad = parameter.grad, None
+        assert gradient is not None
+        state = self.state[parameter]
+        mean: Tensor = state.setdefault("mean", torch.zeros_like(gradient))
+        mean.lerp_(gradient, 1 - momentum)
+        return gradient.lerp(mean, momentum)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        torch.optim.Optimizer.__setstate__(self, state)  # Adam's own would look for a count of steps in each state
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Roughly U V^T of each M = U S V^T: Newton and Schulz's iteration with the coefficients of Jordan et al. (2024).
+
+    Args:
+        matrices: (N, rows, columns).
+
+    Returns:
+        (N, rows, columns), of singular values between 0.7 and 1.2 where those of M are not far below the largest.
+    """
+    if matrices.shape[1] > matrices.shape[2]:
+        wide: Tensor = orthogonal(matrices.mT)
+        return wide.mT
+    x: Tensor = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(matrices.dtype).tiny)
+    for _ in range(5):
+        square = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return x
 
 
 def lbfgs(lr: float = 1.0, inner_steps: int = 4, history: int = 20) -> OptimizerFactory:

@@ -1,4 +1,5 @@
 import pytest
+import pytorch_optimizer
 import torch
 from torch import Tensor
 
@@ -25,10 +26,32 @@ def test_muon_moves_the_filters_of_a_layer_equally_far_in_all_directions_of_thei
     gradient = u @ torch.linspace(0.3, 1, min(rows, columns)).diag() @ v
     moved = step_of(optimizers.muon(0.005, filters=4), torch.zeros(shape), scale * gradient.view(shape)).flatten(1)
     along = -u.T @ moved @ v.T / (4 * 0.005 * max(1, rows / columns) ** 0.5)
-    # Newton and Schulz's five steps in half precision take each singular value to about 1.
+    # Newton and Schulz's five steps take each singular value to about 1.
     assert along.diagonal().min() > 0.6
     assert along.diagonal().max() < 1.3
     assert (along - along.diagonal().diag()).abs().max() < 0.1
+
+
+def test_muon_moves_filters_of_one_shape_together_as_a_package_moves_each() -> None:
+    shapes = [(8, 4, 3, 3), (8, 4, 3, 3), (16, 8, 1, 1), (4, 12), (5,)]
+    torch.manual_seed(0)
+    start, gradients = ([torch.randn(shape) for shape in shapes] for _ in range(2))
+    ours, theirs = ([one.clone().requires_grad_() for one in start] for _ in range(2))
+    groups = [{"params": theirs[:-1], "lr": 0.02, "use_muon": True}, {"params": theirs[-1:], "lr": 0.005, "use_muon": False}]
+    for parameters, stepper in ((ours, optimizers.muon(0.005)(ours)), (theirs, pytorch_optimizer.Muon(groups))):
+        for sign in (1.0, 1.0, -0.5):
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = sign * gradient
+            stepper.step()
+    for one, other, first in zip(ours[:-1], theirs[:-1], start[:-1], strict=True):
+        assert (one - other).norm() < 0.02 * (other - first).norm()  # theirs iterates in half precision
+
+
+def test_orthogonal_takes_singular_values_to_about_one_and_nothing_to_nothing() -> None:
+    u, _, v = torch.linalg.svd(torch.randn(3, 6, 10), full_matrices=False)
+    made = optimizers.orthogonal(torch.stack([u[0] @ torch.linspace(0.3, 1, 6).diag() @ v[0], torch.zeros(6, 10)]))
+    assert (u[0].T @ made[0] @ v[0].T - torch.eye(6)).abs().max() < 0.35
+    assert not made[1].any()
 
 
 @pytest.mark.parametrize("shape", [(7,), (1, 4, 6, 6)])
