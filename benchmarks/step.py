@@ -34,7 +34,7 @@ from hybrid_dip import degradations, devices
 from hybrid_dip.contracts import Step
 from hybrid_dip.execution import PLAIN, PRECISIONS, Execution
 from hybrid_dip.networks import winograd
-from hybrid_dip.presets import Recipe
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.restore import RunHooks, log_interval, prepare, resolve
 
 WARM = 3

@@ -23,7 +23,7 @@ from hybrid_dip import degradations, tasks
 from hybrid_dip.contracts import Task
 from hybrid_dip.estimate import memory_of_a_step
 from hybrid_dip.images import crop_to_centre, load_image
-from hybrid_dip.presets import Recipe
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.restore import Result, resolve, restore
 from hybrid_dip.tiling import Tiles, chosen, part, restore_tiled, tiles_of
 

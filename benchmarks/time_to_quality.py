@@ -42,7 +42,8 @@ from hybrid_dip.contracts import Case, Step
 from hybrid_dip.execution import PRECISIONS, Execution
 from hybrid_dip.files import replacing, write_text
 from hybrid_dip.images import crop_to_centre
-from hybrid_dip.presets import STANDARD, Recipe, original
+from hybrid_dip.presets import STANDARD, original
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.restore import RunHooks
 
 TASKS: dict[str, Callable[[Tensor], Case]] = {

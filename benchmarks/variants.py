@@ -27,7 +27,7 @@ from torch import Tensor, nn
 import hybrid_dip as hd
 from hybrid_dip import latents, metrics, networks, optimizers, presets, schedules
 from hybrid_dip.files import write_text
-from hybrid_dip.presets import Recipe
+from hybrid_dip.recipe import Recipe
 
 TASKS = ("denoise", "super-resolve", "inpaint")
 

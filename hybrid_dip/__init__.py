@@ -33,7 +33,7 @@ from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.contracts import Case, Fit, Step, Task, Term, Terms
 from hybrid_dip.fit import fit
 from hybrid_dip.images import load_image, load_mask, save_image
-from hybrid_dip.presets import Recipe
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.regularisers import TV
 from hybrid_dip.restore import Result, restore
 from hybrid_dip.version import __version__

@@ -15,7 +15,7 @@ from hybrid_dip.degradations import NOISES
 from hybrid_dip.denoiser_presets import check_without_fit
 from hybrid_dip.errors import ImageFileError, SettingsError, nearest
 from hybrid_dip.images import crop_to_centre, load_image, load_mask, read_picture
-from hybrid_dip.presets import Recipe
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.start import read_start
 
 

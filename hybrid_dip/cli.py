@@ -20,7 +20,8 @@ from hybrid_dip.folder import ResultFolder
 from hybrid_dip.fusing import Fusing, fuse_and_tell
 from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture, save_image
 from hybrid_dip.plugin_commands import WithPlugins
-from hybrid_dip.presets import Recipe, original
+from hybrid_dip.presets import original
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.regularisers.epll import fit_folder
 from hybrid_dip.restore import resolve
 from hybrid_dip.session import Job, fingerprint, run_and_tell

@@ -21,7 +21,7 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
 from hybrid_dip.fit import fit
 from hybrid_dip.plug_and_play import nearest_explanation
-from hybrid_dip.presets import Preset, Recipe
+from hybrid_dip.recipe import Preset, Recipe
 from hybrid_dip.regularisers import RED
 from hybrid_dip.regularisers.proximal import proximal
 from hybrid_dip.restore import Result, RunHooks, prepare, resolve, restore

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hybrid_dip import tasks
 from hybrid_dip.contracts import Regulariser, Rule, Task, Term, Weighable
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.presets import Preset, Recipe
+from hybrid_dip.recipe import Preset, Recipe
 from hybrid_dip.restore import restore
 from hybrid_dip.selection import Selection
 

@@ -13,7 +13,8 @@ from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.denoisers import Denoiser, nlm
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.plug_and_play import EXACT, NOISELESS, PlugAndPlay, interpolated, nearest_explanation, noise_level
-from hybrid_dip.presets import Preset, Recipe, described, fast
+from hybrid_dip.presets import fast
+from hybrid_dip.recipe import Preset, Recipe, described
 
 GREY = 0.5
 """What an image is taken for where the observation says nothing."""

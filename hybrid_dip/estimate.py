@@ -16,7 +16,7 @@ from hybrid_dip import devices
 from hybrid_dip.contracts import Step, Task, Term
 from hybrid_dip.errors import HybridDIPError
 from hybrid_dip.execution import PLAIN, Execution, Trial, candidates, fastest
-from hybrid_dip.presets import Recipe
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.recomputing import Part, in_parts
 from hybrid_dip.restore import RunHooks, evaluated_by_the_loop_alone, log_interval, restore, sketch
 

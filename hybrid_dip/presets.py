@@ -1,140 +1,24 @@
 """Named recipes: which network, latent and hyper-parameters a task is fitted with.
 
-A preset is a function Task -> :class:`Recipe`. ``original`` is the table of the original implementation (Ulyanov, Vedaldi &
-Lempitsky, "Deep Image Prior", CVPR 2018 and IJCV 2020), task by task; ``quick`` is a lean network for laptops; ``fast`` is
-made to come to the original's best quality in less than a tenth of the time of its recipe (benchmarks/README.md).
+A preset is a function Task -> :class:`~hybrid_dip.recipe.Recipe`. ``original`` is the table of the original implementation
+(Ulyanov, Vedaldi & Lempitsky, "Deep Image Prior", CVPR 2018 and IJCV 2020), task by task; ``quick`` is a lean network for
+laptops; ``fast`` is made to come to the original's best quality in less than a tenth of the time of its recipe
+(benchmarks/README.md).
 """
 
-import inspect
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
-
-from torch import Tensor, nn
 
 from hybrid_dip import latents, networks
-from hybrid_dip.contracts import Rule, Schedule, Solver, Task, Term
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
-from hybrid_dip.optimizers import OptimizerFactory, adam, muon
-from hybrid_dip.selection import Selection
-from hybrid_dip.start import Start
-from hybrid_dip.stopping import Discrepancy, MaxSteps
+from hybrid_dip.optimizers import adam, muon
+from hybrid_dip.recipe import ALL_STEPS, Preset, Recipe
+from hybrid_dip.stopping import Discrepancy
 from hybrid_dip.tracking import Growing
-
-ALL_STEPS = MaxSteps()
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything about a fit but the task and the regularisers.
-
-    Attributes:
-        network: (in_channels, out_channels) -> module; one that has a parameter ``size`` is given (H, W), too.
-        latent: size=(H, W) -> z; not used where the task brings its own.
-        steps: Steps at most.
-        lr: Learning rate.
-        optimizer: Learning rate -> optimiser factory.
-        lr_schedule: Factor of the learning rate along the fit.
-        jitter: Deviation of the noise added to z at each step.
-        average: Decay of the output average, fixed or growing, or None.
-        fallback: Decibels of the fit to y that may be lost between two looks, or None.
-        parameter_noise: Relative deviation of noise added to the weights at each step.
-        optimise: The network, the latent, or both.
-        runs: Fits with consecutive seeds whose images are averaged.
-        rule: When to stop and what to keep, where the user does not say.
-        latent_first: z is drawn before the network is made, as the original does for super-resolution.
-        start: Values that every fit begins at; None leaves the random ones.
-        solver: What takes the place of the plain loop, or None.
-        terms: Regularisers that belong to the method, beside those of the user.
-        refine: (x, task) -> x, what goes on from the average of the fits' images, or None.
-        note: What the user should know about the choice.
-    """
-
-    network: Callable[..., nn.Module]
-    latent: Callable[..., Tensor]
-    steps: int
-    lr: float = 0.01
-    optimizer: Callable[[float], OptimizerFactory] = adam
-    lr_schedule: Schedule | None = None
-    jitter: float = 0.0
-    average: float | Growing | None = None
-    fallback: float | None = None
-    parameter_noise: float = 0.0
-    optimise: Literal["network", "latent", "both"] = "network"
-    runs: int = 1
-    rule: Rule | Selection = ALL_STEPS
-    latent_first: bool = False
-    start: Start | None = None
-    solver: Solver | None = None
-    terms: tuple[Term, ...] = ()
-    refine: Callable[[Tensor, Task], Tensor] | None = None
-    note: str = ""
-
-    def build_network(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> nn.Module:
-        """Make the network for an image of (H, W) with ``out_channels``, drawing its weights."""
-        sized = {"size": size} if "size" in inspect.signature(self.network).parameters else {}
-        return self.network(in_channels, out_channels, **sized)
-
-    def bind(self, task: Task) -> "Recipe":
-        """The recipe for a task: what the network or the latent make of the observation is made of this task's.
-
-        Args:
-            task: To fit; a part of another one, where data are held out.
-
-        Returns:
-            The recipe; itself where nothing in it looks at the observation.
-        """
-        network, latent = (getattr(part, "bind", None) for part in (self.network, self.latent))
-        if network is None and latent is None:
-            return self
-        return replace(
-            self,
-            network=self.network if network is None else network(task),
-            latent=self.latent if latent is None else latent(task),
-        )
-
-    def describe(self) -> dict[str, Any]:
-        """Every setting as plain numbers and strings, for a manifest."""
-        return {
-            "network": described(self.network),
-            "latent": described(self.latent),
-            "optimizer": described(self.optimizer),
-            "lr_schedule": None if self.lr_schedule is None else repr(self.lr_schedule),
-            "rule": repr(self.rule),
-            "average": repr(self.average) if isinstance(self.average, Growing) else self.average,
-            **{name: getattr(self, name) for name in _PLAIN},
-            **({} if self.start is None else {"start_sha256": self.start.sha256}),
-            **({} if self.refine is None else {"refine": described(self.refine)}),
-            **({} if self.solver is None else {"solver": repr(self.solver)}),
-            **({term.name: f"{term.weight} {term.regulariser}" for term in self.terms}),
-        }
-
-
-_PLAIN = ("steps", "lr", "jitter", "fallback", "parameter_noise", "optimise", "runs", "latent_first", "note")
-
-Preset = Callable[[Task], Recipe]
-
-
-def described(maker: Callable[..., Any]) -> dict[str, Any]:
-    """A function and its options as plain numbers and strings.
-
-    Args:
-        maker: A function, a partial of one, or what describes itself by ``describe()``.
-
-    Returns:
-        Name -> value, with the function's own under "name".
-    """
-    if isinstance(maker, partial):
-        return {**described(maker.func), **{f"arg{i}": a for i, a in enumerate(maker.args)}, **maker.keywords}
-    own = getattr(maker, "describe", None)
-    if callable(own):
-        found: dict[str, Any] = own()
-        return found
-    return {"name": getattr(maker, "__name__", type(maker).__name__)}
-
 
 STANDARD = partial(
     networks.skip,

@@ -18,7 +18,7 @@ from hybrid_dip.denoiser_presets import check_without_fit
 from hybrid_dip.errors import HybridDIPError, SettingsError, told
 from hybrid_dip.execution import NOT_ALONE, PLAIN, Execution
 from hybrid_dip.fit import fit
-from hybrid_dip.presets import Preset, Recipe
+from hybrid_dip.recipe import Preset, Recipe
 from hybrid_dip.selection import Selection, select
 from hybrid_dip.solvers.langevin import DEVIATION
 

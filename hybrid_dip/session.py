@@ -20,7 +20,7 @@ from hybrid_dip.estimate import TooLargeError, duration, estimate
 from hybrid_dip.execution import PLAIN, Execution
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.images import Picture, save_image
-from hybrid_dip.presets import Recipe
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.restore import Result, RunHooks, restore
 from hybrid_dip.selection import Selection, check, fits_of, steps_of
 from hybrid_dip.tiling import Tiles, part, restore_tiled

@@ -9,7 +9,8 @@ from hybrid_dip.denoiser_presets import Guide
 from hybrid_dip.denoisers import Denoiser, nlm
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.plug_and_play import interpolated
-from hybrid_dip.presets import Preset, Recipe, original, quick
+from hybrid_dip.presets import original, quick
+from hybrid_dip.recipe import Preset, Recipe
 from hybrid_dip.regularisers.denoising import RED
 from hybrid_dip.regularisers.sure import Divergence
 from hybrid_dip.solvers import ADMM, Averaging, SelfFed, SelfGuided

@@ -17,7 +17,7 @@ from hybrid_dip.contracts import SMALLEST_SIDE, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.estimate import memory_of_a_step
 from hybrid_dip.operators import Blur, Downsample, Identity, Mosaic
-from hybrid_dip.presets import Recipe
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.restore import Result, RunHooks
 from hybrid_dip.selection import OTHER_STEPS, steps_of
 

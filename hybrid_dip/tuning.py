@@ -11,7 +11,7 @@ from torch import Tensor
 from hybrid_dip.contracts import Moment, Schedule, Task, Term, Terms, as_terms
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.fusion import Hooks, default_selection, no_hooks
-from hybrid_dip.presets import Preset, Recipe
+from hybrid_dip.recipe import Preset, Recipe
 from hybrid_dip.restore import resolve, restore
 from hybrid_dip.schedules import Balanced
 from hybrid_dip.selection import Replicate, Scored, Selection

@@ -33,7 +33,7 @@ from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.files import replacing
 from hybrid_dip.fit import fit
-from hybrid_dip.presets import Recipe
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.restore import prepare, resolve
 from hybrid_dip.session import fingerprint, interruptible
 from hybrid_dip.start import write_start

@@ -11,7 +11,7 @@ from hybrid_dip import degradations, tasks
 from hybrid_dip.contracts import Task, Term, Terms
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.fusion import OTHER_SEED, Arm, arms_of, brought, combined, default_selection, no_hooks, stack
-from hybrid_dip.presets import Recipe
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.regularisers import GuidePixels
 from hybrid_dip.restore import RunHooks
 from hybrid_dip.selection import Bootstrap, HeldOut

@@ -22,6 +22,7 @@ LAYERS = [
     ["guard", "selection"],
     ["fit"],
     ["solvers"],
+    ["recipe"],
     ["presets"],
     ["denoiser_presets"],
     ["solver_presets"],

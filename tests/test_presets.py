@@ -1,6 +1,5 @@
 """The original's table, line by line."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +146,6 @@ def test_fast_stops_by_the_noise_where_its_level_is_known() -> None:
     assert presets.fast(tasks.denoise(IMAGE, sigma=0.1)).rule == Discrepancy()
     for task in (tasks.denoise(IMAGE, fidelity=fidelity.poisson), TASKS["x4"], TASKS["50 %"]):
         assert presets.fast(task).rule == MaxSteps()
-
-
-def test_fast_describes_itself_in_plain_values() -> None:
-    described = presets.fast(TASKS["x4"]).describe()
-    assert json.loads(json.dumps(described))["average"] == "Growing(share=0.1111111111111111)"
-    assert (described["runs"], described["optimizer"]["betas"]) == (2, (0.8, 0.9))
 
 
 def test_the_order_of_the_draws_is_the_originals() -> None:

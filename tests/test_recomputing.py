@@ -15,7 +15,8 @@ from hybrid_dip.allocation import _scarce
 from hybrid_dip.estimate import fitting, memory_of_a_step
 from hybrid_dip.execution import PLAIN, Execution
 from hybrid_dip.images import load_image, save_image
-from hybrid_dip.presets import Recipe, fast, original, quick
+from hybrid_dip.presets import fast, original, quick
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.recomputing import Part, again, in_parts
 
 Command = Callable[..., tuple[int, str, str]]

@@ -174,7 +174,7 @@ def test_held_out_entries_reach_neither_the_replicate_nor_what_is_made_for_it(no
             (replicate,) = HeldOut().replicates(task)
         found.append(hd.restore(replicate.task, preset=RECIPE, steps=5).raw)
     assert torch.equal(*found)
-    guided = hd.presets.Recipe(lean, Halved(noisy.task), steps=2)
+    guided = hd.Recipe(lean, Halved(noisy.task), steps=2)
     hd.restore(noisy.task, preset=guided, rule=HeldOut(), steps=2)
     assert any(bool((observation == 0).any()) for observation in Halved.seen)
     assert bool((Halved.seen[-1] == noisy.task.observation).all())

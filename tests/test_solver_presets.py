@@ -11,7 +11,8 @@ import hybrid_dip as hd
 from hybrid_dip import degradations, solver_presets, tasks
 from hybrid_dip.contracts import Case
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.presets import Recipe, quick
+from hybrid_dip.presets import quick
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.solvers import ADMM, Averaging
 
 

@@ -15,7 +15,8 @@ from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.estimate import memory_of_a_step
 from hybrid_dip.images import load_image, save_image
-from hybrid_dip.presets import Recipe, quick
+from hybrid_dip.presets import quick
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.restore import RunHooks, restore
 from hybrid_dip.selection import steps_of
 from hybrid_dip.tiling import Box, chosen, part, restore_tiled, tiles_of

@@ -32,7 +32,8 @@ from hybrid_dip.contracts import Case, Task, Term
 from hybrid_dip.figures import save_figure, save_maps, subplots
 from hybrid_dip.files import replacing, write_text
 from hybrid_dip.fusion import OTHER_SEED, Arm, averages, brought, combined, default_selection, no_hooks
-from hybrid_dip.presets import Recipe, fast
+from hybrid_dip.presets import fast
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.regularisers import NonLocal
 from hybrid_dip.restore import resolve
 from hybrid_dip.schedules import Balanced

@@ -9,7 +9,7 @@ from hybrid_dip.contracts import Rule, Task, Terms, as_terms
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import NOT_ALONE, PLAIN
 from hybrid_dip.fusion import Arm, arms_of
-from hybrid_dip.presets import Recipe
+from hybrid_dip.recipe import Recipe
 from hybrid_dip.restore import evaluated_by_the_loop_alone, resolve
 from hybrid_dip.selection import Selection, check
 from hybrid_dip.study.sections import ArmEntry

@@ -42,7 +42,7 @@ def sync_is_seen() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("preset", [original, quick, fast])
-def test_a_step_s_gradient_is_that_of_the_cpu(preset: hd.presets.Preset, larger: Case) -> None:
+def test_a_step_s_gradient_is_that_of_the_cpu(preset: hd.recipe.Preset, larger: Case) -> None:
     network, latent = prepare(larger.task, preset(larger.task), 0)
     gradients = []
     for device in (torch.device("cpu"), CUDA):
@@ -69,9 +69,7 @@ WAYS = [
 
 @pytest.mark.parametrize("execution", WAYS, ids=str)
 @pytest.mark.parametrize("preset", [original, quick, fast])
-def test_a_first_step_s_gradient_is_that_of_the_plain_way(
-    preset: hd.presets.Preset, execution: Execution, larger: Case
-) -> None:
+def test_a_first_step_s_gradient_is_that_of_the_plain_way(preset: hd.recipe.Preset, execution: Execution, larger: Case) -> None:
     network, latent = prepare(larger.task, preset(larger.task), 0)
     z, y, gradients = latent.to(CUDA), larger.task.observation.to(CUDA), []
     for way in (Execution(), execution):
