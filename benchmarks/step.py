@@ -34,6 +34,7 @@ from hybrid_dip import degradations, devices
 from hybrid_dip.contracts import Step
 from hybrid_dip.execution import PLAIN, PRECISIONS, Execution
 from hybrid_dip.networks import winograd
+from hybrid_dip.optimizers import FILTERS_MOVED
 from hybrid_dip.recipe import Recipe
 from hybrid_dip.restore import RunHooks, log_interval, prepare, resolve
 
@@ -175,25 +176,22 @@ def parts(setting: Setting) -> list[dict[str, Any]]:
     with torch.profiler.profile(record_shapes=True) as profile:
         setting.restore(task, setting.steps)
     # On a GPU a kernel is an event, too, and its time is that of the operation that has asked for it.
-    events = [one for one in profile.key_averages(group_by_input_shape=True) if one.device_type.name == "CPU"]
+    events = [one for one in profile.events() if one.device_type.name == "CPU"]
 
     def spent(event: Any) -> float:
         return float(event.self_cpu_time_total if device.type == "cpu" else event.self_device_time_total)
 
     rows, rest, total = [], 0.0, sum(spent(event) for event in events)
-    part_of = {f"aten::{name}": part for part, names in PARTS.items() for name in names} | {
-        name: part for part, names in PARTS.items() for name in names
-    }
     seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
     moved: dict[str, float] = dict.fromkeys(PARTS, 0.0)
     for event in events:
-        part = part_of.get(event.key)
+        part = part_of(event)
         if part is None:
             rest += spent(event)
             continue
         sizes = [4 * math.prod(shape) for shape in event.input_shapes if shape]
         seconds[part] += spent(event) / 1e6
-        moved[part] += event.count * (sum(sizes) + max(sizes, default=0))  # the result is about as large as the largest input
+        moved[part] += sum(sizes) + max(sizes, default=0)  # the result is about as large as the largest input
     for part in PARTS:
         if not seconds[part]:
             continue
@@ -201,6 +199,19 @@ def parts(setting: Setting) -> list[dict[str, Any]]:
         traffic = moved[part] / seconds[part] / copied
         rows.append({"part": part, "time": 1e6 * seconds[part] / total, "arithmetic": arithmetic, "traffic": traffic})
     return [*rows, {"part": "everything else", "time": rest / total, "arithmetic": 0.0, "traffic": 0.0}]
+
+
+_PART_OF = {name: part for part, names in PARTS.items() for name in names}
+
+
+def part_of(event: Any) -> str | None:
+    """The part of a step that an operation belongs to; products of matrices are the optimiser's where it has asked for them."""
+    around = event
+    while around is not None:
+        if around.name == FILTERS_MOVED:
+            return "optimiser"
+        around = around.cpu_parent
+    return _PART_OF.get(event.name.removeprefix("aten::"))
 
 
 def verdict(row: dict[str, Any]) -> str:

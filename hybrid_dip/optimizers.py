@@ -9,6 +9,9 @@ from torch import Tensor
 
 from hybrid_dip.errors import SettingsError
 
+FILTERS_MOVED = "Muon's step of the filters"
+"""What a profile calls it."""
+
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 
 
@@ -88,7 +91,7 @@ class _Muon(torch.optim.Adam):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = closure() if closure is not None else None
-        with torch.no_grad():
+        with torch.no_grad(), torch.profiler.record_function(FILTERS_MOVED):
             for group in self.param_groups:
                 if group["momentum"] is not None:
                     self._move(group)
