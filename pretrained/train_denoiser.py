@@ -35,94 +35,19 @@ from hybrid_dip import metrics
 from hybrid_dip.devices import describe, pick
 from hybrid_dip.errors import HybridDIPError, ImageFileError, Interrupted, SettingsError, StorageError
 from hybrid_dip.files import replacing, write_text
-from hybrid_dip.images import load_image
 from hybrid_dip.session import interruptible
 from pretrained.bundled import DenoisingNetwork
-from pretrained.denoisers import STRONGEST, load_denoiser, of_network
-from pretrained.model_card import LICENCE, content, luminance, measured, photographs, write_card
+from pretrained.denoisers import load_denoiser, of_network
+from pretrained.model_card import LICENCE, measured, photographs, write_card
+from pretrained.patches import SCALES, Photographs, read
 from pretrained.weights import write_own
 
-GREY = 0.25
-"""Share of grey patches."""
-SCALES = (1.0, 0.8)
-"""Of the photographs; smaller ones have finer detail and less of what their JPEG files have added."""
-HELD_BACK = 8
-"""Photographs that are only looked at."""
 WARM_UP = 500
 DECAY = 0.999
 """Of the average of the weights."""
 SAVED_EVERY = 120.0
 LOOKED_EVERY = 1000
 LOOKED_AT = 25 / 255
-
-
-@dataclass(frozen=True)
-class Photographs:
-    """Photographs as bytes, to draw patches from.
-
-    Attributes:
-        images: (3, H, W) each.
-        side: Of a patch.
-    """
-
-    images: Sequence[Tensor]
-    side: int
-
-    def batch(self, size: int, draw: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw patches, turned and mirrored, and make them noisy.
-
-        Args:
-            size: How many.
-            draw: Where randomness comes from.
-
-        Returns:
-            Clean and noisy, (size, 3, side, side), and the noise level, (size, 1, 1, 1).
-        """
-
-        def below(limit: int) -> int:
-            return int(torch.randint(limit, (), generator=draw))
-
-        patches = []
-        for _ in range(size):
-            image = self.images[below(len(self.images))]
-            top, left = below(image.shape[1] - self.side + 1), below(image.shape[2] - self.side + 1)
-            patch = image[:, top : top + self.side, left : left + self.side].rot90(below(4), (1, 2))
-            patches.append(patch.flip(2) if below(2) else patch)
-        clean = torch.stack(patches).float() / 255
-        sigma = STRONGEST * torch.rand(size, 1, 1, 1, generator=draw)
-        noise = torch.randn(clean.shape, generator=draw)
-        grey = round(GREY * size)
-        clean[:grey] = luminance(clean[:grey])
-        noise[:grey] = noise[:grey, :1]
-        return clean, clean + sigma * noise, sigma
-
-
-def read(folder: Path, side: int) -> tuple[list[Tensor], list[Tensor], list[str]]:
-    """Read a folder and the folders in it.
-
-    Args:
-        folder: Of photographs.
-        side: Of a patch; smaller photographs are left out.
-
-    Returns:
-        Photographs to train on, in all scales, as bytes (3, H, W); those held back; and what :func:`content` says of both.
-
-    Raises:
-        ImageFileError: There are too few, or one cannot be read.
-    """
-    images = [load_image(path)[:, :3] for path in tqdm(photographs(folder), desc="reading", unit="image")]
-    images = [image.expand(-1, 3, -1, -1) for image in images if min(image.shape[-2:]) >= side / min(SCALES)]
-    if len(images) < HELD_BACK + 1:
-        raise ImageFileError(f"{folder} has {len(images)} photographs of at least {side} pixels; {HELD_BACK + 1} are needed.")
-    every = len(images) // HELD_BACK  # spread over the folder
-    held = images[::every][:HELD_BACK]
-    trained = [image for number, image in enumerate(images) if number % every or number // every >= HELD_BACK]
-    scaled = [
-        image if scale == 1 else F.interpolate(image, scale_factor=scale, mode="bicubic", antialias=True)
-        for image in trained
-        for scale in SCALES
-    ]
-    return [(image[0].clamp(0, 1) * 255).round().byte() for image in scaled], held, [content(image) for image in images]
 
 
 def rate(step: int, steps: int, highest: float) -> float:
