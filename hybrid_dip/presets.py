@@ -255,10 +255,10 @@ def fast(task: Task) -> Recipe:
     images are averaged, because much of the error of a fit is its own and not the prior's. Each is short: Adam forgets sooner
     (betas 0.8 and 0.9), and the image is the average of the outputs over about the last ninth of the steps. Where the noise is
     Gaussian of a known level a fit ends when its residual has the size of the noise (the discrepancy principle). Elsewhere it
-    takes a fixed number of steps, more for larger images, with the power 3/2 of their side. The filters' steps are Muon's, but
-    where the task is to remove noise, which Muon fits as readily as it fits the image, from an image so small that there are
-    steps enough. benchmarks/time_to_quality.py measures it, benchmarks/variants.py each of these choices. JPEG artefacts and
-    flash take the recipe of :func:`quick`.
+    takes a fixed number of steps, more for larger images, with the power 3/2 of their side. The filters' steps are Muon's;
+    where noise is to be removed, which Muon fits as readily as it fits the image, they are half as long, or Adam's, where the
+    image is so small that there are steps enough. benchmarks/time_to_quality.py measures it, benchmarks/variants.py each of
+    these choices. JPEG artefacts and flash take the recipe of :func:`quick`.
 
     Args:
         task: Any task; benchmarks/README.md says on which ones it was measured.
@@ -276,12 +276,15 @@ def fast(task: Task) -> Recipe:
     # What keeps the fits together below a tenth of the time.
     most = original(task).steps * min(0.3 * max(scale, math.sqrt(scale)), 0.45) * 2 / runs
     wanted = max(200, _FAST_STEPS.get(task.name, 1000) * scale**1.5)
+    optimizer = partial(muon, betas=(0.8, 0.9))
+    if task.name == "denoise":
+        optimizer = partial(optimizer, filters=2.0) if side >= _LARGE else partial(adam, betas=(0.8, 0.9))
     return replace(
         lean,
         network=EVEN,
         steps=round(most if known else min(wanted, most)),
         lr=0.005,
-        optimizer=partial(adam if task.name == "denoise" and side < _LARGE else muon, betas=(0.8, 0.9)),
+        optimizer=optimizer,
         average=Growing(1 / 9),
         fallback=None,
         runs=runs,
