@@ -111,6 +111,7 @@ VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
     "Adam 0.9, 0.999": adam(0.9, 0.999),
     "Adam 0.9, 0.95": adam(0.9, 0.95),
     "Adam 0, 0.9": adam(0.0, 0.9),
+    "Muon 0.005": muon(0.005),
     "Muon 0.01": muon(0.01),
     "Muon 0.02": muon(0.02),
     "Muon 0.05": muon(0.05),
