@@ -127,15 +127,13 @@ def test_fast_takes_more_steps_for_larger_images(side: int, steps: int) -> None:
     assert presets.fast(tasks.super_resolve(torch.zeros(1, 3, side // 4, side // 4), factor=4)).steps == steps
 
 
-@pytest.mark.parametrize(("side", "missing", "noisy"), [(128, 3, 2), (256, 2, 3)])
-def test_fast_averages_a_third_fit_of_small_images_that_miss_pixels_and_large_noisy_ones(
-    side: int, missing: int, noisy: int
-) -> None:
+@pytest.mark.parametrize(("side", "runs"), [(128, 3), (256, 2)])
+def test_fast_averages_a_third_fit_of_small_images_that_miss_pixels(side: int, runs: int) -> None:
     y = torch.zeros(1, 3, side, side)
     mask = torch.ones(1, 1, side, side)
     mask[..., ::2] = 0
-    assert presets.fast(tasks.missing_pixels(y, mask)).runs == missing
-    assert presets.fast(tasks.denoise(y, sigma=0.1)).runs == noisy
+    assert presets.fast(tasks.missing_pixels(y, mask)).runs == runs
+    assert presets.fast(tasks.denoise(y, sigma=0.1)).runs == 2
 
 
 def test_fast_denoises_large_images_by_muon_with_steps_half_as_long() -> None:
