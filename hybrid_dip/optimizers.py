@@ -86,7 +86,7 @@ class _Muon(torch.optim.Adam):
     """Adam, but in groups with a ``momentum``, which move by their mean gradients made orthogonal.
 
     Filters of one shape are made orthogonal at once and in single precision: one by one, or in half precision, which many
-    processors do not have, a step would take ten times as long.
+    processors do not have, it would take much longer.
     """
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -114,8 +114,9 @@ class _Muon(torch.optim.Adam):
         gradient, parameter.grad = parameter.grad, None
         assert gradient is not None
         state = self.state[parameter]
-        mean: Tensor = state.setdefault("mean", torch.zeros_like(gradient))
-        mean.lerp_(gradient, 1 - momentum)
+        if "mean" not in state:
+            state["mean"] = torch.zeros_like(gradient)
+        mean: Tensor = state["mean"].lerp_(gradient, 1 - momentum)
         return gradient.lerp(mean, momentum)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
