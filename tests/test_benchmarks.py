@@ -106,6 +106,25 @@ def test_step_in_other_ways() -> None:
     assert "| 64 | float32 |" in command(*STEP, "--sizes", 64, "--plain", "--rounds", 1)
 
 
+def test_a_profile_tells_products_of_matrices_of_the_optimiser_from_convolutions() -> None:
+    script = f"""
+import sys
+sys.path.insert(0, {str(BENCHMARKS)!r})
+import torch
+from step import part_of
+from hybrid_dip import optimizers
+layer = torch.nn.Conv2d(3, 4, 1)
+stepper = optimizers.muon()(layer.parameters())
+with torch.profiler.profile() as profile:
+    loss = (layer.weight[:, :, 0, 0] @ torch.ones(3, 5)).sum()
+    loss.backward()
+    stepper.step()
+named = [(event.name, part_of(event)) for event in profile.events()]
+print({{part for name, part in named if name == "aten::baddbmm"}}, {{part for name, part in named if name == "aten::mm"}})
+"""
+    assert command("-c", script).splitlines()[-1] == "{'optimiser'} {'convolutions'}"
+
+
 def test_many_images_are_the_same_by_one_process_or_two(tmp_path: Path, photograph: Tensor) -> None:
     save_larger(photograph, tmp_path / "clean.png")
     options = ["--size", 32, "--count", 2, "--steps", 3, "--preset", "quick"]

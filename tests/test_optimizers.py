@@ -35,13 +35,13 @@ def test_muon_moves_the_filters_of_a_layer_equally_far_in_all_directions_of_thei
 def test_muon_moves_filters_of_one_shape_together_as_a_package_moves_each() -> None:
     shapes = [(8, 4, 3, 3), (8, 4, 3, 3), (16, 8, 1, 1), (4, 12), (5,)]
     torch.manual_seed(0)
-    start, gradients = ([torch.randn(shape) for shape in shapes] for _ in range(2))
+    start, *gradients = ([torch.randn(shape) for shape in shapes] for _ in range(4))
     ours, theirs = ([one.clone().requires_grad_() for one in start] for _ in range(2))
     groups = [{"params": theirs[:-1], "lr": 0.02, "use_muon": True}, {"params": theirs[-1:], "lr": 0.005, "use_muon": False}]
     for parameters, stepper in ((ours, optimizers.muon(0.005)(ours)), (theirs, pytorch_optimizer.Muon(groups))):
-        for sign in (1.0, 1.0, -0.5):
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = sign * gradient
+        for drawn in gradients:  # in other directions each time, so that the momentum counts
+            for parameter, gradient in zip(parameters, drawn, strict=True):
+                parameter.grad = gradient.clone()
             stepper.step()
     for one, other, first in zip(ours[:-1], theirs[:-1], start[:-1], strict=True):
         assert (one - other).norm() < 0.02 * (other - first).norm()  # theirs iterates in half precision
