@@ -27,15 +27,17 @@ from hybrid_dip import (
     solvers,
     stopping,
     tasks,
+    terms,
     tuning,
 )
 from hybrid_dip.checkpoint import Checkpoint
-from hybrid_dip.contracts import Case, Fit, Step, Task, Term, Terms
+from hybrid_dip.contracts import Case, Fit, Step, Task
 from hybrid_dip.fit import fit
 from hybrid_dip.images import load_image, load_mask, save_image
 from hybrid_dip.recipe import Recipe
 from hybrid_dip.regularisers import TV
 from hybrid_dip.restore import Result, restore
+from hybrid_dip.terms import Term, Terms
 from hybrid_dip.version import __version__
 
 __all__ = [
@@ -73,5 +75,6 @@ __all__ = [
     "solvers",
     "stopping",
     "tasks",
+    "terms",
     "tuning",
 ]

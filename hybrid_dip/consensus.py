@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hybrid_dip import devices, tasks
 from hybrid_dip.checkpoint import forked_random_state
-from hybrid_dip.contracts import LEAST_SIGMA, Task, Term, Terms
+from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
 from hybrid_dip.fit import fit
@@ -25,6 +25,7 @@ from hybrid_dip.recipe import Preset, Recipe
 from hybrid_dip.regularisers import RED
 from hybrid_dip.regularisers.proximal import proximal
 from hybrid_dip.restore import Result, RunHooks, prepare, resolve, restore
+from hybrid_dip.terms import Term, Terms
 
 STEPS, ROUNDS = 20, 30
 """Of the network's agent in each round, and rounds at most."""

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_dip import tasks
-from hybrid_dip.contracts import Regulariser, Rule, Task, Term, Weighable
+from hybrid_dip.contracts import Rule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.recipe import Preset, Recipe
 from hybrid_dip.restore import restore
 from hybrid_dip.selection import Selection
+from hybrid_dip.terms import Regulariser, Term, Weighable
 
 try:
     from deepinv.models import Reconstructor

@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from hybrid_dip import devices
-from hybrid_dip.contracts import Step, Task, Term
+from hybrid_dip.contracts import Step, Task
 from hybrid_dip.errors import HybridDIPError
 from hybrid_dip.execution import PLAIN, Execution, Trial, candidates, fastest
 from hybrid_dip.recipe import Recipe
 from hybrid_dip.recomputing import Part, in_parts
 from hybrid_dip.restore import RunHooks, evaluated_by_the_loop_alone, log_interval, restore, sketch
+from hybrid_dip.terms import Term
 
 OVERHEAD, OVERHEAD_RECOMPUTED = 1.9, 1.8
 """Temporary buffers of convolutions, gradients, and gaps in the memory that is kept between steps, over what autograd saves;

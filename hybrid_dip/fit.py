@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hybrid_dip.allocation import keeping_freed_memory
 from hybrid_dip.checkpoint import Checkpoint, random_state, set_random_state
-from hybrid_dip.contracts import Fit, Moment, Observer, Rule, Schedule, Task, Term, as_terms
+from hybrid_dip.contracts import Fit, Observer, Rule, Task
 from hybrid_dip.errors import FitError, SettingsError
 from hybrid_dip.guard import Guard
 from hybrid_dip.history import History
@@ -23,6 +23,7 @@ from hybrid_dip.objective import Evaluation, Objective, blaming
 from hybrid_dip.optimizers import OptimizerFactory, adam
 from hybrid_dip.schedules import Balanced
 from hybrid_dip.stopping import MaxSteps
+from hybrid_dip.terms import Moment, Schedule, Term, as_terms
 from hybrid_dip.tracking import Growing, Tracker
 
 

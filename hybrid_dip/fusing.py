@@ -11,7 +11,7 @@ from torch import Tensor
 from hybrid_dip import figures
 from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.consensus import ROUNDS, STEPS, agree
-from hybrid_dip.contracts import Observer, Terms
+from hybrid_dip.contracts import Observer
 from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.estimate import Estimate, duration, estimate
 from hybrid_dip.files import as_file_name
@@ -21,6 +21,7 @@ from hybrid_dip.images import save_image
 from hybrid_dip.restore import RunHooks
 from hybrid_dip.selection import Bootstrap, HeldOut, Selection, steps_of
 from hybrid_dip.session import Job, check_reference, comparison, interruptible, measure, run_and_tell
+from hybrid_dip.terms import Terms
 from hybrid_dip.tuning import SHORT, budget, scaled, tune
 from hybrid_dip.version import __version__
 from hybrid_dip.watching import Progress

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Task, Term, Terms
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.fidelity import gaussian
 from hybrid_dip.operators import Blur, Downsample, Identity
@@ -20,6 +20,7 @@ from hybrid_dip.recipe import Preset, Recipe
 from hybrid_dip.restore import Result, RunHooks, resolve, restore
 from hybrid_dip.selection import Bootstrap, HeldOut, Replicate, Selection, steps_of
 from hybrid_dip.stacking import Combination, combine
+from hybrid_dip.terms import Term, Terms
 
 Hooks = Callable[[str, int], RunHooks]
 """Name of a fit, seed -> what surrounds it."""

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.contracts import Moment, Task, Term, Terms
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import FitError, HybridDIPError, told
+from hybrid_dip.terms import Moment, Term, Terms
 
 BALANCING_STEPS = 20
 """Steps over which the gradient norm of a term is averaged for balanced weights, then frozen."""

@@ -4,18 +4,27 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
-from hybrid_dip.contracts import Rule, Schedule, Solver, Task, Term
+from hybrid_dip.contracts import Fit, Rule, Task
 from hybrid_dip.optimizers import OptimizerFactory, adam
 from hybrid_dip.selection import Selection
 from hybrid_dip.start import Start
 from hybrid_dip.stopping import MaxSteps
+from hybrid_dip.terms import Schedule, SomeTerms, Term
 from hybrid_dip.tracking import Growing
 
 ALL_STEPS = MaxSteps()
+
+
+class Solver(Protocol):
+    """Another way to fit than the plain loop; it is its configuration."""
+
+    def run(self, network: nn.Module, latent: Tensor, task: Task, terms: SomeTerms = (), **options: Any) -> Fit:
+        """Fit, with the arguments of :func:`hybrid_dip.fit.fit`."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hybrid_dip import devices, latents, spec
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.checkpoint import Checkpoint, forked_random_state
-from hybrid_dip.contracts import Fit, Observer, Rule, Task, Term, Terms, as_terms
+from hybrid_dip.contracts import Fit, Observer, Rule, Task
 from hybrid_dip.denoiser_presets import check_without_fit
 from hybrid_dip.errors import HybridDIPError, SettingsError, told
 from hybrid_dip.execution import NOT_ALONE, PLAIN, Execution
@@ -21,6 +21,7 @@ from hybrid_dip.fit import fit
 from hybrid_dip.recipe import Preset, Recipe
 from hybrid_dip.selection import Selection, select
 from hybrid_dip.solvers.langevin import DEVIATION
+from hybrid_dip.terms import Term, Terms, as_terms
 
 LOGGED_ROWS = 60
 """About so many rows a history has; steps are logged every 50 at most."""

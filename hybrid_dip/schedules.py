@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Moment
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.terms import Moment
 
 LARGEST = 1e12
 """No weight or factor is larger; beyond it float32 has nothing to say."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hybrid_dip import figures, metrics
 from hybrid_dip.checkpoint import Checkpoint
-from hybrid_dip.contracts import Observer, Rule, Task, Term
+from hybrid_dip.contracts import Observer, Rule, Task
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.estimate import TooLargeError, duration, estimate
 from hybrid_dip.execution import PLAIN, Execution
@@ -23,6 +23,7 @@ from hybrid_dip.images import Picture, save_image
 from hybrid_dip.recipe import Recipe
 from hybrid_dip.restore import Result, RunHooks, restore
 from hybrid_dip.selection import Selection, check, fits_of, steps_of
+from hybrid_dip.terms import Term
 from hybrid_dip.tiling import Tiles, part, restore_tiled
 from hybrid_dip.version import __version__
 from hybrid_dip.watching import Frames, Progress, ReferenceWatch

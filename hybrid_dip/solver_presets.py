@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Annotated
 
 from hybrid_dip import optimizers
-from hybrid_dip.contracts import Task, Term
+from hybrid_dip.contracts import Task
 from hybrid_dip.denoiser_presets import Guide
 from hybrid_dip.denoisers import Denoiser, nlm
 from hybrid_dip.errors import SettingsError
@@ -15,6 +15,7 @@ from hybrid_dip.regularisers.denoising import RED
 from hybrid_dip.regularisers.sure import Divergence
 from hybrid_dip.solvers import ADMM, Averaging, SelfFed, SelfGuided
 from hybrid_dip.stopping.zero_crossing import DIVERGENCE, ZeroCrossing
+from hybrid_dip.terms import Term
 
 
 def deepred(

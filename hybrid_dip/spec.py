@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from hybrid_dip.catalogue import Catalogue
-from hybrid_dip.contracts import Schedule, Term
 from hybrid_dip.errors import HybridDIPError, SettingsError, nearest, told
 from hybrid_dip.schedules import Balanced, Cosine, Linear, Steps, WarmUp
+from hybrid_dip.terms import Schedule, Term
 
 DEFAULT_WEIGHT = "balance=0.5"
 MADE_LATER = ("networks", "latents")

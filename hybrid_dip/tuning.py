@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Moment, Schedule, Task, Term, Terms, as_terms
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.fusion import Hooks, default_selection, no_hooks
 from hybrid_dip.recipe import Preset, Recipe
@@ -16,6 +16,7 @@ from hybrid_dip.restore import resolve, restore
 from hybrid_dip.schedules import Balanced
 from hybrid_dip.selection import Replicate, Scored, Selection
 from hybrid_dip.start import Start
+from hybrid_dip.terms import Moment, Schedule, Term, Terms, as_terms
 
 FACTORS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Of the weight that was given: the coarse grid."""

@@ -10,9 +10,10 @@ from torch import Tensor
 import hybrid_dip as hd
 from hybrid_dip import networks, optimizers
 from hybrid_dip.checkpoint import Checkpoint
-from hybrid_dip.contracts import Fit, Step, Task, Term
+from hybrid_dip.contracts import Fit, Step, Task
 from hybrid_dip.errors import FitError
 from hybrid_dip.stopping import WindowedVariance
+from hybrid_dip.terms import Term
 from tests.fitting import Poisoned, halt_after, run
 
 

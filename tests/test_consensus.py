@@ -8,9 +8,9 @@ from torch import Tensor
 
 import hybrid_dip as hd
 from hybrid_dip import consensus, degradations
-from hybrid_dip.contracts import Term, Terms
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers import RED, GuidePixels
+from hybrid_dip.terms import Term, Terms
 from tests.test_solver_presets import small
 
 SHAPE = (1, 1, 16, 16)

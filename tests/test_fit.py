@@ -11,10 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import hybrid_dip as hd
 from hybrid_dip import latents, networks, optimizers, schedules, tasks
 from hybrid_dip.checkpoint import Checkpoint
-from hybrid_dip.contracts import Fit, Step, Task, Term, Verdict
+from hybrid_dip.contracts import Fit, Step, Task, Verdict
 from hybrid_dip.errors import FitError, SettingsError
 from hybrid_dip.fit import fit
 from hybrid_dip.stopping import Discrepancy, WindowedVariance
+from hybrid_dip.terms import Term
 from tests.fitting import halt_after, lean, run
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import hybrid_dip as hd
 from hybrid_dip import degradations, tasks
-from hybrid_dip.contracts import Task, Term, Terms
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.fusion import OTHER_SEED, Arm, arms_of, brought, combined, default_selection, no_hooks, stack
 from hybrid_dip.recipe import Recipe
@@ -16,6 +16,7 @@ from hybrid_dip.regularisers import GuidePixels
 from hybrid_dip.restore import RunHooks
 from hybrid_dip.selection import Bootstrap, HeldOut
 from hybrid_dip.stacking import Combination
+from hybrid_dip.terms import Term, Terms
 from tests.fitting import halt_after
 from tests.test_solver_presets import small
 

@@ -6,10 +6,11 @@ from torch import Tensor, nn
 
 import hybrid_dip as hd
 from hybrid_dip import schedules, tasks
-from hybrid_dip.contracts import Step, Task, Term, Terms
+from hybrid_dip.contracts import Step, Task
 from hybrid_dip.guard import Guard
 from hybrid_dip.objective import Evaluation, Objective
 from hybrid_dip.stopping import WindowedVariance
+from hybrid_dip.terms import Term, Terms
 from hybrid_dip.tracking import Tracker
 from tests.fitting import Poisoned, lean, run
 

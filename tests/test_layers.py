@@ -15,6 +15,7 @@ PACKAGE = Path(hybrid_dip.__file__).parent
 LAYERS = [
     ["errors", "files", "version", "allocation", "options", "shapley", "recomputing", "replaying"],
     ["contracts", "resampling", "start", "simplex"],
+    ["terms"],
     ["images", "metrics", "networks", "latents", "operators", "fidelity", "denoisers", "schedules", "optimizers"],
     ["regularisers", "stopping", "checkpoint", "devices", "execution"],
     ["objective", "tasks", "stacking"],

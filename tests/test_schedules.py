@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from hybrid_dip import schedules
-from hybrid_dip.contracts import Moment
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.terms import Moment
 
 
 def at(step: int, steps: int = 101, norm: float = 2.0) -> Moment:

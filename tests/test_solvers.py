@@ -12,13 +12,15 @@ from torch import Tensor, nn
 import hybrid_dip as hd
 from hybrid_dip import degradations, optimizers, tasks
 from hybrid_dip.checkpoint import Checkpoint
-from hybrid_dip.contracts import Solver, Step, Task, Term
+from hybrid_dip.contracts import Step, Task
 from hybrid_dip.errors import FitError, SettingsError
 from hybrid_dip.fit import fit
+from hybrid_dip.recipe import Solver
 from hybrid_dip.regularisers import RED, Tikhonov
 from hybrid_dip.solvers import ADMM, HQS, Averaging, Langevin, SelfFed, SelfGuided
 from hybrid_dip.solvers.self_guidance import Feeding, MeanOverNoise
 from hybrid_dip.solvers.splitting import Growth, Split
+from hybrid_dip.terms import Term
 from tests.fitting import halt_after, lean
 
 SIDE, SIGMA = 16, 0.1

@@ -9,12 +9,13 @@ from torch import Tensor
 
 import hybrid_dip as hd
 from hybrid_dip import degradations, tuning
-from hybrid_dip.contracts import Task, Term, Terms
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers import GuidePixels
 from hybrid_dip.restore import RunHooks
 from hybrid_dip.schedules import Balanced, Cosine
 from hybrid_dip.selection import Bootstrap
+from hybrid_dip.terms import Term, Terms
 from hybrid_dip.tuning import budget, scaled, tune
 from tests.test_fusion import short
 
@@ -29,7 +30,7 @@ def test_weights_are_scaled_whatever_they_are() -> None:
     assert scaled(Term(hd.TV(), Balanced(0.5)), 3).weight == Balanced(1.5)
     weight = scaled(Term(hd.TV(), Cosine(1.0, 0.0)), 3).weight
     assert callable(weight)
-    assert weight(hd.contracts.Moment(0, 10, torch.ones(()), 0.0)) == pytest.approx(3.0)
+    assert weight(hd.terms.Moment(0, 10, torch.ones(()), 0.0)) == pytest.approx(3.0)
 
 
 def test_tuning_finds_that_a_right_guide_helps_and_a_wrong_one_does_not(noisy: Task, photograph: Tensor) -> None:

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from hybrid_dip import degradations, metrics, tasks
-from hybrid_dip.contracts import Case, Task, Term
+from hybrid_dip.contracts import Case, Task
 from hybrid_dip.figures import save_figure, save_maps, subplots
 from hybrid_dip.files import replacing, write_text
 from hybrid_dip.fusion import OTHER_SEED, Arm, averages, brought, combined, default_selection, no_hooks
@@ -41,6 +41,7 @@ from hybrid_dip.selection import HeldOut, Selection
 from hybrid_dip.stacking import combine
 from hybrid_dip.study.sources import Source
 from hybrid_dip.study.statistics import interval
+from hybrid_dip.terms import Term
 
 HERE = Path(__file__).parent
 RESULTS, CHECKED = HERE / "results.csv", HERE / "fresh.csv"

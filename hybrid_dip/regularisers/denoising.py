@@ -7,13 +7,14 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import LEAST_SIGMA, Schedule, Task, Weighable
+from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.denoisers import Denoiser, nlm
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.operators import Identity
 from hybrid_dip.regularisers.levels import AtLevel, Level, check_sigma
 from hybrid_dip.regularisers.memory import Looking, Memory, Remembering, check_every
 from hybrid_dip.regularisers.reference import GuidePixels
+from hybrid_dip.terms import Schedule, Weighable
 
 
 @dataclass(frozen=True)

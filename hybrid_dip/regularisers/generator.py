@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.contracts import Task, Weighable
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.terms import Weighable
 
 
 def _trainable(network: nn.Module) -> dict[str, Tensor]:

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from hybrid_dip.contracts import Task, Weighable
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers.proximal import descent
+from hybrid_dip.terms import Weighable
 
 Memory = dict[str, Tensor]
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from hybrid_dip.contracts import Weighable
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers.guides import guide_like, same_size
 from hybrid_dip.regularisers.variation import differences
+from hybrid_dip.terms import Weighable
 
 
 @dataclass(frozen=True, eq=False)

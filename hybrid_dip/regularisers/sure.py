@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.contracts import Task, Weighable
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
+from hybrid_dip.terms import Weighable
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.contracts import Fit, SomeTerms, Step, Task
+from hybrid_dip.contracts import Fit, Step, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
 from hybrid_dip.fit import fit
 from hybrid_dip.optimizers import langevin
+from hybrid_dip.terms import SomeTerms
 
 DEVIATION = "deviation"
 """Among a fit's extras: the standard deviation of the sampled images, (1, C, H, W)."""

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.contracts import Fit, SomeTerms, Task, Term, as_terms
+from hybrid_dip.contracts import Fit, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fit import fit
+from hybrid_dip.terms import SomeTerms, Term, as_terms
 
 
 class MeanOverNoise(nn.Module):

@@ -19,11 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.contracts import Fit, Moment, SomeTerms, Task, Term, as_terms
+from hybrid_dip.contracts import Fit, Task
 from hybrid_dip.errors import FitError, SettingsError
 from hybrid_dip.fit import fit
 from hybrid_dip.regularisers.proximal import proximal
 from hybrid_dip.schedules import Balanced
+from hybrid_dip.terms import Moment, SomeTerms, Term, as_terms
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hybrid_dip import arguments, spec
 from hybrid_dip.catalogue import catalogue
-from hybrid_dip.contracts import Rule, Task, Terms, as_terms
+from hybrid_dip.contracts import Rule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import NOT_ALONE, PLAIN
 from hybrid_dip.fusion import Arm, arms_of
@@ -13,6 +13,7 @@ from hybrid_dip.recipe import Recipe
 from hybrid_dip.restore import evaluated_by_the_loop_alone, resolve
 from hybrid_dip.selection import Selection, check
 from hybrid_dip.study.sections import ArmEntry
+from hybrid_dip.terms import Terms, as_terms
 
 SPEC_KINDS = {"preset": "presets", "network": "networks", "latent": "latents", "solver": "solvers", "stop": "stopping"}
 """Keys of an arm that hold one SPEC -> kind of the catalogue."""

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from hybrid_dip import latents, networks, tasks
 from hybrid_dip.catalogue import catalogue
 from hybrid_dip.checkpoint import Checkpoint
-from hybrid_dip.contracts import Fit, Term
+from hybrid_dip.contracts import Fit
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fit import fit
+from hybrid_dip.terms import Term
 
 ROOT = Path(__file__).parents[2]
 

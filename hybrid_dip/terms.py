@@ -1,0 +1,180 @@
+"""The priors that a user adds: ``0.1 * TV() + 0.01 * TGV()`` is a sum of terms lambda_k(t) R_k."""
+
+import inspect
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, SupportsIndex, cast
+
+from torch import Tensor, nn
+
+from hybrid_dip.contracts import Task
+from hybrid_dip.errors import SettingsError
+
+RESERVED_NAMES = ("loss", "total", "fidelity", "step", "seed", "psnr", "seconds", "learning_rate")
+"""Columns of a history that no term may be called; one that is gets a number."""
+
+
+class Regulariser(Protocol):
+    """R(x): (1, C, H, W) -> (); unweighted, a mean per pixel, with a finite gradient everywhere.
+
+    A plain function is one. It may also offer ``bind(task) -> Regulariser`` (called once before a fit), ``refresh(step, x)``
+    (called once a step, before the evaluation), and ``state_dict``/``load_state_dict`` (so that a resumed fit goes on to the
+    same floats).
+    """
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Evaluate the energy of an image."""
+        ...
+
+
+class GeneratorTerm(Protocol):
+    """What R(x) cannot say: an energy of the network itself, such as weight decay."""
+
+    def __call__(self, network: nn.Module, latent: Tensor, x: Tensor, /) -> Tensor:
+        """Evaluate the energy of ``network`` at ``latent``, whose output is ``x``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a weight may depend on.
+
+    Attributes:
+        step: Index of the current step, from 0.
+        steps: How many steps the fit will take at most.
+        gradient_norm: Mean of ||dR/dx||, of a term of the network ||dR/dtheta||, over the first steps, frozen after them; () on
+            the device.
+        noise_gradient: ||dE/dx|| of a residual as large as the noise, 2 sigma / sqrt(m) for m entries of y.
+    """
+
+    step: int
+    steps: int
+    gradient_norm: Tensor
+    noise_gradient: float
+
+    @property
+    def progress(self) -> float:
+        """How far the fit has come, from 0 at the first step to 1 at the last."""
+        return self.step / max(1, self.steps - 1)
+
+
+class Schedule(Protocol):
+    """lambda(t): a weight, or a factor of the learning rate, that changes along the fit."""
+
+    def __call__(self, moment: Moment, /) -> float | Tensor:
+        """Return the value at this moment."""
+        ...
+
+
+@dataclass(frozen=True)
+class Term:
+    """lambda R: one regulariser with its weight. ``0.1 * TV()`` makes one; terms add up to :class:`Terms`.
+
+    Attributes:
+        regulariser: Any callable x -> scalar, or (network, latent, x) -> scalar.
+        weight: A number, at least 0, or a schedule.
+        name: How it is called in the history; by default the function's or the class's own name.
+
+    Raises:
+        SettingsError: The weight is negative or not finite, or the regulariser is not callable.
+    """
+
+    regulariser: Regulariser | GeneratorTerm
+    weight: float | Schedule = 1.0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not callable(self.regulariser):
+            raise SettingsError(f"A term needs a callable x -> scalar, got {type(self.regulariser).__name__}.")
+        if not callable(self.weight) and not (math.isfinite(self.weight) and self.weight >= 0):
+            raise SettingsError(f"The weight of a term must be a finite number of at least 0, got {self.weight}.")
+        if not self.name:
+            fallback = type(self.regulariser).__name__
+            object.__setattr__(self, "name", getattr(self.regulariser, "__name__", fallback).lower())
+
+    @property
+    def acts_on_network(self) -> bool:
+        """True where the regulariser takes (network, latent, x) rather than x."""
+        positional = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+        call = self.regulariser.forward if isinstance(self.regulariser, nn.Module) else self.regulariser
+        try:
+            parameters = inspect.signature(call).parameters.values()
+        except ValueError:  # a builtin, such as torch.relu, does not say; it takes an image
+            return False
+        return sum(p.kind in positional and p.default is p.empty for p in parameters) == 3
+
+    def bind(self, task: Task) -> "Term":
+        """Let the regulariser prepare itself for a task, where it wants to; only the task to fit is shown to it."""
+        bind = getattr(self.regulariser, "bind", None)
+        if not callable(bind):
+            return self
+        bound = bind(task)
+        if not callable(bound):
+            raise SettingsError(
+                f"The regulariser '{self.name}' is bound to {type(bound).__name__}: bind(task) must return what is to be used."
+            )
+        return replace(self, regulariser=bound)
+
+    def __add__(self, other: "Term | Terms") -> "Terms":
+        return Terms((self,)) + other
+
+
+def _algebra(got: str) -> TypeError:
+    return TypeError(f"Weigh each term by itself, the weight first, as in 0.1 * TV() + 0.01 * TGV(); got {got}.")
+
+
+SomeTerms = Term | Regulariser | Sequence[Term | Regulariser]
+"""What may be passed as regularisers: one, weighted or bare, or several."""
+
+
+class Terms(tuple[Term, ...]):
+    """Several terms: ``0.1 * TV() + 0.01 * TGV()``. A tuple whose ``+`` also takes a single term."""
+
+    def __add__(self, other: object) -> "Terms":
+        more = (other,) if isinstance(other, Term) else other
+        if not isinstance(more, tuple | list) or not all(isinstance(term, Term) for term in more):
+            raise _algebra(f"+ {type(other).__name__} without a weight")
+        return Terms((*self, *more))
+
+    def __mul__(self, other: SupportsIndex) -> "Terms":
+        raise _algebra("a sum * a number")
+
+    def __rmul__(self, other: SupportsIndex) -> "Terms":  # a tuple's own would repeat them
+        raise _algebra("a number * a sum")
+
+
+def as_terms(terms: "Term | Regulariser | Iterable[Term | Regulariser]") -> Terms:
+    """Turn what a user may pass as regularisers into terms with distinct names.
+
+    Args:
+        terms: A term, a bare regulariser (weight 1), or any number of them.
+
+    Returns:
+        The terms; a name that occurs twice gets a number.
+    """
+    # A callable is one prior, also where it can be iterated over, as nn.Sequential can.
+    single = isinstance(terms, Term) or callable(terms)
+    listed = [terms] if single else list(cast(Iterable[Any], terms))
+    seen = dict.fromkeys(RESERVED_NAMES, 1)
+    unique = []
+    for item in listed:
+        term = item if isinstance(item, Term) else Term(cast(Regulariser, item))
+        seen[term.name] = seen.get(term.name, 0) + 1
+        unique.append(term if seen[term.name] == 1 else replace(term, name=f"{term.name}-{seen[term.name]}"))
+    return Terms(unique)
+
+
+class Weighable:
+    """Lets a regulariser be written ``0.1 * TV()``."""
+
+    def __rmul__(self, weight: float | Schedule) -> Term:
+        return Term(cast(Regulariser, self), weight)
+
+    def __mul__(self, other: object) -> Term:
+        raise _algebra(f"{type(self).__name__} * {type(other).__name__}")
+
+    def __add__(self, other: object) -> Terms:
+        raise _algebra(f"{type(self).__name__} without a weight")
+
+    __radd__ = __add__
