@@ -54,7 +54,14 @@ PARTS = {
         "_Convolution",
         "_ConvolutionBackward",
     ),
-    "batch norm": ("native_batch_norm", "native_batch_norm_backward", "cudnn_batch_norm", "cudnn_batch_norm_backward"),
+    "batch norm": (
+        "native_batch_norm",
+        "native_batch_norm_backward",
+        "native_group_norm",
+        "native_group_norm_backward",
+        "cudnn_batch_norm",
+        "cudnn_batch_norm_backward",
+    ),
     "activations": ("leaky_relu_", "leaky_relu", "leaky_relu_backward", "sigmoid", "sigmoid_backward"),
     "padding": ("reflection_pad2d", "reflection_pad2d_backward", "reflection_pad3d", "constant_pad_nd"),
     "upsampling, concatenation": ("upsample_bilinear2d", "upsample_bilinear2d_backward", "cat"),
@@ -202,14 +209,22 @@ def parts(setting: Setting) -> list[dict[str, Any]]:
 
 
 _PART_OF = {name: part for part, names in PARTS.items() for name in names}
+_WHOLE = {
+    FILTERS_MOVED: "optimiser",
+    "_Doubling": "upsampling, concatenation",
+    "_DoublingBackward": "upsampling, concatenation",
+    "_Padding": "padding",
+    "_PaddingBackward": "padding",
+}
+"""What is made of operations that elsewhere belong to another part, or to none."""
 
 
 def part_of(event: Any) -> str | None:
     """The part of a step that an operation belongs to; products of matrices are the optimiser's where it has asked for them."""
     around = event
     while around is not None:
-        if around.name == FILTERS_MOVED:
-            return "optimiser"
+        if around.name in _WHOLE:
+            return _WHOLE[around.name]
         around = around.cpu_parent
     return _PART_OF.get(event.name.removeprefix("aten::"))
 

@@ -8,7 +8,7 @@ from torch import nn
 from hybrid_dip import networks
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.networks import blocks, reflection, skip
-from hybrid_dip.networks.blocks import Padding, doubled, idle_biases
+from hybrid_dip.networks.blocks import Padding, idle_biases
 from hybrid_dip.networks.padded import Padded
 
 
@@ -224,18 +224,6 @@ def test_biases_that_batch_norm_takes_away_are_left_out(padding: Padding) -> Non
         torch.testing.assert_close(torch.zeros_like(usual) if one is None else one, usual, atol=1e-9, rtol=1e-6)
     assert list(other.state_dict()) == list(network.state_dict())
     assert all(not named[name].any() for name in without)
-
-
-@pytest.mark.parametrize("shape", [(1, 2, 3, 4), (2, 3, 1, 5)])
-def test_upsampling_with_a_gathered_gradient_is_torch_s(shape: tuple[int, ...]) -> None:
-    x = torch.randn(shape, dtype=torch.double, requires_grad=True)
-    expected = torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
-    found = doubled(x)
-    torch.testing.assert_close(found, expected)
-    pulled = torch.randn_like(expected)
-    one, other = (torch.autograd.grad(y, x, pulled)[0] for y in (found, expected))
-    torch.testing.assert_close(one, other)
-    assert torch.autograd.gradgradcheck(doubled, x)
 
 
 @pytest.mark.parametrize("kernel", [3, 5])

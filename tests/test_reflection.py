@@ -46,5 +46,6 @@ def test_channels_cut_out_of_more_are_padded_too() -> None:
     torch.testing.assert_close(one, other)
 
 
-def test_it_is_for_gpus() -> None:
+def test_on_a_cpu_it_is_for_large_maps() -> None:
     assert not reflection.pays(torch.zeros(1, 3, 8, 8))
+    assert reflection.pays(torch.zeros(1, 32, 128, 128))

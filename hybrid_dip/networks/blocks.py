@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -186,69 +186,6 @@ def halving_convolution(
     if how not in _REDUCERS:
         raise SettingsError(f"Unknown downsampling '{how}': {nearest(how, ['stride', *_REDUCERS])}.")
     return [convolution(in_channels, out_channels, kernel, bias=bias, padding=padding), _REDUCERS[how]()]
-
-
-class Doubling(nn.Upsample):
-    """torch's upsampling by two, in the precision of its input: autocast would have single precision, and what follows too."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (N, C, 2 H, 2 W)."""
-        if x.device.type == "meta":  # which has no autocast
-            return super().forward(x)
-        with torch.autocast(x.device.type, enabled=False):
-            if self.mode == "bilinear" and x.device.type == "cuda" and torch.compiler.is_compiling():
-                return doubled(x)
-            return super().forward(x)
-
-
-def doubled(x: Tensor) -> Tensor:
-    """Bilinear upsampling by two whose gradient is gathered.
-
-    torch's own scatters it, by additions that wait for each other, also where it is compiled.
-
-    Args:
-        x: (N, C, H, W).
-
-    Returns:
-        (N, C, 2 H, 2 W), the same numbers as torch's.
-    """
-    result: Tensor = _Doubling.apply(x)
-    return result
-
-
-class _Doubling(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        for axis in (2, 3):
-            last = gradient.shape[axis] - 1
-            first = torch.arange(0, last, 2, device=gradient.device)
-            far, near, near_too, far_too = (
-                gradient.index_select(axis, (first + shift).clamp(0, last)) for shift in (-1, 0, 1, 2)
-            )
-            gradient = 0.75 * (near + near_too) + 0.25 * (far + far_too)
-        return gradient
-
-
-def doubling(how: str) -> nn.Module:
-    """Upsampling by two without weights.
-
-    Args:
-        how: "nearest" or "bilinear".
-
-    Returns:
-        The layer.
-
-    Raises:
-        SettingsError: Unknown way.
-    """
-    known = ["nearest", "bilinear"]
-    if how not in known:
-        raise SettingsError(f"Unknown upsampling '{how}': {nearest(how, known)}.")
-    return Doubling(scale_factor=2, mode=how, align_corners=None if how == "nearest" else False)
 
 
 T = TypeVar("T")

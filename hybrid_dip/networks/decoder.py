@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.networks.blocks import Upsample, convolution, doubling
+from hybrid_dip.networks.blocks import Upsample, convolution
+from hybrid_dip.networks.normalisation import BatchNorm
 from hybrid_dip.networks.padded import Padded
+from hybrid_dip.networks.upsampling import doubling
 
 
 class Decoder(nn.Module):
@@ -22,7 +24,7 @@ class Decoder(nn.Module):
                 convolution(in_channels, width, 1, bias=False),
                 doubling(upsample),
                 nn.ReLU(),
-                nn.BatchNorm2d(width),
+                BatchNorm(width),
             ]
             in_channels = width
         layers.append(convolution(in_channels, out_channels, 1, bias=False))

@@ -1,8 +1,8 @@
-"""Padding by reflection on a GPU: in the order that the maps lie in memory, and with a gradient that is gathered.
+"""Padding by reflection with a gradient that is gathered, and in the order that the maps lie in memory.
 
-torch pads by reflection in the usual order of the channels only, so that the maps of a network that lie channel by channel at
-each pixel, which is what tensor cores take, are put in order twice around each padding. And its gradient on a GPU is scattered,
-by additions that wait for each other; most of it is a copy.
+torch scatters that gradient, on a GPU by additions that wait for each other, on a CPU number by number; most of it is a copy.
+And on a GPU it pads by reflection in the usual order of the channels only, so that the maps of a network that lie channel by
+channel at each pixel, which is what tensor cores take, are put in order twice around each padding.
 """
 
 from typing import Any
@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+LARGE = 2**18
+"""Numbers in the maps from which on a CPU saves more time than the calls of several functions take."""
 
 
 def pays(x: Tensor) -> bool:
@@ -19,9 +22,10 @@ def pays(x: Tensor) -> bool:
         x: (N, C, H, W).
 
     Returns:
-        True on a GPU, but where the network is compiled, which writes kernels of its own.
+        True on a GPU, and for large maps on a CPU, but where the network is compiled, which writes kernels of its own.
     """
-    return x.device.type == "cuda" and not torch.compiler.is_compiling()
+    worthwhile = x.device.type == "cuda" or (x.device.type == "cpu" and x.numel() >= LARGE)
+    return worthwhile and not torch.compiler.is_compiling()
 
 
 def pad(x: Tensor, margin: int) -> Tensor:

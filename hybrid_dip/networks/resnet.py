@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.networks.blocks import Activation, convolution
 from hybrid_dip.networks.blocks import activation as activation_layer
+from hybrid_dip.networks.normalisation import BatchNorm
 
 
 class Residual(nn.Module):
@@ -52,13 +53,13 @@ def resnet(
     layers += [
         Residual(
             convolution(channels, channels, 3, bias=False),
-            nn.BatchNorm2d(channels),
+            BatchNorm(channels),
             activation_layer(activation),
             convolution(channels, channels, 3, bias=False),
-            nn.BatchNorm2d(channels),
+            BatchNorm(channels),
         )
         for _ in range(blocks)
     ]
-    layers += [convolution(channels, channels, 3), nn.BatchNorm2d(channels)]
+    layers += [convolution(channels, channels, 3), BatchNorm(channels)]
     layers += [convolution(channels, out_channels, 3, padding="reflection"), nn.Sigmoid()]
     return nn.Sequential(*layers)

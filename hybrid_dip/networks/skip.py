@@ -12,12 +12,13 @@ from hybrid_dip.networks.blocks import (
     Padding,
     Upsample,
     convolution,
-    doubling,
     halving_convolution,
     per_scale,
 )
 from hybrid_dip.networks.blocks import activation as activation_layer
+from hybrid_dip.networks.normalisation import BatchNorm
 from hybrid_dip.networks.padded import Padded
+from hybrid_dip.networks.upsampling import doubling
 
 
 class Scale(nn.Module):
@@ -107,7 +108,7 @@ def skip(
     downsamples: tuple[str, ...] = per_scale(downsample, scales, "downsample")
 
     def stage(layers: list[nn.Module], channels: int) -> list[nn.Module]:
-        return [*layers, nn.BatchNorm2d(channels), activation_layer(activation)]
+        return [*layers, BatchNorm(channels), activation_layer(activation)]
 
     built: list[Scale] = []
     channels = in_channels
@@ -122,7 +123,7 @@ def skip(
         second = convolution(width, width, kernels_down[i], bias=bias, padding=padding)
         descent = nn.Sequential(*stage(first, width), *stage([second], width))
         deep = widths_up[i + 1] if i + 1 < scales else width
-        merge: list[nn.Module] = [nn.BatchNorm2d(widths_skip[i] + deep)]
+        merge: list[nn.Module] = [BatchNorm(widths_skip[i] + deep)]
         merge += stage([convolution(widths_skip[i] + deep, width_up, kernels_up[i], bias=bias, padding=padding)], width_up)
         if pointwise_up:
             merge += stage([convolution(width_up, width_up, 1, bias=bias, padding=padding)], width_up)

@@ -4,8 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hybrid_dip.networks.blocks import Padding, Upsample, convolution, doubling
+from hybrid_dip.networks.blocks import Padding, Upsample, convolution
+from hybrid_dip.networks.normalisation import BatchNorm
 from hybrid_dip.networks.padded import Padded
+from hybrid_dip.networks.upsampling import doubling
 
 RATIOS = (32, 16, 8, 4, 2, 1)
 
@@ -16,7 +18,7 @@ def _branch(in_channels: int, out_channels: int, padding: str) -> nn.Sequential:
     for kernel in (3, 3, 1):
         layers += [
             convolution(in_channels, out_channels, kernel, padding=padding),
-            nn.BatchNorm2d(out_channels),
+            BatchNorm(out_channels),
             nn.LeakyReLU(0.2),
         ]
         in_channels = out_channels
@@ -34,8 +36,8 @@ class Merge(nn.Module):
 
     def __init__(self, coarse: int, fine: int, padding: str):
         super().__init__()
-        self.norm_fine = nn.BatchNorm2d(fine)
-        self.norm_coarse = nn.BatchNorm2d(coarse)
+        self.norm_fine = BatchNorm(fine)
+        self.norm_coarse = BatchNorm(coarse)
         self.branch = _branch(coarse + fine, coarse + fine, padding)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:

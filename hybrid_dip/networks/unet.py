@@ -9,10 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybrid_dip.errors import SettingsError, nearest
-from hybrid_dip.networks.blocks import Padding, convolution, doubling
+from hybrid_dip.networks.blocks import Padding, convolution
+from hybrid_dip.networks.normalisation import BatchNorm
 from hybrid_dip.networks.padded import Padded
+from hybrid_dip.networks.upsampling import doubling
 
-_NORMS: dict[str, Callable[[int], nn.Module]] = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}
+_NORMS: dict[str, Callable[[int], nn.Module]] = {"instance": nn.InstanceNorm2d, "batch": BatchNorm}
 
 
 def _level(in_channels: int, out_channels: int, norm: str | None, bias: bool, padding: str) -> nn.Sequential:
