@@ -123,6 +123,7 @@ VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
     "the average of the original (0.99)": lambda recipe: replace(recipe, average=0.99),
     "no average": lambda recipe: replace(recipe, average=None),
     "half the jitter": lambda recipe: replace(recipe, jitter=recipe.jitter / 2),
+    "half as much jitter again": lambda recipe: replace(recipe, jitter=recipe.jitter * 1.5),
     "a latent of 16 channels": lambda recipe: replace(recipe, latent=partial(latents.uniform, channels=16)),
     "width 16": width(16),
     "width 64, half of the steps": width(64, 0.5),

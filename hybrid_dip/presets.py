@@ -251,13 +251,14 @@ _LARGE = 192
 def fast(task: Task) -> Recipe:
     """Made to be as good as the original at its best in less than a tenth of the time of its recipe; nothing in it is learned.
 
-    Two fits of an even, narrow network (three, where small images miss pixels at random and there is time for them), whose
+    Two fits of an even, narrow network (three, where there is time: large noisy images, small ones that miss pixels), whose
     images are averaged, because much of the error of a fit is its own and not the prior's. Each is short: Adam forgets sooner
     (betas 0.8 and 0.9), and the image is the average of the outputs over about the last ninth of the steps. Where the noise is
     Gaussian of a known level a fit ends when its residual has the size of the noise (the discrepancy principle). Elsewhere it
     takes a fixed number of steps, more for larger images, with the power 3/2 of their side. The filters' steps are Muon's;
     where noise is to be removed, which Muon fits as readily as it fits the image, they are half as long, or Adam's, where the
-    image is so small that there are steps enough. benchmarks/time_to_quality.py measures it, benchmarks/variants.py each of
+    image is so small that there are steps enough. With less jitter, a fit of a large noisy image is at its best a third sooner,
+    and hardly worse, which leaves time for three. benchmarks/time_to_quality.py measures it, benchmarks/variants.py each of
     these choices. JPEG artefacts and flash take the recipe of :func:`quick`.
 
     Args:
@@ -272,19 +273,21 @@ def fast(task: Task) -> Recipe:
     known = task.name == "denoise" and task.fidelity is gaussian and bool(task.noise_sigma)
     side = math.sqrt(task.shape[-1] * task.shape[-2])
     scale = side / 128
-    runs = 3 if task.name == "missing-pixels" and side < _LARGE else 2
-    # What keeps the fits together below a tenth of the time.
-    most = original(task).steps * min(0.3 * max(scale, math.sqrt(scale)), 0.45) * 2 / runs
+    large_and_noisy = task.name == "denoise" and side >= _LARGE
+    runs = 3 if large_and_noisy or (task.name == "missing-pixels" and side < _LARGE) else 2
+    # What keeps the fits together below a tenth of the time: steps of all of them, as a share of the original's.
+    most = original(task).steps * (0.84 if large_and_noisy else min(0.6 * max(scale, math.sqrt(scale)), 0.9)) / runs
     wanted = max(200, _FAST_STEPS.get(task.name, 1000) * scale**1.5)
     optimizer = partial(muon, betas=(0.8, 0.9))
     if task.name == "denoise":
-        optimizer = partial(optimizer, filters=2.0) if side >= _LARGE else partial(adam, betas=(0.8, 0.9))
+        optimizer = partial(optimizer, filters=2.0) if large_and_noisy else partial(adam, betas=(0.8, 0.9))
     return replace(
         lean,
         network=EVEN,
         steps=round(most if known else min(wanted, most)),
         lr=0.005,
         optimizer=optimizer,
+        jitter=lean.jitter * (2 / 3 if large_and_noisy else 1),
         average=Growing(1 / 9),
         fallback=None,
         runs=runs,

@@ -133,13 +133,19 @@ def test_fast_averages_a_third_fit_of_small_images_that_miss_pixels(side: int, r
     mask = torch.ones(1, 1, side, side)
     mask[..., ::2] = 0
     assert presets.fast(tasks.missing_pixels(y, mask)).runs == runs
-    assert presets.fast(tasks.denoise(y, sigma=0.1)).runs == 2
 
 
-def test_fast_denoises_large_images_by_muon_with_steps_half_as_long() -> None:
-    for side, made in ((128, {"name": "adam"}), (256, {"name": "muon", "filters": 2.0})):
-        recipe = presets.fast(tasks.denoise(torch.zeros(1, 3, side, side), sigma=0.1))
-        assert recipe.describe()["optimizer"] == {**made, "betas": (0.8, 0.9)}
+@pytest.mark.parametrize(
+    ("side", "made", "runs", "steps", "jitter"),
+    [(128, {"name": "adam"}, 2, 900, 1 / 30), (256, {"name": "muon", "filters": 2.0}, 3, 840, 1 / 45)],
+)
+def test_fast_denoises_large_images_by_three_shorter_fits_with_muon_and_less_jitter(
+    side: int, made: dict[str, object], runs: int, steps: int, jitter: float
+) -> None:
+    recipe = presets.fast(tasks.denoise(torch.zeros(1, 3, side, side), sigma=0.1))
+    assert recipe.describe()["optimizer"] == {**made, "betas": (0.8, 0.9)}
+    assert (recipe.runs, recipe.steps) == (runs, steps)
+    assert recipe.jitter == pytest.approx(jitter)
     assert presets.fast(TASKS["x4"]).describe()["optimizer"] == {"name": "muon", "betas": (0.8, 0.9)}
 
 
