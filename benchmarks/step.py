@@ -196,8 +196,8 @@ def parts(setting: Setting) -> list[dict[str, Any]]:
         if part is None:
             rest += spent(event)
             continue
-        sizes = [4 * math.prod(shape) for shape in event.input_shapes if shape]
         seconds[part] += spent(event) / 1e6
+        sizes = [4 * math.prod(shape) for shape in event.input_shapes if shape] if moves(event) else []
         moved[part] += sum(sizes) + max(sizes, default=0)  # the result is about as large as the largest input
     for part in PARTS:
         if not seconds[part]:
@@ -217,6 +217,8 @@ _WHOLE = {
     "_PaddingBackward": "padding",
 }
 """What is made of operations that elsewhere belong to another part, or to none."""
+_LOOKS = ("as_strided", "view", "detach", "empty", "empty_strided")
+"""Operations that look at numbers, or make room for some, without moving any."""
 
 
 def part_of(event: Any) -> str | None:
@@ -227,6 +229,12 @@ def part_of(event: Any) -> str | None:
             return _WHOLE[around.name]
         around = around.cpu_parent
     return _PART_OF.get(event.name.removeprefix("aten::"))
+
+
+def moves(event: Any) -> bool:
+    """Whether an operation reads and writes its numbers itself, rather than by others, or not at all."""
+    name = event.name.removeprefix("aten::")
+    return name in _PART_OF or not (event.cpu_children or name in _LOOKS)
 
 
 def verdict(row: dict[str, Any]) -> str:
