@@ -52,6 +52,7 @@ def test_a_cluster_that_is_not_there_is_one_sentence() -> None:
         Ray("127.0.0.1:1")
 
 
+@pytest.mark.slow
 def test_a_ray_cluster_that_loses_a_node_finishes_the_study_as_one_machine_would(
     make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
