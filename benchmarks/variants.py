@@ -5,9 +5,10 @@
     python benchmarks/variants.py --show out.json
 
 Each variant is fitted with the preset's seeds (two; three where it takes three fits) on the centre pixels (128x128), denoised
-(sigma 25) and super-resolved (x4; half of the pixels missing by ``--tasks inpaint``). The table has the mean PSNR of a single fit, that of the mean of the images, and the
-seconds of the processor for all fits against those of the preset on the same processor, with one thread, so that other work
-beside moves them little. What is finished is kept in the JSON file, so that the command can be interrupted.
+(sigma 25) and super-resolved (x4; half of the pixels missing by ``--tasks inpaint``). The table has the mean PSNR of a single
+fit, that of the mean of the images, and the seconds of the processor for all fits against those of the preset on the same
+processor, with one thread, so that other work beside moves them little. What is finished is kept in the JSON file, so that the
+command can be interrupted.
 """
 
 import argparse
