@@ -126,6 +126,27 @@ print({{part for name, part in named if name == "aten::baddbmm"}}, {{part for na
     assert command("-c", script).splitlines()[-1] == "{'optimiser'} {'convolutions'}"
 
 
+def test_a_profile_counts_what_upsampling_and_padding_are_made_of_as_theirs_and_views_as_no_traffic() -> None:
+    script = f"""
+import sys
+sys.path.insert(0, {str(BENCHMARKS)!r})
+import torch
+from step import moves, part_of
+from hybrid_dip.networks import reflection, upsampling
+x = torch.rand(1, 2, 4, 4, requires_grad=True)
+with torch.profiler.profile() as profile:
+    upsampling.doubled(x).sum().backward()
+    reflection.pad(x, 1).sum().backward()
+events = profile.events()
+print(sorted({{(event.name, part_of(event)) for event in events if event.name in ("aten::lerp", "aten::clone")}}))
+looked_at = ("aten::lerp", "aten::narrow", "aten::as_strided")
+print(sorted({{(event.name, moves(event)) for event in events if event.name in looked_at}}))
+"""
+    parts, moving = command("-c", script).splitlines()[-2:]
+    assert parts == "[('aten::clone', 'padding'), ('aten::lerp', 'upsampling, concatenation')]"
+    assert moving == "[('aten::as_strided', False), ('aten::lerp', True), ('aten::narrow', False)]"
+
+
 def test_many_images_are_the_same_by_one_process_or_two(tmp_path: Path, photograph: Tensor) -> None:
     save_larger(photograph, tmp_path / "clean.png")
     options = ["--size", 32, "--count", 2, "--steps", 3, "--preset", "quick"]
