@@ -187,7 +187,7 @@ def compare(
     )
     ours = time.perf_counter() - started
     step = statistics.mean([before, seconds_per_step(path, task, size, seed, curves.device)])
-    peak = max(range(len(curve.steps)), key=curve.average.__getitem__)
+    peak = peak_of(curve)
     total, to_peak = recipe.steps * step, curve.steps[peak] * step
     quality = metrics.psnr(result.image, case.reference)
     row = {
@@ -231,6 +231,11 @@ def compare(
     return row, lines
 
 
+def peak_of(curve: Curve) -> int:
+    """Where in a curve the output average is at its best."""
+    return max(range(len(curve.steps)), key=curve.average.__getitem__)
+
+
 def recipe_of(case: Case, steps: int | None) -> Recipe:
     """The original's, with its own number of steps or another one."""
     recipe = original(case.task)
@@ -266,6 +271,18 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f"| {end} ({row['original_seconds']:.0f}) | "
             f"{row['ours_psnr']:.2f} dB ({row['ours_seconds']:.0f}) | {row['gap_db']:+.2f} dB | {row['ratio']:.1f} | "
             f"{row['ratio_to_peak']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def curve_table(curves: dict[str, Curve], network: str) -> str:
+    """What the original came to, as Markdown."""
+    lines = ["| image, task, size | network | peak (step) | end (step) |", "|---|---|---|---|"]
+    for label, curve in curves.items():
+        peak = peak_of(curve)
+        lines.append(
+            f"| {label} | {network} | {curve.average[peak]:.2f} dB ({curve.steps[peak]}) "
+            f"| {curve.average[-1]:.2f} dB ({curve.steps[-1]}) |"
         )
     return "\n".join(lines)
 
@@ -326,7 +343,9 @@ def main() -> None:
     parser.add_argument(
         "--until", type=int, metavar="STEP", help="follow the original so far only; its peak is then the best so far"
     )
-    parser.add_argument("--curves-only", action="store_true", help="fit the original's curves into the cache and end")
+    parser.add_argument(
+        "--curves-only", action="store_true", help="fit the original's curves into the cache, print what they came to, and end"
+    )
     parser.add_argument("--steps", type=int, default=None, help="of both instead of their own, to try the command")
     parser.add_argument("--show", type=Path, nargs="+", metavar="JSON", help="print the table of earlier results and end")
     asked = parser.parse_args()
@@ -343,13 +362,16 @@ def main() -> None:
     device = devices.pick(asked.device)
     curves = CurveSource(asked.cache, asked.curves_of, asked.curves_by, asked.curve_network, asked.until, device)
     execution = Execution(asked.precision, compiled=asked.compile, graphed=asked.graph)
+    if asked.curves_only:
+        fitted = {}
+        for path in asked.images:
+            case, label = make_case(path, task, asked.size), label_of(path, task, asked.size)
+            fitted[label] = original_curve(case, recipe_of(case, asked.steps), asked.seed, curves, label)
+        print(curve_table(fitted, asked.curve_network))
+        return
     rows: list[dict[str, Any]] = []
     plots: dict[str, Lines] = {}
     for path in asked.images:
-        if asked.curves_only:
-            case, label = make_case(path, task, asked.size), label_of(path, task, asked.size)
-            original_curve(case, recipe_of(case, asked.steps), asked.seed, curves, label)
-            continue
         row, plots[label_of(path, task, asked.size)] = compare(
             path,
             task,
@@ -363,9 +385,8 @@ def main() -> None:
         rows.append(row)
         if asked.json:
             write_text(asked.json, json.dumps(rows, indent=2) + "\n")
-    if rows:
-        print(table(rows))
-    if asked.plot and plots:
+    print(table(rows))
+    if asked.plot:
         save_plot(asked.plot, plots)
 
 

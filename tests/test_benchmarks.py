@@ -39,10 +39,12 @@ def test_time_to_quality(task: str, tmp_path: Path, photograph: Tensor) -> None:
         BENCHMARKS / "time_to_quality.py", "--task", task, "--size", 64, "--images", tmp_path / "clean.png",
         "--steps", 12, "--threads", 1, "--cache", tmp_path / "curves",
     ]  # fmt: skip
-    command(*common, "--curves-only")
+    printed = command(*common, "--curves-only").splitlines()[-1]
     (curve,) = (tmp_path / "curves").iterdir()
     fitted = curve.read_bytes()
+    quality = json.loads(fitted)["curve"]["average"]
     assert json.loads(fitted)["curve"]["steps"] == [10, 12]
+    assert printed.endswith(f"| {max(quality):.2f} dB ({10 if quality[0] > quality[1] else 12}) | {quality[1]:.2f} dB (12) |")
     out = command(*common, "--json", tmp_path / "out.json", "--plot", tmp_path / "out.png")
     assert curve.read_bytes() == fitted
     assert hd.load_image(tmp_path / "out.png").shape[1] == 3
