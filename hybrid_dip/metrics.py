@@ -1,9 +1,11 @@
 """How near an image is to a reference: pure functions of two tensors and a data range."""
 
 import math
+from statistics import fmean
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from hybrid_dip.errors import SettingsError
 
@@ -34,11 +36,17 @@ def psnr(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
     return math.inf if mse == 0 else 10 * math.log10(data_range**2 / mse)
 
 
+SSIM_WINDOW = 11
+"""Pixels a side of the Gaussian window, cut off at three and a half deviations."""
+
+
 def ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
     """Structural similarity (Wang et al. 2004), Gaussian window of deviation 1.5, mean over pixels and channels.
 
+    At the border the images are continued by reflection, so that every pixel counts.
+
     Args:
-        x: (1, C, H, W), at least 11 pixels a side.
+        x: (N, C, H, W), at least 11 pixels a side.
         reference: Of the same shape.
         data_range: Largest minus smallest possible value.
 
@@ -48,15 +56,18 @@ def ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
     Raises:
         SettingsError: The shapes differ, or an image is smaller than the window.
     """
-    from torchmetrics.functional.image import structural_similarity_index_measure
+    from skimage.metrics import structural_similarity
 
     _same_shape(x, reference)
-    if min(x.shape[-2:]) < 11:
-        raise SettingsError(f"SSIM needs at least 11x11 pixels, got {x.shape[-1]}x{x.shape[-2]}.")
+    if min(x.shape[-2:]) < SSIM_WINDOW:
+        raise SettingsError(f"SSIM needs at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, got {x.shape[-1]}x{x.shape[-2]}.")
+    border = (SSIM_WINDOW // 2,) * 4  # scikit-image leaves out the mean over a border of that width
     # In single precision the variances of flat regions would be off by more than the formula's constants allow.
-    found = structural_similarity_index_measure(x.cpu().double(), reference.cpu().double(), data_range=data_range)
-    assert isinstance(found, Tensor)  # a tuple only where the full map is asked for
-    return float(found)
+    continued = [pad(images.cpu().double(), border, mode="reflect").numpy() for images in (x, reference)]
+    gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return fmean(
+        structural_similarity(*pair, data_range=data_range, channel_axis=0, **gaussian) for pair in zip(*continued, strict=True)
+    )
 
 
 MS_SSIM_SIDE = 176
