@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from hybrid_dip import degradations
+from hybrid_dip.errors import one_sentence
 from hybrid_dip.images import load_image, save_image
 
 SIGMA = 25
@@ -92,4 +93,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence("many.py"):
+        main()

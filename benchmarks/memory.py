@@ -16,6 +16,7 @@ import psutil
 import torch
 
 import hybrid_dip as hd
+from hybrid_dip.errors import one_sentence
 from hybrid_dip.estimate import memory_of_a_step
 from hybrid_dip.execution import Execution
 from hybrid_dip.restore import resolve
@@ -76,4 +77,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence("memory.py"):
+        main()

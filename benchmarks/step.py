@@ -32,6 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import hybrid_dip as hd
 from hybrid_dip import degradations, devices
 from hybrid_dip.contracts import Step
+from hybrid_dip.errors import one_sentence
 from hybrid_dip.execution import PLAIN, PRECISIONS, Execution
 from hybrid_dip.networks import winograd
 from hybrid_dip.optimizers import FILTERS_MOVED
@@ -355,4 +356,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence("step.py"):
+        main()

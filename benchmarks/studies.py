@@ -22,6 +22,7 @@ import torch
 
 import hybrid_dip as hd
 from hybrid_dip import devices
+from hybrid_dip.errors import one_sentence
 from hybrid_dip.study import results
 from hybrid_dip.study.executors import Workers, core_count
 from hybrid_dip.study.plan import Plan, Run, plan_study
@@ -133,4 +134,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence("studies.py"):
+        main()

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from hybrid_dip import degradations, tasks
 from hybrid_dip.contracts import Task
+from hybrid_dip.errors import one_sentence
 from hybrid_dip.estimate import memory_of_a_step
 from hybrid_dip.images import crop_to_centre, load_image
 from hybrid_dip.recipe import Recipe
@@ -129,4 +130,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence("tiles.py"):
+        main()

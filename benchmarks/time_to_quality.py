@@ -39,6 +39,7 @@ import hybrid_dip as hd
 from hybrid_dip import degradations, devices, metrics
 from hybrid_dip.allocation import keeping_freed_memory
 from hybrid_dip.contracts import Case, Step
+from hybrid_dip.errors import one_sentence
 from hybrid_dip.execution import PRECISIONS, Execution
 from hybrid_dip.files import replacing, write_text
 from hybrid_dip.images import crop_to_centre
@@ -391,4 +392,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence("time_to_quality.py"):
+        main()

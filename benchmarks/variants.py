@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 import hybrid_dip as hd
 from hybrid_dip import latents, metrics, networks, optimizers, presets, schedules
+from hybrid_dip.errors import one_sentence
 from hybrid_dip.files import write_text
 from hybrid_dip.recipe import Recipe
 
@@ -222,4 +223,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence("variants.py"):
+        main()

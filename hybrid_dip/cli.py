@@ -13,7 +13,7 @@ import typer.core
 from hybrid_dip import arguments, devices, listing, options, spec, tiling
 from hybrid_dip.catalogue import KINDS, catalogue
 from hybrid_dip.contracts import Task
-from hybrid_dip.errors import HybridDIPError, Interrupted, SettingsError
+from hybrid_dip.errors import HybridDIPError, SettingsError, one_sentence
 from hybrid_dip.estimate import duration, fitting, picked, seconds_of_a_step
 from hybrid_dip.execution import Execution, candidates
 from hybrid_dip.folder import ResultFolder
@@ -443,31 +443,32 @@ def main() -> None:
     """Run the command line; every error is one sentence on stderr and exit status 2."""
     if len(sys.argv) == 1:
         sys.argv.append("--help")
+    again = "Interrupted; repeat the command to go on from the last saved state (a restoration: with --resume)."
+    with one_sentence("hybrid-dip", again):
+        code = _run()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Typer's exit status; what it and torch raise is raised as errors of this package."""
     try:
         code = app(standalone_mode=False)
-        if code == 130:  # how Typer reports Ctrl-C
-            raise KeyboardInterrupt
-    except Interrupted as error:
-        print(error, file=sys.stderr)
-        sys.exit(130)
-    except (KeyboardInterrupt, typer.Abort):
-        print(
-            "Interrupted; repeat the command to go on from the last saved state (a restoration: with --resume).",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
     except _USAGE_ERRORS as error:
-        print(f"hybrid-dip: {error.format_message()}", file=sys.stderr)  # type: ignore[attr-defined]
-        sys.exit(2)
-    except (HybridDIPError, ValueError, OSError) as error:
-        print(f"hybrid-dip: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        raise SettingsError(error.format_message()) from None  # type: ignore[attr-defined]
+    except HybridDIPError:
+        raise
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+        of_memory = any(words in str(error) for words in ("allocate memory", "out of memory"))  # a CPU's, a GPU's
+        if isinstance(error, RuntimeError) and not of_memory:
             raise
-        print("hybrid-dip: There is not enough memory: take --preset quick, or a part of the image by --crop.", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(code if isinstance(code, int) else 0)
+        raise SettingsError("There is not enough memory: take --preset quick, or a part of the image by --crop.") from error
+    if code == 130:  # how Typer reports Ctrl-C
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

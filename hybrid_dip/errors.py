@@ -1,6 +1,9 @@
 """What can go wrong, said in one sentence: what was wrong, what was expected, what to do."""
 
+import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class HybridDIPError(Exception):
@@ -25,6 +28,30 @@ class StorageError(HybridDIPError, OSError):
 
 class Interrupted(Exception):
     """The user pressed Ctrl-C, and what was going on has been saved."""
+
+
+@contextmanager
+def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[None]:
+    """Around a program: what this package raises on purpose, a file that is not there and Ctrl-C end it in one sentence.
+
+    Args:
+        program: Its name, which the sentence begins with.
+        interrupted: What it says on Ctrl-C.
+
+    Raises:
+        SystemExit: With 2 after an error, with 130 after Ctrl-C.
+    """
+    try:
+        yield
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        sys.exit(130)
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        sys.exit(130)
+    except (HybridDIPError, OSError) as error:
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
 
 
 MANY = 120

@@ -19,7 +19,6 @@ import copy
 import csv
 import hashlib
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from tqdm import tqdm
 
 from hybrid_dip import metrics
 from hybrid_dip.devices import describe, pick
-from hybrid_dip.errors import HybridDIPError, ImageFileError, Interrupted, SettingsError, StorageError
+from hybrid_dip.errors import ImageFileError, Interrupted, SettingsError, StorageError, one_sentence
 from hybrid_dip.files import replacing, write_text
 from hybrid_dip.session import interruptible
 from pretrained.bundled import DenoisingNetwork
@@ -334,18 +333,11 @@ def main() -> None:
         torch.set_num_threads(given.threads)
     options = {"steps": given.steps, "size": given.batch, "side": given.side, "highest": given.lr, "seed": given.seed}
     options |= {"device": given.device, "test": given.test, "licence": given.licence}
-    try:
-        with interruptible() as pressed:
-            train(given.photographs, given.out, **options, halt=pressed)
-    except Interrupted as error:
-        print(error, file=sys.stderr)
-        sys.exit(130)
-    except KeyboardInterrupt:  # Ctrl-C twice
-        print("Interrupted; repeat the command to go on from the last saved state.", file=sys.stderr)
-        sys.exit(130)
-    except (HybridDIPError, OSError) as error:
-        print(f"train_denoiser: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    with (
+        one_sentence("train_denoiser", "Interrupted; repeat the command to go on from the last saved state."),  # Ctrl-C twice
+        interruptible() as pressed,
+    ):
+        train(given.photographs, given.out, **options, halt=pressed)
 
 
 if __name__ == "__main__":

@@ -153,3 +153,19 @@ def test_the_demo_compares_the_priors(tmp_path: Path, hybrid_dip_command: Comman
     assert (
         hybrid_dip_command("demo", "-o", tmp_path / "demo", "--size", 8)[2] == "hybrid-dip: --size must be 16 to 256, got 8.\n"
     )
+
+
+def too_much_for_a_cpu(**_: object) -> None:
+    torch.empty(1 << 58)
+
+
+def too_much_for_a_gpu(**_: object) -> None:
+    raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+@pytest.mark.parametrize("work", [too_much_for_a_cpu, too_much_for_a_gpu])
+def test_too_little_memory_is_one_sentence(work: object, hybrid_dip_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hybrid_dip.cli.app", work)
+    status, _, err = hybrid_dip_command("restore")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "--preset quick" in err

@@ -1,6 +1,36 @@
-from hybrid_dip.errors import told
+import pytest
+
+from hybrid_dip.errors import Interrupted, SettingsError, one_sentence, told
 
 
 def test_what_anybodys_code_raises_is_the_end_of_a_sentence() -> None:
     assert told(FileNotFoundError("There is no file\n  nofile.png.")) == "FileNotFoundError: There is no file nofile.png"
     assert told(KeyError()) == "KeyError"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (SettingsError("There is no device 'cuda';\n  take cpu."), 2, "a program: There is no device 'cuda'; take cpu.\n"),
+        (
+            FileNotFoundError(2, "No such file or directory", "x.png"),
+            2,
+            "a program: [Errno 2] No such file or directory: 'x.png'\n",
+        ),
+        (Interrupted("Interrupted after 3 of 9 steps; repeat."), 130, "Interrupted after 3 of 9 steps; repeat.\n"),
+        (KeyboardInterrupt(), 130, "Stopped; repeat.\n"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_program_ends_in_one_sentence(
+    error: BaseException, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, one_sentence("a program", "Stopped; repeat."):
+        raise error
+    assert ended.value.code == status
+    assert capsys.readouterr().err == said
+
+
+def test_a_fault_of_the_program_is_no_sentence() -> None:
+    with pytest.raises(ZeroDivisionError), one_sentence("a program"):
+        1 / 0  # noqa: B018

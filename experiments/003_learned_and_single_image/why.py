@@ -16,6 +16,7 @@ from statistics import mean
 from torch import Tensor
 
 from hybrid_dip import metrics
+from hybrid_dip.errors import one_sentence
 from hybrid_dip.study.plan import Plan, Run, plan_study
 from hybrid_dip.study.settings import read_study
 from hybrid_dip.study.store import Store
@@ -67,4 +68,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence("why.py"):
+        main()

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from hybrid_dip import degradations, metrics, tasks
 from hybrid_dip.contracts import Case, Task
+from hybrid_dip.errors import one_sentence
 from hybrid_dip.figures import save_figure, save_maps, subplots
 from hybrid_dip.files import replacing, write_text
 from hybrid_dip.fusion import OTHER_SEED, Arm, averages, brought, combined, default_selection, no_hooks
@@ -262,4 +263,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence("fuse.py"):
+        main()

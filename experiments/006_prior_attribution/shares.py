@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from hybrid_dip.errors import one_sentence
 from hybrid_dip.study import results
 from hybrid_dip.study.attribution import Attribution, attribute, priors_of, summarise, waterfall_of
 from hybrid_dip.study.plan import plan_study
@@ -84,5 +85,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    (HERE / "pictures").mkdir(exist_ok=True)
-    main()
+    with one_sentence("shares.py"):
+        (HERE / "pictures").mkdir(exist_ok=True)
+        main()

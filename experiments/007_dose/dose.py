@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from hybrid_dip.errors import one_sentence
 from hybrid_dip.figures import save_figure, subplots
 from hybrid_dip.study.plan import plan_study
 from hybrid_dip.study.settings import read_study
@@ -121,4 +122,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence("dose.py"):
+        main()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from hybrid_dip.errors import one_sentence
 from hybrid_dip.study.plan import plan_study
 from hybrid_dip.study.settings import read_study
 from hybrid_dip.study.store import Store
@@ -58,5 +59,6 @@ def table(found: pd.DataFrame) -> list[str]:
 
 
 if __name__ == "__main__":
-    curves(sys.argv[1]).to_csv(CURVES, index=False, float_format="%.4f", lineterminator="\n")
-    print("\n".join(table(pd.read_csv(CURVES))))
+    with one_sentence("steps_saved.py"):
+        curves(sys.argv[1]).to_csv(CURVES, index=False, float_format="%.4f", lineterminator="\n")
+        print("\n".join(table(pd.read_csv(CURVES))))

@@ -24,7 +24,7 @@ from torch import Tensor
 import hybrid_dip as hd
 from hybrid_dip import degradations, metrics
 from hybrid_dip.contracts import Case, Rule, Step, Task
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import SettingsError, one_sentence
 from hybrid_dip.figures import save_figure, subplots
 from hybrid_dip.files import write_text
 from hybrid_dip.images import crop_to_centre
@@ -183,4 +183,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence("compare.py"):
+        main()
