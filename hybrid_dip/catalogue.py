@@ -203,7 +203,7 @@ def register(catalogue: Catalogue) -> None:
             "averaging": ("solvers:Averaging", "mean and deviation of the outputs after a burn-in"),
         },
         "tasks": {
-            "denoise": ("tasks:denoise", "noise: --sigma 0..255 (estimated if left out), --noise gaussian|poisson|l1"),
+            "denoise": ("tasks:denoise", "noise: --sigma 0..255 (estimated if left out), --noise gaussian|poisson|l1|speckle"),
             "jpeg": ("tasks:jpeg", "JPEG artefacts"),
             "inpaint": ("tasks:inpaint", "regions to fill in: --mask FILE, 255 = known pixel"),
             "missing-pixels": ("tasks:missing_pixels", "scattered known pixels: --mask FILE, 255 = known pixel"),
@@ -214,7 +214,7 @@ def register(catalogue: Catalogue) -> None:
             "linear": ("tasks:linear", "measured by any operator: --operator NAME or file.py:name, --shape H,W"),
         },
         "degradations": {
-            "denoise": ("degradations:noisy", "Gaussian or Poisson noise, or salt and pepper"),
+            "denoise": ("degradations:noisy", "Gaussian or Poisson noise, salt and pepper, or speckle"),
             "jpeg": ("degradations:jpeg_compressed", "JPEG compression: --quality"),
             "inpaint": ("degradations:masked", "hide what a mask marks: --mask FILE, 255 = known pixel"),
             "missing-pixels": ("degradations:scattered", "keep a random share of the pixels: --share"),

@@ -19,10 +19,10 @@ from hybrid_dip.errors import HybridDIPError, SettingsError, nearest, told
 from hybrid_dip.images import quantised
 from hybrid_dip.resampling import Kernel
 
-NOISES = {"gaussian": fidelity.gaussian, "poisson": fidelity.poisson, "l1": fidelity.l1}
+NOISES = {"gaussian": fidelity.gaussian, "poisson": fidelity.poisson, "l1": fidelity.l1, "speckle": fidelity.speckle}
 """Noise model -> its fidelity."""
 
-Noise = Literal["gaussian", "poisson", "l1"]
+Noise = Literal["gaussian", "poisson", "l1", "speckle"]
 
 
 def _generator(seed: int) -> torch.Generator:
@@ -63,17 +63,20 @@ def noisy(
     noise: Noise = "gaussian",
     peak: float | None = None,
     share: float | None = None,
+    looks: float | None = None,
     seed: int = 0,
     clip: bool = False,
 ) -> Case:
-    """Denoising: Gaussian noise, photon noise, or salt and pepper.
+    """Denoising: Gaussian noise, photon noise, salt and pepper, or speckle.
 
     Args:
         clean: (1, C, H, W) in [0, 1].
         sigma: Of Gaussian noise, in units of [0, 1]; 25/255 by default.
-        noise: "gaussian"; "poisson": y = Poisson(peak x) / peak; "l1": a share of the entries becomes 0 or 1.
+        noise: "gaussian"; "poisson": y = Poisson(peak x) / peak; "l1": a share of the entries becomes 0 or 1;
+            "speckle": y = x n, n Gamma-distributed with mean 1 and variance 1 / looks, one draw an entry.
         peak: Photons at white, for "poisson"; 30 by default.
         share: Of entries hit by salt and pepper, for "l1"; 0.1 by default.
+        looks: How many intensities are averaged, for "speckle"; 4 by default.
         seed: Of the noise.
         clip: Clip Gaussian noise to [0, 1].
 
@@ -85,23 +88,29 @@ def noisy(
     """
     if noise not in NOISES:
         raise SettingsError(f"Unknown noise '{noise}': {nearest(noise, list(NOISES))}.")
-    for name, value, of in (("sigma", sigma, "gaussian"), ("peak", peak, "poisson"), ("share", share, "l1")):
+    given = {"gaussian": ("sigma", sigma), "poisson": ("peak", peak), "l1": ("share", share), "speckle": ("looks", looks)}
+    for of, (name, value) in given.items():
         if value is not None and of != noise:
             raise SettingsError(f"{name} is a level of '{of}' noise, not of '{noise}'.")
-    sigma, peak, share = (
-        (25 / 255 if sigma is None else sigma),
-        (30.0 if peak is None else peak),
-        (0.1 if share is None else share),
-    )
     protocol = MeasurementProtocol(clipped=clip and noise == "gaussian")
     if noise == "gaussian":
+        sigma = 25 / 255 if sigma is None else sigma
         y = add_gaussian(clean, sigma, seed=seed, clip=clip)
         return Case(tasks.denoise(y, sigma=sigma), clean, f"gaussian {255 * sigma:g}", protocol)
     if noise == "poisson":
+        peak = 30.0 if peak is None else peak
         if not 0 < peak < float("inf"):
             raise SettingsError(f"peak must be a finite number of photons above 0, got {peak}.")
         y = torch.poisson(clean.clamp(min=0) * peak, generator=_generator(seed)) / peak
         return Case(tasks.denoise(y, fidelity=fidelity.poisson), clean, f"poisson {peak:g}", protocol)
+    if noise == "speckle":
+        looks = 4.0 if looks is None else looks
+        if not 0 < looks < float("inf"):
+            raise SettingsError(f"looks must be a finite number above 0, got {looks}.")
+        gamma = np.random.default_rng(seed).gamma(looks, 1 / looks, clean.shape)  # torch's takes no generator
+        y = clean * torch.from_numpy(gamma).to(clean.dtype)
+        return Case(tasks.denoise(y, fidelity=fidelity.speckle), clean, f"speckle {looks:g}", protocol)
+    share = 0.1 if share is None else share
     draw = torch.rand(clean.shape, generator=_generator(seed))
     half = _share("share", share) / 2
     y = torch.where(draw < half, 0.0, torch.where(draw > 1 - half, 1.0, clean))

@@ -7,8 +7,8 @@ it was not.
 import torch
 from torch import Tensor
 
-POISSON_FLOOR = 1e-3
-"""Added to both intensities inside the Poisson likelihood: keeps its gradient finite at black, its minimum at A x = y."""
+FLOOR = 1e-3
+"""Added to both intensities in likelihoods that divide by one: keeps gradients finite at black, the minimum at A x = y."""
 
 
 def _mean(loss: Tensor, weight: Tensor | None) -> Tensor:
@@ -46,7 +46,7 @@ def l1(prediction: Tensor, observation: Tensor, weight: Tensor | None = None) ->
 def poisson(prediction: Tensor, observation: Tensor, weight: Tensor | None = None) -> Tensor:
     """Poisson likelihood as the generalised Kullback-Leibler divergence: mean w (u - v + v log(v / u)).
 
-    u = A x + c and v = y + c with c = :data:`POISSON_FLOOR`; for photon counts N = peak * y it is the negative
+    u = A x + c and v = y + c with c = :data:`FLOOR`; for photon counts N = peak * y it is the negative
     log-likelihood divided by the peak, less a constant, so the number of photons does not enter (Csiszar 1991; Bertero et
     al. 2010).
 
@@ -58,6 +58,26 @@ def poisson(prediction: Tensor, observation: Tensor, weight: Tensor | None = Non
     Returns:
         (), at least 0, and 0 where A x = y.
     """
-    u = prediction.clamp(min=0) + POISSON_FLOOR
-    v = observation.clamp(min=0) + POISSON_FLOOR
+    u = prediction.clamp(min=0) + FLOOR
+    v = observation.clamp(min=0) + FLOOR
     return _mean(u - v + v * torch.log(v / u), weight)
+
+
+def speckle(prediction: Tensor, observation: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Likelihood of speckle (coherent imaging: radar, lasers) as the Itakura-Saito divergence: mean w (v / u - log(v / u) - 1).
+
+    u = A x + c and v = y + c with c = :data:`FLOOR`; for an intensity y = A x * n, n Gamma-distributed with mean 1 and
+    variance 1 / L, it is the negative log-likelihood divided by L, less a constant, so the number of looks L does not enter
+    (Aubert & Aujol 2008, equation 2.6).
+
+    Args:
+        prediction: A x; values below zero count as zero.
+        observation: y, at least 0, of the same shape: an intensity, the square of an amplitude.
+        weight: 1 or 0 an entry, or None for all ones.
+
+    Returns:
+        (), at least 0, and 0 where A x = y.
+    """
+    u = prediction.clamp(min=0) + FLOOR
+    v = observation.clamp(min=0) + FLOOR
+    return _mean(v / u - torch.log(v / u) - 1, weight)

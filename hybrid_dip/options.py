@@ -48,7 +48,9 @@ Psf = Annotated[
 Pattern = Annotated[str | None, typer.Option(rich_help_panel=WRONG, help="Demosaicing: RGGB (default), BGGR, GRBG or GBRG.")]
 Noise = Annotated[
     str | None,
-    typer.Option(rich_help_panel=WRONG, help="Noise model: gaussian (default), poisson, or l1 (salt and pepper, outliers)."),
+    typer.Option(
+        rich_help_panel=WRONG, help="Noise model: gaussian (default), poisson, l1 (salt and pepper, outliers), or speckle."
+    ),
 ]
 Guide = Annotated[Path | None, typer.Option(rich_help_panel=WRONG, help="Flash/no-flash: the photograph with flash.")]
 Operator = Annotated[

@@ -72,7 +72,7 @@ def denoise(observation: Tensor, *, sigma: float | None = None, fidelity: Fideli
     Args:
         observation: (1, C, H, W).
         sigma: Deviation of Gaussian noise in units of [0, 1] (25 grey levels are 25/255); None estimates it.
-        fidelity: ``gaussian``, ``poisson`` (shot noise) or ``l1`` (salt and pepper); only the first has a sigma.
+        fidelity: ``gaussian``, ``poisson`` (shot noise), ``l1`` (salt and pepper) or ``speckle``; only the first has a sigma.
 
     Returns:
         The task.

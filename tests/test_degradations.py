@@ -35,6 +35,13 @@ def test_poisson_noise_is_photon_counts(clean: Tensor) -> None:
     assert float(residual) == pytest.approx(float(clean.mean()) / 40, rel=0.05)
 
 
+def test_speckle_has_mean_one_and_a_variance_of_one_over_its_looks(clean: Tensor) -> None:
+    ratio = degradations.noisy(clean, noise="speckle", looks=5).task.observation / clean
+    assert float(ratio.mean()) == pytest.approx(1, abs=0.01)
+    assert float(ratio.var()) == pytest.approx(1 / 5, rel=0.05)
+    assert float(((ratio - 1) ** 3).mean()) == pytest.approx(2 / 5**2, rel=0.1)  # a Gamma distribution's, no other's
+
+
 def test_salt_and_pepper_hits_its_share(clean: Tensor) -> None:
     case = degradations.noisy(clean, noise="l1", share=0.3)
     hit = case.task.observation != clean
@@ -85,6 +92,7 @@ MAKERS = {
     "noisy": lambda x, seed: degradations.noisy(x, seed=seed),
     "poisson": lambda x, seed: degradations.noisy(x, noise="poisson", seed=seed),
     "l1": lambda x, seed: degradations.noisy(x, noise="l1", seed=seed),
+    "speckle": lambda x, seed: degradations.noisy(x, noise="speckle", seed=seed),
     "scattered": lambda x, seed: degradations.scattered(x, seed=seed),
     "masked": lambda x, seed: degradations.masked(x, (x[:, :1] > 0.5).float(), sigma=0.1, seed=seed),
     "downsampled": lambda x, seed: degradations.downsampled(x, sigma=0.1, seed=seed),
@@ -110,6 +118,8 @@ def test_degradations_follow_their_seed_and_touch_no_other(clean: Tensor, name: 
         lambda x: degradations.noisy(x, noise="poison"),
         lambda x: degradations.noisy(x, noise="poisson", peak=0),
         lambda x: degradations.noisy(x, noise="l1", share=1.5),
+        lambda x: degradations.noisy(x, noise="speckle", looks=0),
+        lambda x: degradations.noisy(x, noise="speckle", peak=30),
         lambda x: degradations.scattered(x, share=0),
         lambda x: degradations.scattered(x, per="row"),
         lambda x: degradations.jpeg_compressed(x, quality=0),

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from hybrid_dip import fidelity
 
-FIDELITIES = [fidelity.gaussian, fidelity.l1, fidelity.poisson]
+FIDELITIES = [fidelity.gaussian, fidelity.l1, fidelity.poisson, fidelity.speckle]
 
 
 def test_by_hand() -> None:
@@ -22,6 +22,16 @@ def test_poisson_is_the_log_likelihood_of_photon_counts() -> None:
     counts = F.poisson_nll_loss(peak * x, peak * y, log_input=False, full=False) / peak
     saturated = F.poisson_nll_loss(peak * y, peak * y, log_input=False, full=False) / peak
     assert float(fidelity.poisson(x, y)) == pytest.approx(float(counts - saturated), rel=5e-3)
+
+
+def test_speckle_is_the_log_likelihood_of_gamma_distributed_intensities() -> None:
+    looks, x = 3.0, torch.rand(1000, dtype=torch.float64) + 0.5
+    y = x * torch.distributions.Gamma(looks, looks).sample(x.shape)
+
+    def likelihood(mean: torch.Tensor) -> torch.Tensor:
+        return -torch.distributions.Gamma(looks, looks / mean).log_prob(y).mean() / looks
+
+    assert float(fidelity.speckle(x, y)) == pytest.approx(float(likelihood(x) - likelihood(y)), rel=2e-2)
 
 
 @pytest.mark.parametrize("loss", FIDELITIES)
