@@ -38,6 +38,9 @@ def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[No
         program: Its name, which the sentence begins with.
         interrupted: What it says on Ctrl-C.
 
+    Yields:
+        Nothing.
+
     Raises:
         SystemExit: With 2 after an error, with 130 after Ctrl-C.
     """
