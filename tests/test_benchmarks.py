@@ -1,5 +1,6 @@
 """The benchmarks run, and the tables in their README are what they printed. No test looks at a time."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -155,6 +156,27 @@ def test_many_images_are_the_same_by_one_process_or_two(tmp_path: Path, photogra
     rows = command(BENCHMARKS / "many.py", "--images", tmp_path / "clean.png", *options).splitlines()[2:]
     assert [row.split(" | ")[1] for row in rows] == ["1", "2"]
     assert all(row.endswith("| 0.00 |") for row in rows)
+
+
+def test_seams_go_on_where_they_were_interrupted(tmp_path: Path, photograph: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    seam = importlib.import_module("tiles").seam
+    larger = torch.nn.functional.interpolate(photograph, scale_factor=2)
+    asked = ("photograph", larger, 48, "quick", 4, tmp_path / "states")
+    row = seam(*asked)
+    states = sorted((tmp_path / "states").iterdir())
+    assert [path.stem.split(" ", 1)[1] for path in states] == [*(f"tile {n} of 4" for n in (1, 2, 3, 4)), "whole"]
+
+    def histories() -> list[object]:
+        """With the seconds of each logged step: fitted anew, it would be another one."""
+        return [torch.load(path, weights_only=True)["history"] for path in states]
+
+    before = histories()
+    states[0].unlink()
+    assert seam(*asked) == row
+    again = histories()
+    assert again[1:] == before[1:]
+    assert again[0] != before[0]
 
 
 @pytest.mark.skipif(not RESULTS, reason="no results yet")
