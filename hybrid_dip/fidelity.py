@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 FLOOR = 1e-3
-"""Added to both intensities in likelihoods that divide by one: keeps gradients finite at black, the minimum at A x = y."""
+"""Added to both A x and y where a likelihood divides by A x: keeps its gradient finite at black, its minimum at A x = y."""
 
 
 def _mean(loss: Tensor, weight: Tensor | None) -> Tensor:
@@ -68,7 +68,7 @@ def speckle(prediction: Tensor, observation: Tensor, weight: Tensor | None = Non
 
     u = A x + c and v = y + c with c = :data:`FLOOR`; for an intensity y = A x * n, n Gamma-distributed with mean 1 and
     variance 1 / L, it is the negative log-likelihood divided by L, less a constant, so the number of looks L does not enter
-    (Aubert & Aujol 2008, equation 2.6).
+    (Aubert & Aujol 2008).
 
     Args:
         prediction: A x; values below zero count as zero.

@@ -17,7 +17,7 @@ def test_psnr_by_hand() -> None:
 
 def test_ssim_agrees_with_torchmetrics(photograph: torch.Tensor) -> None:
     x = photograph + 0.1 * torch.randn_like(photograph)
-    for height, width in ((11, 13), (64, 48)):
+    for height, width in ((11, 13), (32, 24)):
         pair = [image[..., :height, :width].double() for image in (x, photograph)]
         assert metrics.ssim(*pair) == pytest.approx(
             float(structural_similarity_index_measure(*pair, data_range=1.0)), abs=1e-12
