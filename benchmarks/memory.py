@@ -55,7 +55,8 @@ def measure(preset: str, side: int, recomputed: bool, answer: Connection) -> Non
     hd.restore(small, preset=preset, steps=2, runs=1, device="cpu")
     gc.collect()
     before = psutil.Process().memory_info().rss
-    found = hd.restore(task, preset=recipe, steps=3, runs=1, device="cpu", execution=Execution(recomputed=recomputed))
+    way = Execution(recomputed=recomputed)
+    found = hd.restore(task, preset=recipe, steps=3, runs=1, tile=0, device="cpu", execution=way)
     answer.send((memory_of_a_step(task, recipe, recomputed=recomputed), peak() - before, found.seconds / 3))
 
 
@@ -69,7 +70,13 @@ def main() -> None:
         here, there = context.Pipe()
         process = context.Process(target=measure, args=(preset, side, recomputed, there))
         process.start()
-        estimated, measured, seconds = here.recv()
+        there.close()
+        try:
+            estimated, measured, seconds = here.recv()
+        except EOFError:
+            raise SystemExit(
+                f"The fit of {preset} at {side} pixels ended without an answer: the memory may be too little."
+            ) from None
         process.join()
         mib = 2**20
         cells = [preset, str(side), "recomputed" if recomputed else "kept", f"{estimated / mib:.0f}", f"{measured / mib:.0f}"]

@@ -14,6 +14,7 @@ proportional.
 """
 
 import argparse
+import gc
 import itertools
 import math
 import multiprocessing
@@ -25,6 +26,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import psutil
 import torch
 from plain import PlainFit
 from torch.utils.flop_counter import FlopCounterMode
@@ -91,6 +93,7 @@ class Setting:
             preset=self.preset,
             steps=steps,
             runs=1,
+            tile=0,
             device=self.device,
             execution=self.execution,
             log_every=log_interval(resolve(self.preset, task).steps),  # as in the whole fit
@@ -141,15 +144,23 @@ def peak(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def held(device: torch.device) -> int:
+    """Bytes in use now; on a GPU its peak begins anew."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    gc.collect()
+    return int(psutil.Process().memory_info().rss)
+
+
 def measure(setting: Setting) -> dict[str, Any]:
     """One row."""
     if setting.threads is not None:
         torch.set_num_threads(setting.threads)
     device = devices.pick(setting.device)
     replace(setting, execution=PLAIN).restore(task_of(32), steps=2)  # what torch itself allocates once
-    rate = matrix_rate(device)
     task = task_of(setting.size)
-    before = peak(device)
+    before = held(device)
     stamps = [time.perf_counter()]
 
     def watch(step: Step) -> None:
@@ -160,6 +171,7 @@ def measure(setting: Setting) -> dict[str, Any]:
     setting.restore(task, WARM + setting.steps, watch)
     taken = [after - earlier for earlier, after in itertools.pairwise(stamps)]
     memory = peak(device) - before
+    rate = matrix_rate(device)  # afterwards, for its matrices would count
     work = work_of_a_step(task, resolve(setting.preset, task))
     seconds = statistics.median(taken[WARM:])
     return {

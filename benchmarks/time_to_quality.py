@@ -46,6 +46,7 @@ from hybrid_dip.images import crop_to_centre
 from hybrid_dip.presets import STANDARD, original
 from hybrid_dip.recipe import Recipe
 from hybrid_dip.restore import RunHooks
+from hybrid_dip.selection import steps_of
 
 TASKS: dict[str, Callable[[Tensor], Case]] = {
     "denoise": lambda clean: degradations.noisy(clean, sigma=25 / 255),
@@ -204,7 +205,7 @@ def compare(
         "original_seconds_per_step": round(step, 4),
         "ours_psnr": round(quality, 4),
         "ours_seconds": round(ours, 2),
-        "ours_steps": [found.steps for found in result.fits],
+        "ours_steps": [steps_of(found) for found in result.fits],
         "ours_reason": result.fits[0].reason,
         "ratio": round(total / ours, 3),
         "ratio_to_peak": round(to_peak / ours, 3),
@@ -221,10 +222,11 @@ def compare(
     }
     lines = {
         "original": [([s * step for s in curve.steps], curve.average)],
-        preset: [
+        (preset if preset != "original" else "original, here"): [
             *(
                 (watch.times, [metrics.psnr(case.task.finish(x.cpu()), case.reference) for x in watch.images])
                 for watch in watches
+                if watch.times  # of an image in tiles there is but the end
             ),
             ([ours], [quality]),
         ],

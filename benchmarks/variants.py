@@ -174,7 +174,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             own, preset = ([row for row in rows if (row["variant"], row["task"]) == (v, task)] for v in (name, "the preset"))
             if own and preset:
                 single, mean = (statistics.mean(row[key] for row in own) for key in ("single", "mean"))
-                cells.append(f"{single:.2f}, {mean:.2f} dB, {statistics.mean(slower(row, preset) for row in own):.1f}")
+                times = [time for row in own for time in slower(row, preset)]
+                cells.append(f"{single:.2f}, {mean:.2f} dB, {statistics.mean(times) if times else float('nan'):.1f}")
             else:
                 cells.append("")
         if any(cells):
@@ -182,10 +183,10 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def slower(row: dict[str, Any], preset: list[dict[str, Any]]) -> float:
-    """Seconds against those of the preset for the same image on the same processor."""
+def slower(row: dict[str, Any], preset: list[dict[str, Any]]) -> list[float]:
+    """Seconds against those of the preset for the same image on the same processor; none where that was not measured."""
     same = [other for other in preset if (other["image"], other["processor"]) == (row["image"], row["processor"])]
-    return float(row["processor_seconds"] / same[0]["processor_seconds"])
+    return [row["processor_seconds"] / other["processor_seconds"] for other in same[:1]]
 
 
 def main() -> None:

@@ -10,11 +10,11 @@ import torch
 import typer
 import typer.core
 
-from hybrid_dip import arguments, devices, listing, options, spec, tiling
+from hybrid_dip import arguments, devices, listing, options, spec
 from hybrid_dip.catalogue import KINDS, catalogue
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError, SettingsError, one_sentence
-from hybrid_dip.estimate import duration, fitting, picked, seconds_of_a_step
+from hybrid_dip.estimate import duration, fitting, picked, seconds_of_a_step, side_asked, side_of_tiles
 from hybrid_dip.execution import Execution, candidates
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.fusing import Fusing, fuse_and_tell
@@ -23,11 +23,12 @@ from hybrid_dip.plugin_commands import WithPlugins
 from hybrid_dip.presets import original
 from hybrid_dip.recipe import Recipe
 from hybrid_dip.regularisers.epll import fit_folder
-from hybrid_dip.restore import resolve
+from hybrid_dip.restore import planned, resolve
 from hybrid_dip.session import Job, fingerprint, run_and_tell
 from hybrid_dip.study.commands import app as study_app
 from hybrid_dip.study.image_commands import impedance, observed_entry, restore_many, sweep
 from hybrid_dip.study.terminal import failure, whole_study
+from hybrid_dip.tiling import part
 from hybrid_dip.version import __version__
 
 app = typer.Typer(
@@ -113,7 +114,6 @@ def restore(
         alone |= {
             "--compile auto": compiled == "auto",
             "--graph auto": graph == "auto",
-            "--tile": tile not in ("auto", "off"),
             "--fuse": fuse not in (None, "stack"),
         }
         alone |= {"--held-out-share": held_out_share != 0.1}
@@ -144,6 +144,7 @@ def restore(
                 "graph": None if graph == "off" else graph,
                 "regularisers": [spec.located(text, here) for text in regulariser or []],
                 "fuse": fuse,
+                "tile": None if tile == "auto" else side_asked(tile),
                 "presets": [spec.located(text, here) for text in arm or []],
             },
             crop=crop,
@@ -173,9 +174,9 @@ def restore(
     made = arguments.make_task(task, picture.pixels, given, arguments.cropper(crop))
     where = devices.pick(device)
 
-    def recipe_of(part: Task) -> Recipe:
+    def recipe_of(one: Task) -> Recipe:
         return arguments.overridden(
-            resolve(preset, part),
+            resolve(preset, one),
             network=network,
             latent=latent,
             start=start,
@@ -192,18 +193,23 @@ def restore(
 
     if fuse is not None and tile not in ("auto", "off"):
         raise SettingsError("--tile does not go with --fuse: take a part of the image with --crop.")
-    tiles = tiling.chosen("off" if fuse is not None else tile, made, recipe_of, where)
-    fitted = made if tiles is None else tiling.part(made, tiles.boxes[0])
-    recipe = recipe_of(fitted)
+    terms = tuple(spec.term(text, names) for text in regulariser or [])
+    folder = ResultFolder(out)
+    before = folder.settings() if resume else {}
+    if fuse is not None:
+        side: int | None = 0
+    elif tile == "auto" and "recipe" in before:
+        side = before["recipe"].get("tile", 0)  # whatever the free memory would say now
+    else:
+        side = side_of_tiles(tile, made, recipe_of, where, terms)
+    recipe, tiles = planned(made, recipe_of, side, terms)
+    fitted = made if tiles is None else part(made, tiles.boxes[0])
     if fuse is not None and (precision, compiled, graph) != ("float32", "off", "off"):
         raise SettingsError("--precision, --compile and --graph do not go with --fuse.")
     if tiles is not None and gif:
-        raise SettingsError("--gif does not go with tiles: an animation is of one fit.")
-    terms = tuple(spec.term(text, names) for text in regulariser or [])
+        raise SettingsError("--gif does not go with tiles, for an animation is of one fit: add --tile off.")
     rule = recipe.rule if stop is None else spec.build(stop, "stopping", names)
-    folder = ResultFolder(out)
-    before = folder.settings().get("execution") if resume else None
-    earlier = None if before is None else Execution(**before)
+    earlier = Execution(**before["execution"]) if "execution" in before else None
     if earlier is not None and replace(earlier, recomputed=False) in candidates(precision, compiled, graph, where):
         way = earlier  # the fit goes on as it began, whatever a new trial would say
     else:
@@ -265,7 +271,6 @@ def restore(
         quiet=quiet,
         settings=settings,
         execution=way,
-        tiles=tiles,
     )
     if fuse is None:
         if arm:

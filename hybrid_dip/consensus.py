@@ -243,7 +243,7 @@ def agree(
     here = task.to(where)
     recipe = replace(resolve(preset, task), runs=1)
     begun = time.monotonic()
-    first = restore(task, preset=recipe, seed=seed, device=where, time_budget=time_budget, hooks=hooks)
+    first = restore(task, preset=recipe, seed=seed, device=where, tile=0, time_budget=time_budget, hooks=hooks)
     with forked_random_state(where):
         network, latent = prepare(here, recipe, seed)
         network.load_state_dict(first.fits[0].state["network"])

@@ -1,6 +1,7 @@
 """Which device a fit runs on, and how much of it is free."""
 
 import platform
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -39,7 +40,7 @@ def pick(name: str = "auto") -> torch.device:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a fit may still take on a device; for MPS, which shares it, the machine's.
+    """Bytes that a fit may still take on a device; for MPS, which shares it, the machine's, or what a container is given of it.
 
     Args:
         device: Any.
@@ -51,7 +52,50 @@ def free_memory(device: torch.device) -> int:
         # What torch keeps for itself but does not use is free, too.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
-    return int(psutil.virtual_memory().available)
+    return min(int(psutil.virtual_memory().available), left_of_limit())
+
+
+CGROUPS = Path("/sys/fs/cgroup")
+"""Where Linux says what containers and batch jobs may take."""
+
+
+def left_of_limit(membership: str | None = None, root: Path = CGROUPS) -> int:
+    """Bytes that are left of the limits of this process's control groups (containers, batch systems) on Linux.
+
+    Args:
+        membership: Content of ``/proc/self/cgroup``; by default this process's.
+        root: Where the groups are mounted.
+
+    Returns:
+        Bytes; 2^63 - 1 where there is no limit.
+    """
+    own = Path("/proc/self/cgroup")
+    lines = (own.read_text() if own.exists() else "") if membership is None else membership
+    least = 2**63 - 1
+    for line in lines.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            base, names = root, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            base, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        group = base / path.lstrip("/")
+        for one in (group, *group.parents):  # the limit of a group holds for those inside it
+            if (one / names[0]).exists():
+                least = min(least, _left(one, *names))
+            if one == base:
+                break
+    return least
+
+
+def _left(group: Path, limit: str, used: str, cache: str) -> int:
+    text = (group / limit).read_text().strip()
+    if text == "max":
+        return 2**63 - 1
+    counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    # Pages of files that nobody has looked at for a while are given up first.
+    return max(0, int(text) - int((group / used).read_text()) + int(counts.get(cache, 0)))
 
 
 def describe(device: torch.device) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from hybrid_dip import devices
 from hybrid_dip.contracts import Step, Task
-from hybrid_dip.errors import HybridDIPError
+from hybrid_dip.errors import HybridDIPError, SettingsError
 from hybrid_dip.execution import PLAIN, Execution, Trial, candidates, fastest
-from hybrid_dip.recipe import Recipe
+from hybrid_dip.recipe import ALL_STEPS, Preset, Recipe
 from hybrid_dip.recomputing import Part, in_parts
-from hybrid_dip.restore import RunHooks, evaluated_by_the_loop_alone, log_interval, restore, sketch
+from hybrid_dip.restore import RunHooks, evaluated_by_the_loop_alone, log_interval, planned, restore, sketch
 from hybrid_dip.terms import Term
+from hybrid_dip.tiling import can_be_tiled, part
 
 OVERHEAD, OVERHEAD_RECOMPUTED = 1.9, 1.8
 """Temporary buffers of convolutions, gradients, and gaps in the memory that is kept between steps, over what autograd saves;
@@ -204,9 +205,81 @@ def _a_few_steps(
         runs=1,
         device=device,
         execution=execution,
+        rule=ALL_STEPS,
+        tile=0,
         log_every=log_interval(recipe.steps),
         hooks=lambda _: hooks,
     )
+
+
+SIDES = (2048, 1536, 1024, 768, 512, 384, 256)
+"""Of tiles that are tried where an image does not fit into memory."""
+SPARE = 0.8
+"""Share of the free memory that a tile may take."""
+
+
+def side_asked(text: str) -> int:
+    """A side of tiles as a number.
+
+    Args:
+        text: "off", or a side in pixels.
+
+    Returns:
+        Pixels, 0 for the whole image at once.
+
+    Raises:
+        SettingsError: Neither of the two.
+    """
+    if text != "off" and (not text.isdecimal() or int(text) == 0):
+        raise SettingsError(f"--tile is auto, off or a side in pixels, got '{text}'.")
+    return 0 if text == "off" else int(text)
+
+
+def side_of_tiles(
+    asked: str,
+    task: Task,
+    preset: str | Preset | Recipe,
+    device: torch.device,
+    terms: Sequence[Term] = (),
+    free: int | None = None,
+) -> int | None:
+    """The side of the tiles that somebody asked for.
+
+    Args:
+        asked: "off", a side in pixels, or "auto": the recipe's own; where a step would not fit into the free memory, not even
+            with activations that are computed again, the largest that does as they are.
+        task: To be restored.
+        preset: What is fitted.
+        device: Where.
+        terms: Regularisers.
+        free: Bytes that a fit may take, by default what is free there.
+
+    Returns:
+        The side, 0 for the whole image at once, or None for the recipe's own.
+
+    Raises:
+        SettingsError: Neither of the three.
+    """
+    if asked != "auto":
+        return side_asked(asked)
+    free = devices.free_memory(device) if free is None else free
+
+    def needed(side: int | None, *, recomputed: bool = False) -> int:
+        recipe, tiles = planned(task, preset, side, terms)
+        fitted = task if tiles is None else part(task, tiles.boxes[0])
+        return memory_of_a_step(fitted, recipe, recomputed=recomputed)
+
+    if needed(None, recomputed=True) <= free or not can_be_tiled(task):
+        return None
+    for side in SIDES:
+        if side >= max(task.shape[-2:]):
+            continue
+        try:
+            if needed(side) <= SPARE * free:
+                return side
+        except SettingsError:  # that it does not fit is what has to be said
+            return None
+    return None
 
 
 TRIAL = 6
@@ -236,7 +309,7 @@ def picked(
     """
     alone = evaluated_by_the_loop_alone(recipe, [*terms, *recipe.terms])
     ways = candidates(precision, compiled, graph, device, alone=alone)
-    if len(ways) == 1:
+    if len(ways) == 1 or memory_of_a_step(task, recipe) > devices.free_memory(device):  # nothing to try it with
         return ways[0], []
 
     def run(way: Execution, done: Callable[[], None]) -> None:

@@ -78,6 +78,7 @@ class Arm:
             regularisers=self.terms,
             seed=seed,
             device=device,
+            tile=0,
             time_budget=time_budget,
             hooks=lambda one: hooks(label, one),
         )

@@ -49,8 +49,9 @@ def muon(
     """Muon (Jordan et al. 2024): the filters of a layer move by their mean gradient made orthogonal (Newton-Schulz).
 
     All directions of a layer move equally far, whatever their gradients: with noise-free observations a fit is sharp after
-    fewer steps than by Adam, but it also comes to the noise of y sooner. Filters are the parameters with two or more axes, as
-    matrices of (out_channels, the rest); what else there is (scales and shifts, a latent) takes Adam's steps.
+    fewer steps than by Adam, but it also comes to the noise of y sooner. Filters are the parameters with two or more axes and
+    more than one output, as matrices of (out_channels, the rest); what else there is (scales and shifts, a latent) takes
+    Adam's steps.
 
     Args:
         lr: Learning rate of what takes Adam's steps, above 0.
@@ -74,8 +75,8 @@ def muon(
         for parameter in parameters:
             (matrices if parameter.ndim > 1 and len(parameter) > 1 else others).append(parameter)
         groups: list[dict[str, Any]] = [
+            {"params": others, "lr": lr, "momentum": None},  # first, for its rate is the one that is logged
             {"params": matrices, "lr": filters * lr, "momentum": momentum},
-            {"params": others, "lr": lr, "momentum": None},
         ]
         return _Muon([group for group in groups if group["params"]], lr=lr, betas=betas, fused=True)
 

@@ -137,7 +137,8 @@ Tile = Annotated[
     str,
     typer.Option(
         rich_help_panel=WHERE,
-        help="Fit overlapping tiles of so many pixels a side; auto: where the whole image does not fit into memory; off.",
+        help="Fit overlapping tiles of at most so many pixels a side; auto: where the preset is for smaller images, or the "
+        "whole does not fit into memory; off.",
     ),
 ]
 Device = Annotated[str, typer.Option(rich_help_panel=WHERE, help="auto, cpu, cuda or mps.")]

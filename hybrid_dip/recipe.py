@@ -49,6 +49,8 @@ class Recipe:
         start: Values that every fit begins at; None leaves the random ones.
         solver: What takes the place of the plain loop, or None.
         terms: Regularisers that belong to the method, beside those of the user.
+        tile: Side in pixels of the tiles that a larger image is fitted in, for which the network and the steps would not do;
+            None where the recipe is for any size.
         refine: (x, task) -> x, what goes on from the average of the fits' images, or None.
         note: What the user should know about the choice.
     """
@@ -70,6 +72,7 @@ class Recipe:
     start: Start | None = None
     solver: Solver | None = None
     terms: tuple[Term, ...] = ()
+    tile: int | None = None
     refine: Callable[[Tensor, Task], Tensor] | None = None
     note: str = ""
 
@@ -107,6 +110,7 @@ class Recipe:
             "average": repr(self.average) if isinstance(self.average, Growing) else self.average,
             **{name: getattr(self, name) for name in _PLAIN},
             **({} if self.start is None else {"start_sha256": self.start.sha256}),
+            **({} if self.tile is None else {"tile": self.tile}),
             **({} if self.refine is None else {"refine": described(self.refine)}),
             **({} if self.solver is None else {"solver": repr(self.solver)}),
             **({term.name: f"{term.weight} {term.regulariser}" for term in self.terms}),

@@ -30,7 +30,8 @@ def in_parts(network: nn.Module, run: Run) -> nn.Module:
         The network.
     """
     for module in network.modules():
-        if isinstance(module, nn.Sequential) and any(isinstance(layer, _ConvNd) for layer in module):
+        if _is_divided(module):
+            assert isinstance(module, nn.Sequential)
             vars(module)["forward"] = _divided(module, run)
     return network
 
@@ -50,20 +51,28 @@ def again(does: Callable[[Tensor], Tensor], part: Part, x: Tensor) -> Tensor:
     return found
 
 
+def _is_divided(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and any(isinstance(layer, _ConvNd) for layer in module)
+
+
 def _divided(module: nn.Sequential, run: Run) -> Callable[[Tensor], Tensor]:
     parts: list[list[nn.Module]] = [[]]
     for layer in module:
-        if isinstance(layer, _ConvNd) and any(isinstance(one, _ConvNd) for one in parts[-1]):
-            parts.append([])
-        parts[-1].append(layer)
-    # An activation in place must not change an input that is kept.
-    first = next(i for i, layer in enumerate(module) if not getattr(layer, "inplace", False))
-    before, parts[0] = parts[0][:first], parts[0][first:]
+        if any(map(_is_divided, layer.modules())):  # it has parts of its own, which are not to be computed a third time
+            parts += [[layer], []]
+        elif isinstance(layer, _ConvNd) and any(isinstance(one, _ConvNd) for one in parts[-1]):
+            parts.append([layer])
+        else:
+            parts[-1].append(layer)
 
     def forward(x: Tensor) -> Tensor:
-        x = _chain(before)(x)
         for part in parts:
-            x = run(_chain(part), part, x)
+            # An activation in place must not change an input that is kept.
+            first = next((i for i, layer in enumerate(part) if not getattr(layer, "inplace", False)), len(part))
+            x, rest = _chain(part[:first])(x), part[first:]
+            if not rest:
+                continue
+            x = rest[0](x) if any(map(_is_divided, rest[0].modules())) else run(_chain(rest), rest, x)
         return x
 
     return forward

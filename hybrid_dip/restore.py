@@ -22,6 +22,7 @@ from hybrid_dip.recipe import Preset, Recipe
 from hybrid_dip.selection import Selection, select
 from hybrid_dip.solvers.langevin import DEVIATION
 from hybrid_dip.terms import Term, Terms, as_terms
+from hybrid_dip.tiling import Tiles, blended, least_known, own_tiles, part, tiles_of
 
 LOGGED_ROWS = 60
 """About so many rows a history has; steps are logged every 50 at most."""
@@ -36,6 +37,7 @@ class RunHooks:
         checkpoint: Where it is saved.
         halt: Asked between steps whether to end.
         close: Called when the fit is over, however it ended.
+        tile: Number of a tile -> what surrounds its fit, where the image is fitted in tiles.
         before: Name -> what surrounds a fit that is made before the one that counts, by a selection.
     """
 
@@ -43,11 +45,27 @@ class RunHooks:
     checkpoint: Checkpoint | None = None
     halt: Callable[[], bool] | None = None
     close: Callable[[], None] = lambda: None
+    tile: "Callable[[int], RunHooks] | None" = None
     before: "Callable[[str], RunHooks] | None" = None
 
     def preliminary(self, name: str) -> "RunHooks":
         """What surrounds a fit before the one that counts; it ends with that one, whoever watches."""
         return RunHooks(halt=self.halt) if self.before is None else self.before(name)
+
+    def of_tile(self, number: int) -> "RunHooks":
+        """What surrounds the fit of one tile; it ends with the image's, whoever watches.
+
+        Raises:
+            SettingsError: These hooks watch or save one fit, and there are several.
+        """
+        if self.tile is not None:
+            return self.tile(number)
+        if self.observers or self.checkpoint is not None:
+            raise SettingsError(
+                "An image that is fitted in tiles has a fit a tile: give RunHooks(tile=...) what surrounds each, or tile=0 for "
+                "the whole image at once."
+            )
+        return RunHooks(halt=self.halt)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +190,42 @@ def resolve(preset: str | Preset | Recipe, task: Task) -> Recipe:
     return chosen(task)
 
 
+def planned(
+    task: Task, preset: str | Preset | Recipe, tile: int | None = None, terms: Sequence[Term] = ()
+) -> tuple[Recipe, Tiles | None]:
+    """What is fitted to an image: the recipe, and the tiles where it is not the whole image at once.
+
+    Args:
+        task: To be restored.
+        preset: As for :func:`resolve`; of an image in tiles the recipe is that for a tile.
+        tile: Side of the tiles in pixels at most, instead of the recipe's; 0: the whole image at once.
+        terms: Regularisers; some hold an image as large as the whole, which takes no tiles.
+
+    Returns:
+        Both; the recipe's ``tile`` is the side that is taken, or None.
+
+    Raises:
+        SettingsError: As :func:`resolve`; or tiles were asked for that cannot be.
+    """
+    recipe = resolve(preset, task)
+    whole = [term.name for term in [*terms, *recipe.terms] if term.of_whole_image]
+    if tile is None:
+        tiles = own_tiles(task, recipe.tile) if recipe.tile and not whole else None
+    elif tile == 0:
+        tiles = None
+    elif whole:
+        raise SettingsError(f"'{whole[0]}' holds an image as large as the whole, which is not cut into tiles; leave tiles out.")
+    else:
+        found = tiles_of(task, tile)
+        tiles = found if len(found.boxes) > 1 else None
+        if not least_known(task, found):
+            raise SettingsError(f"In a tile of {tile} pixels nothing was measured; give larger ones, or leave tiles out.")
+    if tiles is None:
+        return replace(recipe, tile=None), None
+    side = recipe.tile if tile is None else tile
+    return replace(resolve(preset, part(task, tiles.boxes[0])), tile=side), tiles
+
+
 def evaluated_by_the_loop_alone(recipe: Recipe, terms: Sequence[Term]) -> bool:
     """Whether a step evaluates the network once, to change its parameters: what a CUDA graph of it can replay.
 
@@ -200,6 +254,7 @@ def restore(
     device: str | torch.device = "auto",
     runs: int | None = None,
     steps: int | None = None,
+    tile: int | None = None,
     time_budget: float | None = None,
     execution: Execution = PLAIN,
     log_every: int | None = None,
@@ -220,7 +275,8 @@ def restore(
         device: "auto", "cpu", "cuda", "mps" or a torch device.
         runs: Fits with seeds ``seed``, ``seed + 1``, ..., whose images are averaged, instead of the recipe's number.
         steps: Instead of the recipe's number.
-        time_budget: Seconds for each fit.
+        tile: Side in pixels of the tiles that a larger image is fitted in, instead of the recipe's; 0: the whole at once.
+        time_budget: Seconds for each fit, of a tile or of the whole.
         execution: How the network is evaluated: its precision, and whether it is compiled or recorded.
         log_every: Steps between two logged ones; by default :func:`log_interval` of the steps.
         hooks: Seed -> observers, checkpoint and halt of that run.
@@ -230,35 +286,56 @@ def restore(
 
     Raises:
         SettingsError: An option out of range, a name that is not known, a rule that does not apply to the task, steps for a
-            preset without a fit, or a CUDA graph where there can be none.
+            preset without a fit, a CUDA graph where there can be none, or tiles of a task that cannot be tiled.
         FitError: The objective is not a finite scalar at the first step.
     """
     for name, count in {"runs": runs, "steps": steps, "log_every": log_every}.items():
         if count is not None and count < 1:
             raise SettingsError(f"{name} must be a whole number of at least 1, got {count}.")
-    recipe = resolve(preset, task)
+    given = as_terms(regularisers)
+    recipe, tiles = planned(task, preset, tile, given)
     if steps is not None and not isinstance(preset, Recipe):
         check_without_fit(recipe, ["steps"])
     recipe = replace(recipe, runs=runs or recipe.runs, steps=steps or recipe.steps)
-    terms = as_terms([*as_terms(regularisers), *recipe.terms])
+    terms = as_terms([*given, *recipe.terms])
     if execution.graphed and not evaluated_by_the_loop_alone(recipe, terms):
         raise SettingsError(NOT_ALONE)
     where = devices.pick(device) if isinstance(device, str) else device
     seeds = tuple(range(seed, seed + recipe.runs))
     every = log_every or log_interval(recipe.steps)
-    fits, parameters = [], 0
+    fits: list[Fit] = []
+    parameters = 0
     for one in seeds:
         around = hooks(one)
-        try:
+
+        def fitted(task: Task, hooks: RunHooks, seed: int = one) -> Fit:
+            nonlocal parameters
             found, parameters = _fit_seed(
-                task.to(where), recipe, terms, rule or recipe.rule, one, where, time_budget, execution, every, around
+                task.to(where), recipe, terms, rule or recipe.rule, seed, where, time_budget, execution, every, hooks
             )
+            return found
+
+        try:
+            fits.append(fitted(task, around) if tiles is None else _in_tiles(task, tiles, fitted, around))
         finally:
             around.close()
-        fits.append(found)
-        if found.reason == "interrupted":
+        if fits[-1].reason == "interrupted":
             break
-    return _combine(task, recipe, terms, tuple(fits), seeds[: len(fits)], parameters, where, execution)
+    return _combine(task, recipe, terms, tuple(fits), seeds[: len(fits)], parameters, where, execution, tiles)
+
+
+def _in_tiles(task: Task, tiles: Tiles, fitted: Callable[[Task, RunHooks], Fit], hooks: RunHooks) -> Fit:
+    """One fit a tile, until somebody asks to end."""
+    fits: list[Fit] = []
+    for number, box in enumerate(tiles.boxes):
+        around = hooks.of_tile(number)
+        try:
+            fits.append(fitted(part(task, box), around))
+        finally:
+            around.close()
+        if fits[-1].reason == "interrupted":
+            break
+    return blended(fits, tiles)
 
 
 def _fit_seed(
@@ -312,6 +389,15 @@ def _fit_seed(
     return found, parameters
 
 
+def _refined(
+    x: Tensor, task: Task, refine: Callable[[Tensor, Task], Tensor], device: torch.device, tiles: Tiles | None
+) -> Tensor:
+    """An image gone on from, in tiles where it was fitted in them, so that it takes no more memory."""
+    if tiles is None:
+        return refine(x.to(device), task.to(device)).cpu()
+    return tiles.blend([refine(box.of(x).contiguous().to(device), part(task, box).to(device)) for box in tiles.boxes])
+
+
 def _combine(
     task: Task,
     recipe: Recipe,
@@ -321,6 +407,7 @@ def _combine(
     parameters: int,
     device: torch.device,
     execution: Execution,
+    tiles: Tiles | None,
 ) -> Result:
     """Average the runs of several seeds, refine the average where the recipe says so, and finish the images."""
     here = task.to("cpu")
@@ -328,7 +415,7 @@ def _combine(
     last = torch.stack([found.last.cpu() for found in fits])
     mean, started = raw.mean(0), time.perf_counter()
     if recipe.refine is not None and fits[-1].reason != "interrupted":
-        mean = recipe.refine(mean.to(device), task.to(device)).cpu()
+        mean = _refined(mean, task, recipe.refine, device, tiles)
     refining = time.perf_counter() - started
     finished = torch.stack([here.finish(image) for image in raw])
     sampled = fits[0].extras[DEVIATION].cpu() if DEVIATION in fits[0].extras else None

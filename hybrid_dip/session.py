@@ -24,7 +24,7 @@ from hybrid_dip.recipe import Recipe
 from hybrid_dip.restore import Result, RunHooks, restore
 from hybrid_dip.selection import Selection, check, fits_of, steps_of
 from hybrid_dip.terms import Term
-from hybrid_dip.tiling import Tiles, part, restore_tiled
+from hybrid_dip.tiling import Tiles, part, tiles_for
 from hybrid_dip.version import __version__
 from hybrid_dip.watching import Frames, Progress, ReferenceWatch
 
@@ -36,7 +36,7 @@ class Job:
     Attributes:
         picture: The degraded file's content; its alpha channel and bit depth are carried over.
         task: Made from it.
-        recipe: What is fitted.
+        recipe: What is fitted, to the whole or to tiles.
         terms: Regularisers.
         rule: When to stop, and what to keep.
         seed: Of the first run.
@@ -48,7 +48,6 @@ class Job:
         quiet: No progress bar, no messages.
         settings: Everything that the result depends on, for the manifest and for resuming.
         execution: How the network is evaluated.
-        tiles: In which the image is restored, or None for the whole at once; the recipe is that of a tile.
     """
 
     picture: Picture
@@ -65,12 +64,17 @@ class Job:
     quiet: bool
     settings: Mapping[str, Any]
     execution: Execution = PLAIN
-    tiles: Tiles | None = None
+
+    @property
+    def tiles(self) -> Tiles | None:
+        """In which the image is restored, or None for the whole at once."""
+        return tiles_for(self.task, self.recipe)
 
     @property
     def fitted(self) -> Task:
         """What one fit sees: the task, or its first tile."""
-        return self.task if self.tiles is None else part(self.task, self.tiles.boxes[0])
+        tiles = self.tiles
+        return self.task if tiles is None else part(self.task, tiles.boxes[0])
 
 
 def fingerprint(x: Tensor) -> str:
@@ -107,10 +111,11 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     if job.recipe.note:
         say(job.recipe.note)
     fits = job.recipe.runs * fits_of(job.rule)
-    if job.tiles is not None:
-        first = job.tiles.boxes[0]
-        say(f"In {len(job.tiles.boxes)} tiles of {first.width}x{first.height} pixels, {job.tiles.shared} of them shared.")
-        fits *= len(job.tiles.boxes)
+    tiles = job.tiles
+    if tiles is not None:
+        first = tiles.boxes[0]
+        say(f"In {len(tiles.boxes)} tiles of {first.width}x{first.height} pixels, {tiles.shared} of them shared.")
+        fits *= len(tiles.boxes)
     if job.execution.recomputed:
         say("Activations are computed again on the way back: a step takes longer, but fits into memory.")
     say(f"{job.task.name}: {cost.sentence(job.recipe.steps, fits)}")
@@ -149,7 +154,7 @@ def run_and_tell(job: Job, folder: ResultFolder, *, resume: bool, overwrite: boo
     """
     result = run(job, folder, resume=resume, overwrite=overwrite)
     if result is not None and result.fits[-1].reason == "interrupted":
-        done = result.fits[-1].steps
+        done = steps_of(result.fits[-1])
         raise Interrupted(f"Interrupted after {done} steps; repeat the command with --resume to go on.")
     if result is not None and not job.quiet:
         print(summary(job, result, folder))
@@ -176,15 +181,22 @@ def check_reference(job: Job) -> None:
 def _fit(job: Job, folder: ResultFolder) -> Result:
     watches: dict[int, ReferenceWatch] = {}
     frames = Frames(job.task)
+    tiles = job.tiles
     with interruptible() as interrupted:
 
-        def hooks(seed: int, tile: int | None = None) -> RunHooks:
-            task, reference, name = job.task, job.reference, f"seed-{seed}"
+        def hooks(seed: int) -> RunHooks:
             label = job.task.name if job.recipe.runs == 1 else f"{job.task.name}, seed {seed}"
-            if job.tiles is not None and tile is not None:
-                box = job.tiles.boxes[tile]
-                task, reference = part(task, box), None if reference is None else box.of(reference)
-                label, name = f"{label}, tile {tile + 1} of {len(job.tiles.boxes)}", f"tile-{tile}-{name}"
+            if tiles is None:
+                return around(seed, f"seed-{seed}", label, job.task, job.reference)
+
+            def of_tile(number: int) -> RunHooks:
+                box, which = tiles.boxes[number], f"tile {number + 1} of {len(tiles.boxes)}"
+                clean = None if job.reference is None else box.of(job.reference)
+                return around(seed, f"seed-{seed}-tile-{number}", f"{label}, {which}", part(job.task, box), clean)
+
+            return RunHooks(halt=interrupted, tile=of_tile)
+
+        def around(seed: int, name: str, label: str, task: Task, reference: Tensor | None) -> RunHooks:
             watch = None if reference is None else ReferenceWatch(task, reference)
             progress = Progress(job.recipe.steps, label, watch, job.quiet)
             observers: list[Observer] = [progress]
@@ -200,25 +212,20 @@ def _fit(job: Job, folder: ResultFolder) -> Result:
                 return RunHooks([ahead], Checkpoint(path, job.checkpoint_every), interrupted, ahead.close)
 
             path = folder.checkpoints / f"{name}.pt"
-            return RunHooks(observers, Checkpoint(path, job.checkpoint_every), interrupted, progress.close, before)
+            return RunHooks(observers, Checkpoint(path, job.checkpoint_every), interrupted, progress.close, before=before)
 
-        def restored(task: Task, hooks: Callable[[int], RunHooks]) -> Result:
-            return restore(
-                task,
-                preset=job.recipe,
-                regularisers=job.terms,
-                rule=job.rule,
-                seed=job.seed,
-                device=job.device,
-                time_budget=job.time_budget,
-                execution=job.execution,
-                hooks=hooks,
-            )
-
-        if job.tiles is None:
-            result = restored(job.task, hooks)
-        else:
-            result = restore_tiled(job.task, job.tiles, restored, lambda number, seed: hooks(seed, number))
+        result = restore(
+            job.task,
+            preset=job.recipe,
+            regularisers=job.terms,
+            rule=job.rule,
+            seed=job.seed,
+            device=job.device,
+            tile=job.recipe.tile or 0,
+            time_budget=job.time_budget,
+            execution=job.execution,
+            hooks=hooks,
+        )
     if result.fits[-1].reason != "interrupted":
         _write(job, folder, result, watches, frames)
     return result

@@ -104,6 +104,11 @@ class Term:
             return False
         return sum(p.kind in positional and p.default is p.empty for p in parameters) == 3
 
+    @property
+    def of_whole_image(self) -> bool:
+        """True where the regulariser says (``of_whole_image``) that it holds an image as large as the one to restore."""
+        return bool(getattr(self.regulariser, "of_whole_image", False))
+
     def bind(self, task: Task) -> "Term":
         """Let the regulariser prepare itself for a task, where it wants to; only the task to fit is shown to it."""
         bind = getattr(self.regulariser, "bind", None)

@@ -1,28 +1,32 @@
 """Images too large for one fit: overlapping tiles, each fitted by itself, blended into one image.
 
+Too large for the memory, or for the recipe: a narrow network and a number of steps that suit 256x256 pixels are too little for
+a photograph of 1024x1024, but not for each of its parts.
+
 A tile is a task of its own: the part of y that shows it, the same A, the same noise. Where A looks beyond the tile's border (a
 blur, a low-pass filter), the entries of y that depend on what is outside count as not measured; another tile has measured them.
 All tiles have one size, so that one recipe serves for all.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from hybrid_dip import devices
-from hybrid_dip.contracts import SMALLEST_SIDE, Task
+from hybrid_dip.contracts import SMALLEST_SIDE, Fit, Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.estimate import memory_of_a_step
 from hybrid_dip.operators import Blur, Downsample, Identity, Mosaic
 from hybrid_dip.recipe import Recipe
-from hybrid_dip.restore import Result, RunHooks
 from hybrid_dip.selection import OTHER_STEPS, steps_of
+from hybrid_dip.solvers.langevin import DEVIATION
 
 OVERLAP = 64
 """Pixels that neighbouring tiles share at least; a quarter of the tile where that is less, more where A looks further."""
+ROUND = 32
+"""Sides are multiples of it where they can be: networks of five scales halve them so often."""
+EVEN = 0.5
+"""Share of what is known that a tile must have, over the image's, to be fitted without being asked for."""
 
 
 @dataclass(frozen=True)
@@ -70,20 +74,20 @@ class Tiles:
         """Put tiles together: where they overlap, a mean whose weights rise linearly from each tile's border.
 
         Args:
-            images: (1, C, h, w), one a box.
+            images: (1, C, h, w), one a box, or of the first ones.
 
         Returns:
-            (1, C, height, width), on the CPU.
+            (1, C, height, width), on the CPU; 0 where no tile is.
         """
         total = torch.zeros(1, images[0].shape[1], self.height, self.width)
         weights = torch.zeros(1, 1, self.height, self.width)
-        for image, box in zip(images, self.boxes, strict=True):
+        for image, box in zip(images, self.boxes[: len(images)], strict=True):
             rows = self._ramp(box.height, box.top > 0, box.top + box.height < self.height)
             columns = self._ramp(box.width, box.left > 0, box.left + box.width < self.width)
             weight = rows[:, None] * columns
             box.of(total).add_(image.cpu() * weight)
             box.of(weights).add_(weight)
-        return total / weights
+        return total / weights.clamp(min=1e-12)
 
     def _ramp(self, length: int, before: bool, after: bool) -> Tensor:
         """1 inside, falling to almost 0 at the borders that another tile lies beyond."""
@@ -99,19 +103,19 @@ def tiles_of(task: Task, side: int) -> Tiles:
 
     Args:
         task: To be restored.
-        side: Of a tile in pixels; smaller where the image is, and a few pixels larger where A works in blocks of them.
+        side: Of a tile in pixels, at most; a few pixels larger where A works in blocks of them.
 
     Returns:
-        The tiles.
+        The tiles, no larger than as many of them need to be.
 
     Raises:
         SettingsError: An operator that is not known to act on tiles, or a side too small to overlap.
     """
-    multiple, margin = multiple_of(task), _reach(task) * scale_of(task)
-    shared = max(min(OVERLAP, side // 4), 2 * margin + 2 * multiple if margin else 0)
-    least = max(2 * SMALLEST_SIDE, 2 * shared)
+    least = least_side(task)
     if side < least:
         raise SettingsError(f"A tile of this task has at least {least} pixels a side, got {side}.")
+    multiple, margin = multiple_of(task), _margin(task)
+    shared = max(min(OVERLAP, side // 4), _seen_in_part(task))
     height, width = task.shape[-2:]
     (tall, rows), (wide, columns) = (_along(extent, side, shared, multiple) for extent in (height, width))
     return Tiles(height, width, tuple(Box(top, left, tall, wide) for top in rows for left in columns), shared, margin)
@@ -120,12 +124,46 @@ def tiles_of(task: Task, side: int) -> Tiles:
 def _along(extent: int, side: int, shared: int, multiple: int) -> tuple[int, list[int]]:
     """The tiles' length along an axis, and where they begin."""
     # The last one ends where the image does, and has to be allowed to begin there.
-    length = side + max(0, extent - side) % multiple
-    if extent <= length:
+    longest = side + max(0, extent - side) % multiple
+    if extent <= longest:
         return extent, [0]
     # Each but the last may begin up to multiple - 1 pixels before its even place.
-    count = -(-(extent - shared) // (length - shared - multiple + 1))
+    between = shared + multiple - 1
+    count = -(-(extent - between) // (longest - between))
+    even = -(-(extent + (count - 1) * between) // count)
+    length = min(longest, -(-even // ROUND) * ROUND)
+    length += (extent - length) % multiple
     return length, [round((extent - length) * i / max(1, count - 1)) // multiple * multiple for i in range(count)]
+
+
+def least_side(task: Task) -> int:
+    """The smallest tile of a task.
+
+    Args:
+        task: To be restored.
+
+    Returns:
+        Pixels.
+
+    Raises:
+        SettingsError: An operator that is not known to act on tiles.
+    """
+    return max(2 * SMALLEST_SIDE, 2 * _seen_in_part(task))
+
+
+def can_be_tiled(task: Task) -> bool:
+    """Whether A is known to act on tiles: masks, blurs, mosaics, downsampling of whole multiples of its factor.
+
+    Args:
+        task: To be restored.
+
+    Returns:
+        True where it is.
+    """
+    forward = task.forward
+    if isinstance(forward, Downsample):
+        return task.shape[-2] % forward.factor == task.shape[-1] % forward.factor == 0
+    return isinstance(forward, Identity | Blur | Mosaic)
 
 
 def scale_of(task: Task) -> int:
@@ -140,10 +178,8 @@ def scale_of(task: Task) -> int:
     Raises:
         SettingsError: A forward operator that is not known to act on tiles.
     """
-    if isinstance(task.forward, Downsample):
-        return task.forward.factor
-    if isinstance(task.forward, Identity | Blur | Mosaic):
-        return 1
+    if can_be_tiled(task):
+        return task.forward.factor if isinstance(task.forward, Downsample) else 1
     raise SettingsError(
         f"An image is restored in tiles where A is local: masks, blurs, downsampling, mosaics; not for "
         f"{type(task.forward).__name__} of the task '{task.name}'. Take a part of the image with --crop."
@@ -165,59 +201,22 @@ def multiple_of(task: Task) -> int:
     return 2 if isinstance(task.forward, Mosaic) else scale_of(task)
 
 
+def _margin(task: Task) -> int:
+    """How many pixels from a border between tiles y shows only in part."""
+    return _reach(task) * scale_of(task)
+
+
+def _seen_in_part(task: Task) -> int:
+    """Pixels that tiles must share so that each entry of y is measured in one of them."""
+    margin = _margin(task)
+    return 2 * margin + 2 * multiple_of(task) if margin else 0
+
+
 def _reach(task: Task) -> int:
     """How many entries of y from a border depend on what is beyond it."""
     if isinstance(task.forward, Downsample):
         return -(-len(task.forward.taps) // (2 * task.forward.factor)) + 1
     return max(task.forward.psf.shape) // 2 if isinstance(task.forward, Blur) else 0
-
-
-SIDES = (2048, 1536, 1024, 768, 512, 384, 256)
-"""That are tried where an image does not fit into memory."""
-SPARE = 0.8
-"""Share of the free memory that a tile may take."""
-
-
-def chosen(
-    asked: str, task: Task, recipe_of: Callable[[Task], Recipe], device: torch.device, free: int | None = None
-) -> Tiles | None:
-    """The tiles that somebody asked for.
-
-    Args:
-        asked: "off", a side in pixels, or "auto": tiles only where a step on the whole image would not fit into the free
-            memory, not even with activations that are computed again; and then the largest that do as they are.
-        task: To be restored.
-        recipe_of: Task -> what is fitted.
-        device: Where.
-        free: Bytes that a fit may take, by default what is free there.
-
-    Returns:
-        The tiles, or None for the whole image at once.
-
-    Raises:
-        SettingsError: Neither of the three, or a task that cannot be tiled.
-    """
-    if asked == "off":
-        return None
-    if asked != "auto":
-        if not asked.isdecimal():
-            raise SettingsError(f"--tile is auto, off or a side in pixels, got '{asked}'.")
-        found = tiles_of(task, int(asked))
-        return found if len(found.boxes) > 1 else None
-    free = devices.free_memory(device) if free is None else free
-    if memory_of_a_step(task, recipe_of(task), recomputed=True) <= free:
-        return None
-    for side in SIDES:
-        if side >= max(task.shape[-2:]):
-            continue
-        try:
-            tiles = tiles_of(task, side)
-        except SettingsError:  # that it does not fit is what has to be said
-            return None
-        tile = part(task, tiles.boxes[0])
-        if memory_of_a_step(tile, recipe_of(tile)) <= SPARE * free:
-            return tiles
-    return None
 
 
 def part(task: Task, box: Box) -> Task:
@@ -260,52 +259,75 @@ def part(task: Task, box: Box) -> Task:
     )
 
 
-def restore_tiled(
-    task: Task,
-    tiles: Tiles,
-    restored: Callable[[Task, Callable[[int], RunHooks]], Result],
-    hooks: Callable[[int, int], RunHooks] = lambda number, seed: RunHooks(),
-) -> Result:
-    """Restore an image tile by tile.
+def own_tiles(task: Task, side: int) -> Tiles | None:
+    """Tiles that nobody asked for, because a recipe is made for smaller images.
 
     Args:
-        task: Of the whole image.
-        tiles: From :func:`tiles_of`.
-        restored: (task of a tile, hooks) -> its result, for instance by :func:`hybrid_dip.restore.restore`.
-        hooks: Number of the tile, seed -> what surrounds that fit.
+        task: To be restored.
+        side: Of the largest image that it is made for.
 
     Returns:
-        The result; its fits, one a seed, have the images of all tiles and all else from the first one. Where it was asked to
-        end, that of the tile it was at.
-
-    Raises:
-        SettingsError: A task that cannot be tiled.
+        The tiles, or None where the whole image is fitted at once: it is no larger, A is not known to act on tiles or looks as
+        far as they reach, or what was measured is spread unevenly, so that a tile would have much less to go by than another.
     """
-    found: list[Result] = []
-    for number, box in enumerate(tiles.boxes):
-        found.append(restored(part(task, box), partial(hooks, number)))
-        if found[-1].fits[-1].reason == "interrupted":
-            return found[-1]
-    fits = tuple(
-        replace(
-            fit,
-            image=tiles.blend([one.fits[k].image for one in found]),
-            last=tiles.blend([one.fits[k].last for one in found]),
-            notes=tuple(note for one in found for note in one.fits[k].notes),
-            extras={**fit.extras, OTHER_STEPS: sum(steps_of(one.fits[k]) for one in found) - fit.steps},
-            seconds=sum(one.fits[k].seconds for one in found),
-        )
-        for k, fit in enumerate(found[0].fits)
-    )
-    here = task.to("cpu")
-    raw = tiles.blend([one.raw for one in found])
-    deviations = [one.deviation for one in found if one.deviation is not None]
+    if max(task.shape[-2:]) <= side or not can_be_tiled(task) or side < least_side(task):
+        return None
+    found = tiles_of(task, side)
+    return found if len(found.boxes) > 1 and least_known(task, found) >= EVEN else None
+
+
+def tiles_for(task: Task, recipe: Recipe) -> Tiles | None:
+    """The tiles in which an image is fitted.
+
+    Args:
+        task: To be restored.
+        recipe: From :func:`hybrid_dip.restore.planned`; its ``tile`` says so.
+
+    Returns:
+        The tiles, or None where the whole image is fitted at once.
+    """
+    return tiles_of(task, recipe.tile) if recipe.tile else None
+
+
+def least_known(task: Task, tiles: Tiles) -> float:
+    """How little is known in the worst of the tiles.
+
+    Args:
+        task: To be restored.
+        tiles: Of it.
+
+    Returns:
+        The share of a tile's entries that were measured over that of the image; 0 where a tile has none.
+    """
+    if task.weight is None:
+        return 1.0
+    scale = scale_of(task)
+    known = (task.weight.expand_as(task.observation) > 0).float()
+    return float(min(box.of(known, scale).mean() for box in tiles.boxes)) / max(1e-12, float(known.mean()))
+
+
+def blended(fits: Sequence[Fit], tiles: Tiles) -> Fit:
+    """The fits of tiles as one.
+
+    Args:
+        fits: One a tile, in their order; fewer where somebody asked to end.
+        tiles: Where they lie.
+
+    Returns:
+        A fit with the images of all tiles, black where none has been fitted; the steps, the notes and the seconds of all; why
+        it ended from the last one; and the rest, its history among it, from the first.
+    """
+    first = fits[0]
+    deviations = [fit.extras[DEVIATION] for fit in fits if DEVIATION in fit.extras]
+    extras = {name: value for name, value in first.extras.items() if name != DEVIATION}
+    if len(deviations) == len(tiles.boxes):
+        extras[DEVIATION] = tiles.blend(deviations)
     return replace(
-        found[0],
-        image=here.finish(raw),
-        raw=raw,
-        last=here.finish(tiles.blend([one.last for one in found])),
-        deviation=tiles.blend(deviations) if deviations else None,
-        fits=fits,
-        seconds=sum(one.seconds for one in found),
+        first,
+        image=tiles.blend([fit.image for fit in fits]),
+        last=tiles.blend([fit.last for fit in fits]),
+        reason=fits[-1].reason if fits[-1].reason == "interrupted" else first.reason,
+        notes=tuple(note for fit in fits for note in fit.notes),
+        extras={**extras, OTHER_STEPS: sum(map(steps_of, fits)) - first.steps},
+        seconds=sum(fit.seconds for fit in fits),
     )

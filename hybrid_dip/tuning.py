@@ -161,6 +161,7 @@ def tune(
             rule=rule,
             seed=seed,
             device=device,
+            tile=0,
             time_budget=time_budget,
             hooks=lambda _: watched,
         )

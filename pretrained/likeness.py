@@ -86,6 +86,11 @@ class Likeness(Looking, ABC):
         with torch.no_grad():
             return self.seen(self.denoiser(x, sigma))
 
+    @property
+    def of_whole_image(self) -> bool:
+        """Whether it is compared with a guide, which is as large as the image."""
+        return self.to == "guide"
+
     def guide(self, x: Tensor) -> Tensor:
         """The guide image for an x."""
         name = type(self).__name__

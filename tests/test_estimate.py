@@ -63,6 +63,23 @@ def test_what_does_not_fit_is_refused_with_three_ways_out(monkeypatch: pytest.Mo
         estimate.estimate(made, presets.quick(made), torch.device("cpu"))
 
 
+def test_a_fit_that_its_rule_ends_at_once_is_timed_all_the_same() -> None:
+    """A grey image and a noise level so high that the first output is near enough: one step is not enough to time."""
+    flat = tasks.denoise(torch.full((1, 1, 32, 32), 0.5), sigma=60 / 255)
+    recipe = presets.fast(flat)
+    where = torch.device("cpu")
+    assert estimate.seconds_of_a_step(flat, recipe, [], where) > 0
+    _, trials = estimate.picked("auto", "off", "off", flat, recipe, [], where)
+    assert [trial.error for trial in trials if not trial.execution.compiled] == [""] * len(trials)
+
+
+def test_nothing_is_tried_that_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    where, made = torch.device("cpu"), task(32)
+    assert len(estimate.picked("auto", "off", "off", made, presets.quick(made), [], where)[1]) == 2
+    monkeypatch.setattr(devices, "free_memory", lambda device: 1)
+    assert estimate.picked("auto", "off", "off", made, presets.quick(made), [], where) == (estimate.PLAIN, [])
+
+
 def test_the_estimate_leaves_the_random_state_alone() -> None:
     made = task(16)
     before = torch.get_rng_state()

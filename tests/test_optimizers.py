@@ -54,6 +54,11 @@ def test_orthogonal_takes_singular_values_to_about_one_and_nothing_to_nothing() 
     assert not made[1].any()
 
 
+def test_the_rate_that_is_logged_is_the_one_that_was_given() -> None:
+    groups = optimizers.muon(0.005)([torch.ones(4, 3, requires_grad=True), torch.ones(4, requires_grad=True)]).param_groups
+    assert [group["lr"] for group in groups] == [0.005, 0.02]
+
+
 @pytest.mark.parametrize("shape", [(7,), (1, 4, 6, 6)])
 def test_muon_takes_adams_steps_for_what_is_no_filter(shape: tuple[int, ...]) -> None:
     start, gradient = torch.randn(2, *shape)

@@ -58,8 +58,21 @@ def test_the_same_image_gradients_and_statistics(name: str) -> None:
     assert list(network.state_dict()) == list(other.state_dict())
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_nothing_is_computed_more_than_twice(name: str) -> None:
+    """A part that holds the parts of others would be computed again with each of them."""
+    network = in_parts(NETWORKS[name](4, 3), again)
+    counts: dict[nn.Module, int] = {}
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda layer, _, __: counts.update({layer: counts.get(layer, 0) + 1}))
+    step(network, torch.rand(1, 4, 64, 64))
+    assert set(counts.values()) <= {1, 2}
+    assert 2 in counts.values()
+
+
 class InTurn(nn.Module):
-    """No ``nn.Sequential``, whose part would compute the input of an inner one anew."""
+    """One after the other."""
 
     def __init__(self, first: nn.Module, second: nn.Module):
         super().__init__()

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -10,16 +11,19 @@ import torch
 from torch import Tensor
 
 import hybrid_dip as hd
-from hybrid_dip import degradations, devices, operators, session, tasks
+from hybrid_dip import degradations, devices, operators, session, solver_presets, tasks
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.estimate import memory_of_a_step
+from hybrid_dip.estimate import memory_of_a_step, side_of_tiles
 from hybrid_dip.images import load_image, save_image
-from hybrid_dip.presets import quick
+from hybrid_dip.presets import fast, quick
 from hybrid_dip.recipe import Recipe
-from hybrid_dip.restore import RunHooks, restore
+from hybrid_dip.regularisers.reference import GuidePixels
+from hybrid_dip.restore import RunHooks, planned, restore
 from hybrid_dip.selection import steps_of
-from hybrid_dip.tiling import Box, chosen, part, restore_tiled, tiles_of
+from hybrid_dip.solvers.langevin import Averaging
+from hybrid_dip.terms import as_terms
+from hybrid_dip.tiling import Box, part, tiles_for, tiles_of
 from tests.command import SMALL
 
 Command = Callable[..., tuple[int, str, str]]
@@ -114,18 +118,20 @@ def exact(task: Task) -> Recipe:
 def test_a_tiled_fit_comes_to_what_the_whole_one_does(wide: Tensor) -> None:
     task = tasks.denoise(wide, sigma=0.0)
     tiles = tiles_of(task, 48)
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[int, int | None]] = []
 
-    def hooks(number: int, seed: int) -> RunHooks:
-        seen.append((number, seed))
-        return RunHooks()
+    def hooks(seed: int) -> RunHooks:
+        def of_tile(number: int) -> RunHooks:
+            return RunHooks([lambda step: shapes.add(tuple(step.candidate.shape))], close=lambda: seen.append((seed, number)))
 
-    found = restore_tiled(
-        task, tiles, lambda one, around: restore(one, preset=exact, runs=2, device="cpu", hooks=around), hooks
-    )
+        return RunHooks(tile=of_tile, close=lambda: seen.append((seed, None)))
+
+    shapes: set[tuple[int, ...]] = set()
+    found = restore(task, preset=exact, tile=48, runs=2, device="cpu", hooks=hooks)
+    assert shapes == {(1, 3, tiles.boxes[0].height, tiles.boxes[0].width)}
     assert torch.allclose(found.image, wide, atol=0.01)
     assert found.image.shape == found.raw.shape == found.last.shape == wide.shape
-    assert seen == [(number, seed) for number in range(len(tiles.boxes)) for seed in (0, 1)]
+    assert seen == [(seed, number) for seed in (0, 1) for number in [*range(len(tiles.boxes)), None]]
     assert len(found.fits) == 2
     assert [steps_of(fit) for fit in found.fits] == [300 * len(tiles.boxes)] * 2
     assert all(fit.image.shape == wide.shape for fit in found.fits)
@@ -145,25 +151,150 @@ def test_what_cannot_be_tiled_is_said(wide: Tensor) -> None:
         part(degradations.mosaicked(wide).task, Box(1, 0, 48, 48))
 
 
+def made_for_48(task: Task) -> Recipe:
+    """As many steps as the fitted image is wide."""
+    return replace(exact(task), steps=task.shape[-1], tile=48)
+
+
+def test_a_recipe_says_how_large_an_image_it_is_for(wide: Tensor) -> None:
+    small, large = tasks.denoise(wide[..., :48, :40], sigma=0.1), tasks.denoise(wide, sigma=0.1)
+    assert planned(small, made_for_48)[1] is None
+    recipe, tiles = planned(large, made_for_48)
+    assert tiles == tiles_of(large, 48)
+    assert recipe.steps == tiles.boxes[0].width, "the recipe is that of a tile"
+    assert tiles_for(large, recipe) == tiles
+    assert planned(large, recipe)[1] == tiles, "a recipe that is made already is taken as it is"
+    assert planned(large, made_for_48, 0)[1] is None
+    assert planned(large, made_for_48, 0)[0].steps == large.shape[-1]
+    other = planned(large, made_for_48, 64)
+    assert other[1] == tiles_of(large, 64)
+    assert other[0].tile == 64
+    found = restore(large, preset=made_for_48, device="cpu")
+    assert found.image.shape == large.shape
+    assert steps_of(found.fits[0]) == len(tiles.boxes) * recipe.steps
+    assert restore(large, preset=made_for_48, tile=0, device="cpu").fits[0].steps == large.shape[-1]
+
+
+def holed(wide: Tensor) -> Task:
+    """A hole that takes a whole tile."""
+    mask = torch.ones(1, 1, *wide.shape[-2:])
+    mask[..., 20:90, 20:90] = 0
+    return tasks.inpaint(wide, mask)
+
+
+def measured_at_two_places(wide: Tensor) -> Task:
+    return tasks.linear(wide[..., ::96], lambda x: x[..., ::96], shape=tuple(wide.shape))
+
+
+@pytest.mark.parametrize(
+    ("made", "asked", "sentence"),
+    [
+        (measured_at_two_places, 48, "where A is local"),
+        (lambda x: tasks.deblur(x, operators.gaussian_psf(4.0)), 48, "at least 52 pixels a side, got 48"),
+        (holed, 32, "In a tile of 32 pixels nothing was measured"),
+        # 101 is no multiple of 4: the last row of y shows a part of a block
+        (lambda x: tasks.linear(torch.rand(1, 3, 26, 26), operators.Downsample(4), shape=(1, 3, 101, 104)), 48, "A is local"),
+    ],
+)
+def test_tiles_that_nobody_asked_for_are_left_out_where_they_cannot_be(
+    made: Callable[[Tensor], Task], asked: int, sentence: str, wide: Tensor
+) -> None:
+    task = made(wide)
+    assert planned(task, lambda one: replace(made_for_48(one), tile=asked))[1] is None
+    with pytest.raises(SettingsError, match=sentence):
+        planned(task, made_for_48, asked)
+
+
+def test_what_was_measured_has_to_be_spread_evenly_for_tiles_that_nobody_asked_for(wide: Tensor) -> None:
+    mask = torch.ones(1, 1, *wide.shape[-2:])
+    mask[..., :48, :40] = 0
+    assert planned(tasks.inpaint(wide, mask), made_for_48)[1] is None
+    assert planned(tasks.inpaint(wide, mask), made_for_48, 48)[1] is not None
+    assert planned(degradations.scattered(wide, share=0.5).task, made_for_48)[1] is not None
+
+
+def test_a_term_that_holds_a_whole_image_takes_no_tiles(wide: Tensor) -> None:
+    task, guide = tasks.denoise(wide, sigma=0.1), as_terms(GuidePixels(wide))
+    assert planned(task, made_for_48, terms=guide)[1] is None
+    assert restore(task, preset=made_for_48, regularisers=guide, steps=2, device="cpu").image.shape == wide.shape
+    with pytest.raises(SettingsError, match="'guidepixels' holds an image as large as the whole"):
+        restore(task, preset=made_for_48, regularisers=guide, tile=48, device="cpu")
+
+
+def test_what_goes_on_from_a_fit_goes_on_from_each_tile(wide: Tensor) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def refine(x: Tensor, task: Task) -> Tensor:
+        seen.append((*x.shape[-2:], *task.shape[-2:]))
+        return 1 - x
+
+    task = tasks.denoise(wide, sigma=0.0)
+    found = restore(task, preset=lambda one: replace(exact(one), refine=refine), tile=64, device="cpu")
+    box = tiles_of(task, 64).boxes[0]
+    assert seen == [(box.height, box.width) * 2] * 4
+    assert torch.allclose(found.image, 1 - wide, atol=0.01)
+
+
+def test_hooks_of_one_fit_are_not_passed_over_in_silence(wide: Tensor) -> None:
+    with pytest.raises(SettingsError, match=r"give RunHooks\(tile=...\)"):
+        restore(
+            tasks.denoise(wide, sigma=0.1),
+            preset=made_for_48,
+            device="cpu",
+            hooks=lambda seed: RunHooks(observers=[lambda step: None]),
+        )
+
+
+def test_an_image_in_tiles_ends_at_the_tile_where_somebody_asks_to(wide: Tensor) -> None:
+    task = tasks.denoise(wide, sigma=0.0)
+    count = 0
+
+    def of_tile(number: int) -> RunHooks:
+        return RunHooks(halt=lambda: number == 1)
+
+    def hooks(seed: int) -> RunHooks:
+        nonlocal count
+        count += 1
+        return RunHooks(tile=of_tile)
+
+    found = restore(task, preset=exact, tile=64, runs=2, device="cpu", hooks=hooks)
+    assert (found.fits[0].reason, count) == ("interrupted", 1)
+    assert found.image.shape == wide.shape
+    assert found.image[..., -1, -1].abs().max() == 0, "nothing was fitted there"
+    assert torch.allclose(found.image[..., :40, :40], wide[..., :40, :40], atol=0.02)
+
+
+def test_the_deviation_that_a_solver_draws_is_of_the_whole_image(wide: Tensor) -> None:
+    found = restore(tasks.denoise(wide[..., :48, :72], sigma=0.1), preset=sampled, tile=48, steps=12, device="cpu")
+    assert found.deviation is not None
+    assert found.deviation.shape == (1, 3, 48, 72)
+    assert found.deviation.min() > 0
+
+
+def sampled(task: Task) -> Recipe:
+    network = partial(hd.networks.skip, down=(8, 8), skip=(2, 2))
+    return replace(solver_presets.sgld(task), network=network, solver=Averaging(0.2, 2))
+
+
 def test_tiles_are_taken_where_the_whole_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     task = plain(400, 600)
     needed = memory_of_a_step(task, quick(task))
     where = torch.device("cpu")
     monkeypatch.setattr(devices, "free_memory", lambda device: needed)
-    assert chosen("auto", task, quick, where) is None
+    assert side_of_tiles("auto", task, quick, where) is None
     monkeypatch.setattr(devices, "free_memory", lambda device: int(0.5 * needed))
-    tiles = chosen("auto", task, quick, where)
+    assert side_of_tiles("auto", task, quick, where) == 384
+    recipe, tiles = planned(task, quick, 384)
     assert tiles is not None
-    assert tiles.boxes[0].width == 256
-    tile = part(task, tiles.boxes[0])
-    assert memory_of_a_step(tile, quick(tile)) <= 0.8 * 0.5 * needed
-    assert chosen("off", task, quick, where) is None
-    asked = chosen("128", task, quick, where)
-    assert asked is not None
-    assert asked.boxes[0].width == 128
-    assert chosen("600", task, quick, where) is None, "one tile is the whole image"
-    with pytest.raises(SettingsError, match="auto, off or a side in pixels, got 'huge'"):
-        chosen("huge", task, quick, where)
+    assert (tiles.boxes[0].width, tiles.boxes[0].height) == (352, 256), "no larger than two by two of them need to be"
+    assert memory_of_a_step(part(task, tiles.boxes[0]), recipe) <= 0.8 * 0.5 * needed
+    assert side_of_tiles("auto", task, fast, where) is None, "its own tiles fit"
+    assert side_of_tiles("off", task, quick, where) == 0
+    assert side_of_tiles("128", task, quick, where) == 128
+    assert planned(task, quick, 600)[1] is None, "one tile is the whole image"
+    for wrong in ("huge", "0", "-1"):
+        with pytest.raises(SettingsError, match=f"auto, off or a side in pixels, got '{wrong}'"):
+            side_of_tiles(wrong, task, quick, where)
 
 
 def test_the_command_restores_in_tiles_and_resumes(
@@ -195,10 +326,35 @@ def test_the_command_restores_in_tiles_and_resumes(
     assert status != 0
     assert "--resume" in err
     assert not (tmp_path / "part" / "restored.png").exists()
-    assert len(list((tmp_path / "part" / "checkpoint").glob("tile-*.pt"))) == 3
+    assert len(list((tmp_path / "part" / "checkpoint").glob("seed-0-tile-*.pt"))) == 3
     status, _, err = hybrid_dip_command(*given, tmp_path / "part", "--resume")
     assert status == 0, err
     assert (tmp_path / "part" / "restored.png").read_bytes() == (tmp_path / "whole" / "restored.png").read_bytes()
+
+
+def test_a_restoration_goes_on_in_the_tiles_that_it_began_with(
+    tmp_path: Path, wide: Tensor, hybrid_dip_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_image(torch.rand(1, 1, 64, 2000), tmp_path / "y.png")
+    task = plain(64, 2000)
+    given = ["restore", tmp_path / "y.png", "--task", "denoise", "--sigma", 10, *SMALL, "--steps", 3, "-o", tmp_path / "out"]
+    small = partial(hd.networks.skip, down=(8, 8), skip=(4, 4), upsample="bilinear")
+    recipe = replace(quick(task), network=small, latent=partial(hd.latents.uniform, 8))
+    monkeypatch.setattr(devices, "free_memory", lambda device: memory_of_a_step(task, recipe, recomputed=True) - 1)
+
+    @contextmanager
+    def pressed() -> Iterator[Callable[[], bool]]:
+        yield lambda: True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "interruptible", pressed)
+        status, _, err = hybrid_dip_command(*given)
+    assert (status, " tiles of" in err) == (130, True), err
+    assert "Interrupted after 1 steps" in err
+    monkeypatch.undo()
+    status, _, err = hybrid_dip_command(*given, "--resume")
+    assert status == 0, err
+    assert " tiles of" in err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Reference: small for images that are like a given one, in one respect or another."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,6 +22,7 @@ class GuidePixels(Weighable):
         image: File of the guide, or (1, C, H, W) in [0, 1].
     """
 
+    of_whole_image: ClassVar[bool] = True
     image: str | Tensor = ""
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -46,6 +48,7 @@ class GuideGradients(Weighable):
         image: File of the guide, or (1, C, H, W) in [0, 1].
     """
 
+    of_whole_image: ClassVar[bool] = True
     image: str | Tensor = ""
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -69,6 +72,7 @@ class GuideCorrelation(Weighable):
         epsilon: Deviation below which a window counts as flat, in units of [0, 1], above 0.
     """
 
+    of_whole_image: ClassVar[bool] = True
     image: str | Tensor = ""
     window: int = 9
     epsilon: float = 0.01
@@ -104,6 +108,7 @@ class GuideHistogram(Weighable):
         image: File of the guide, or (1, C, h, w) in [0, 1].
     """
 
+    of_whole_image: ClassVar[bool] = True
     image: str | Tensor = ""
 
     def __call__(self, x: Tensor) -> Tensor:

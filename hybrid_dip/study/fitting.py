@@ -10,7 +10,7 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import NOT_ALONE, PLAIN
 from hybrid_dip.fusion import Arm, arms_of
 from hybrid_dip.recipe import Recipe
-from hybrid_dip.restore import evaluated_by_the_loop_alone, resolve
+from hybrid_dip.restore import evaluated_by_the_loop_alone, planned, resolve
 from hybrid_dip.selection import Selection, check
 from hybrid_dip.study.sections import ArmEntry
 from hybrid_dip.terms import Terms, as_terms
@@ -60,14 +60,18 @@ class Fitting:
             task: The recipe is chosen for it.
 
         Returns:
-            Recipe, regularisers and stopping rule.
+            Recipe (of an image in tiles, that of a tile), regularisers and stopping rule.
 
         Raises:
             SettingsError: A name, an option or a value is wrong, or the rule does not apply to the task.
         """
         names, arm = catalogue(), self.located
-        recipe = arguments.overridden(resolve(arm.preset, task), **arm.overrides)
+
+        def recipe_of(one: Task) -> Recipe:
+            return arguments.overridden(resolve(arm.preset, one), **arm.overrides)
+
         terms = as_terms([spec.term(text, names) for text in arm.regularisers])
+        recipe, _ = planned(task, recipe_of, arm.tile if arm.fuse is None else 0, terms)
         rule: Rule | Selection = recipe.rule if arm.stop is None else spec.build(arm.stop, "stopping", names)
         check(rule, task)
         if arm.fuse is None and arm.presets:
@@ -76,6 +80,8 @@ class Fitting:
             raise SettingsError("'stop' does not go with 'fuse': each arm of a stack ends by its preset's own rule.")
         if arm.fuse is not None and arm.execution != PLAIN:
             raise SettingsError("'precision', 'compile' and 'graph' do not go with 'fuse'.")
+        if arm.fuse is not None and arm.tile:
+            raise SettingsError("'tile' does not go with 'fuse': a stack is of fits to the whole image.")
         if arm.execution.graphed and not evaluated_by_the_loop_alone(recipe, [*terms, *recipe.terms]):
             raise SettingsError(NOT_ALONE)
         return recipe, terms, rule

@@ -9,15 +9,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from hybrid_dip import devices
 from hybrid_dip.contracts import Step
 from hybrid_dip.estimate import duration, memory_of_a_step
+from hybrid_dip.recipe import ALL_STEPS
 from hybrid_dip.restore import RunHooks, log_interval, restore
 from hybrid_dip.study.plan import Plan, Run
 from hybrid_dip.study.store import Store
+from hybrid_dip.tiling import part, tiles_for
 
 TIMED_STEPS = 3
 PROCESS = 350 * 2**20
@@ -34,7 +35,7 @@ class Sample:
     Attributes:
         seconds_per_step: Median of three, after one to warm up.
         memory: Bytes of a step; 0 where they cannot be told beforehand.
-        pixels: Of the image that was timed.
+        pixels: Of the image, or of the tile of it, that was timed.
         state: Bytes of a saved state.
         error: Why it could not be timed, or "".
     """
@@ -164,7 +165,7 @@ def forecast(plan: Plan, store: Store, executor: Executor, workers: int) -> Fore
             * run.passes
             * min(
                 run.seconds or float("inf"),
-                run.steps * sample.seconds_per_step * sizes[task, run.image] / max(1, sample.pixels),
+                run.steps * sample.seconds_per_step * run.pixels / max(1, sample.pixels),
             )
             for run in own
         ]
@@ -190,7 +191,7 @@ def forecast(plan: Plan, store: Store, executor: Executor, workers: int) -> Fore
         disk_bytes=results + (states[0] * at_once if states else 0),
         disk_free=shutil.disk_usage(_existing(store.path)).free,
         memory_bytes=at_once * (peak + (PROCESS if device.type == "cpu" else 0)),
-        memory_free=devices.free_memory(device) if device.type == "cuda" else int(psutil.virtual_memory().available),
+        memory_free=devices.free_memory(device),
         arms=tuple(arms),
     )
 
@@ -213,11 +214,11 @@ def time_steps(run: Run) -> Sample:
             torch.cuda.synchronize(device)
         stamps.append(time.perf_counter())
 
-    pixels = 0
     try:
         task = run.preparing.build(run.source).task
-        pixels = task.shape[-1] * task.shape[-2]
         recipe, terms, _ = run.fitting.build(task)
+        tiles = tiles_for(task, recipe)
+        task = task if tiles is None else part(task, tiles.boxes[0])
         memory = memory_of_a_step(task, recipe)
         hooks = RunHooks(observers=[watch])
         result = restore(
@@ -227,14 +228,16 @@ def time_steps(run: Run) -> Sample:
             steps=TIMED_STEPS + 1,
             device=device,
             execution=run.fitting.arm.execution,
+            rule=ALL_STEPS,
+            tile=0,
             log_every=log_interval(recipe.steps),
             hooks=lambda seed: hooks,
         )
     except Exception as error:  # a prior may fail in any way; the forecast says so
-        return Sample(0.0, 0, pixels, 0, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return Sample(0.0, 0, run.pixels, 0, f"{type(error).__name__}: {' '.join(str(error).split())}")
     seconds = statistics.median(after - before for before, after in pairwise(stamps))
     # Parameters and two moments, each three times: as they are, at the last logged step, and at the last good one.
-    return Sample(seconds, memory, pixels, 9 * 4 * result.parameters)
+    return Sample(seconds, memory, run.pixels, 9 * 4 * result.parameters)
 
 
 def _pixels(runs: list[Run]) -> dict[tuple[str, str], int]:

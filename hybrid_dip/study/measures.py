@@ -25,7 +25,7 @@ class Outputs:
         image: Finished, (1, C, H, W).
         raw: The network's output, (1, C, H, W).
         reference: The clean image, or None.
-        along: PSNR of the finished image at each logged step; empty without a clean image.
+        along: PSNR of the finished image at each logged step; empty without a clean image, or where it was fitted in tiles.
         validation: Scores an image on what was held out, or None.
     """
 
@@ -63,6 +63,8 @@ HELD_OUT = "held_out"
 
 def _best(outputs: Outputs) -> float:
     outputs.truth(BEST)
+    if not outputs.along:
+        raise SettingsError(f"'{BEST}' is of fits to the whole image; in tiles there is no step that all of it is at.")
     return max(outputs.along)
 
 

@@ -24,6 +24,7 @@ from hybrid_dip.study.sections import ArmEntry, ImageEntry, Study, TaskEntry
 from hybrid_dip.study.settings import place
 from hybrid_dip.study.sources import Source, expand
 from hybrid_dip.study.subjects import Preparing, Subject
+from hybrid_dip.tiling import part, tiles_for
 from hybrid_dip.version import __version__
 
 KEY_LENGTH = 20
@@ -42,7 +43,8 @@ class Run:
         seed: Of network, latent and jitter.
         steps: Of the recipe.
         fits: Whose images are averaged; their seeds are not those of any other run of the arm.
-        passes: Fits that each of them takes, those of a selection included.
+        passes: Fits that each of them takes, those of a selection and of tiles included.
+        pixels: That one of them sees.
         source: The image.
         preparing: The task that is made of it.
         fitting: What is fitted.
@@ -62,6 +64,7 @@ class Run:
     steps: int
     fits: int
     passes: int
+    pixels: int
     source: Source
     preparing: Preparing
     fitting: Fitting
@@ -133,12 +136,17 @@ class Run:
         entry = self.preparing.entry
         return HeldOut() if entry.observed and "sigma" not in entry.options else default_selection(task)
 
-    def passes_of(self, task: Task) -> int:
-        """Fits that each run takes, those that judge or select included."""
-        stack = self.fitting.stack(task)
+    def sized(self, task: Task) -> "Run":
+        """With what the recipe says of a task: steps, fits and their size."""
+        recipe, _, rule = self.fitting.build(task)
+        stack, tiles = self.fitting.stack(task), tiles_for(task, recipe)
         if stack:
-            return (len(stack) - len(self.fitting.arm.presets)) * fits_of(self.judges(task))
-        return fits_of(self.fitting.build(task)[2])
+            passes = (len(stack) - len(self.fitting.arm.presets)) * fits_of(self.judges(task))
+        else:
+            passes = fits_of(rule) * (1 if tiles is None else len(tiles.boxes))
+        fitted = task if tiles is None else part(task, tiles.boxes[0])
+        pixels = fitted.shape[-2] * fitted.shape[-1]
+        return replace(self, steps=recipe.steps, fits=recipe.runs, passes=passes, pixels=pixels)
 
     def named(self, config: Mapping[str, Any], seed: int) -> "Run":
         """With a seed, and so with a key.
@@ -235,6 +243,7 @@ def plan_study(
                     steps=0,
                     fits=1,
                     passes=1,
+                    pixels=0,
                     source=source,
                     preparing=preparing,
                     fitting=Fitting(arm, study.folder.absolute()),
@@ -249,9 +258,7 @@ def plan_study(
                 config = _at(where, run.configuration, subject)
                 if source is sources[0]:
                     _at(where, _try_network, run, subject.task)
-                passes = _at(where, run.passes_of, subject.task)
-                sized = replace(run, steps=config["recipe"]["steps"], fits=config["recipe"]["runs"], passes=passes)
-                cell.append((sized, config))
+                cell.append((_at(where, run.sized, subject.task), config))
     runs = [
         run.named(config, seed)
         for seed in study.seeds

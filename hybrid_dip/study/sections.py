@@ -83,6 +83,7 @@ class ArmEntry(_Section):
         runs: Fits whose images are averaged, instead of the preset's number.
         fuse: "stack": the network alone, with each regulariser, and with all, combined by weights that data choose.
         presets: SPECs of presets that take part in the stack.
+        tile: Side of the tiles that a larger image is fitted in, instead of the preset's; 0: the whole at once.
         precision: Of the network: "float32", "bfloat16", or "tf32" on CUDA.
         compile: Whether torch compiles the network, "on" or "off".
         graph: Whether the network is replayed as a CUDA graph, "on" or "off".
@@ -107,6 +108,7 @@ class ArmEntry(_Section):
     runs: Annotated[int, Field(ge=1)] | None = None
     fuse: Literal["stack"] | None = None
     presets: list[str] = []
+    tile: Annotated[int, Field(ge=0)] | None = None
     precision: Precision | None = None
     compile: Literal["on", "off"] | None = None
     graph: Literal["on", "off"] | None = None
@@ -119,7 +121,7 @@ class ArmEntry(_Section):
     @property
     def overrides(self) -> dict[str, Any]:
         """What :func:`hybrid_dip.arguments.overridden` takes."""
-        others = ("name", "preset", "regularisers", "stop", "fuse", "presets", "precision", "compile", "graph")
+        others = ("name", "preset", "regularisers", "stop", "fuse", "presets", "tile", "precision", "compile", "graph")
         return {name: value for name, value in self if name not in others}
 
 

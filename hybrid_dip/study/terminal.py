@@ -34,7 +34,7 @@ def whole_study(
         quiet: No board.
 
     Returns:
-        The plan, its folder, and what was done; runs that failed are in it.
+        The plan, its folder, and what was done; runs that failed are in it, and are tried again by the same call.
 
     Raises:
         SettingsError: Something in it cannot work.
@@ -50,7 +50,7 @@ def whole_study(
     save_plan(made, store, None)
     count = min(worker_count(workers, made), len(made.unique))
     with local_workers(count, made) as using:
-        done = carried_out(made, store, using, count, False, quiet)
+        done = carried_out(made, store, using, count, True, quiet)
     if done.reason == "interrupted":
         say_how_it_ended(done, made, store, quiet)
     return made, store, done
@@ -70,7 +70,9 @@ def failure(plan: Plan, store: Store, tally: Tally) -> SettingsError | None:
     failed = next((row for row in store.records(plan.unique).values() if row["error"]), None)
     if failed is None:
         return None
-    return SettingsError(f"{tally.failed} of {tally.total} fits failed; the first, {failed['arm']}: {failed['error']}")
+    return SettingsError(
+        f"{tally.failed} of {tally.total} fits failed; the first, of {failed['image']} by {failed['arm']}: {failed['error']}"
+    )
 
 
 def device_kind(name: str, *, here: bool) -> str:

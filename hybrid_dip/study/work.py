@@ -3,7 +3,7 @@
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from hybrid_dip.study.measures import Outputs, measure_all
 from hybrid_dip.study.plan import Run
 from hybrid_dip.study.store import HISTORY, OUTPUT, RESTORED, WEIGHTS, Store
 from hybrid_dip.study.subjects import Subject
+from hybrid_dip.tiling import tiles_for
 from hybrid_dip.watching import ReferenceWatch
 
 LEAST_AGE = 20.0
@@ -259,13 +260,11 @@ def _fit(
     run: Run, subject: Subject, store: Store, progress: dict[str, Any], asked: Callable[[], bool], checkpoint_age: float
 ) -> _Made:
     recipe, terms, rule = run.fitting.build(subject.task)
+    tiles = tiles_for(subject.task, recipe)
     watches: dict[int, ReferenceWatch] = {}
     first = run.seed * run.fits  # so that the fits of one seed of the study are none of another's
 
     def hooks(seed: int) -> RunHooks:
-        # PSNR along the way is for the curves; a fit does not see its observers.
-        if subject.reference is not None:
-            watches[seed] = ReferenceWatch(subject.task, subject.reference)
         begun = (seed - first) * run.passes
 
         def count(step: Step) -> None:
@@ -280,11 +279,18 @@ def _fit(
             nonlocal begun
             begun += 1
 
-        def before(name: str) -> RunHooks:
-            return RunHooks([count], checkpoint(f"seed-{seed}-{name}"), asked, close)
+        def around(name: str, watching: Sequence[Observer] = ()) -> RunHooks:
+            def before(what: str) -> RunHooks:
+                return RunHooks([count], checkpoint(f"{name}-{what}"), asked, close)
 
-        watching = [watches[seed]] if seed in watches else []
-        return RunHooks([*watching, count], checkpoint(f"seed-{seed}"), asked, before=before)
+            return RunHooks([*watching, count], checkpoint(name), asked, close, before=before)
+
+        if tiles is not None:
+            return RunHooks(halt=asked, tile=lambda number: around(f"seed-{seed}-tile-{number}"))
+        # PSNR along the way is for the curves; a fit does not see its observers. Tiles have none of the whole image.
+        if subject.reference is not None:
+            watches[seed] = ReferenceWatch(subject.task, subject.reference)
+        return around(f"seed-{seed}", [watches[seed]] if seed in watches else [])
 
     result = restore(
         subject.task,
@@ -293,6 +299,7 @@ def _fit(
         rule=rule,
         seed=first,
         device=devices.pick(run.device),
+        tile=recipe.tile or 0,
         time_budget=run.seconds,
         execution=run.fitting.arm.execution,
         hooks=hooks,

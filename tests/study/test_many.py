@@ -149,3 +149,47 @@ def test_nothing_that_was_there_before_is_replaced(folders: Path, hybrid_dip_com
     assert (status, "name a new folder" in err) == (2, True)
     assert (folders / "noisy" / "a.png").read_bytes() == before
     assert len(list((folders / "noisy").iterdir())) == 3
+
+
+def test_a_folder_is_restored_in_tiles_as_one_by_one(tmp_path: Path, hybrid_dip_command: Command) -> None:
+    (tmp_path / "noisy").mkdir()
+    save_image(torch.rand(1, 3, 40, 60), tmp_path / "noisy" / "a.png")
+    tiled = ["--tile", 32, "-o"]
+    given = command(tmp_path / "noisy", "--workers", 1, "--threads", 1, *tiled, tmp_path / "out")
+    status, _, err = hybrid_dip_command(*given)
+    assert status == 0, err
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    status, _, err = hybrid_dip_command(*command(tmp_path / "noisy" / "a.png", *tiled, tmp_path / "a"))
+    torch.set_num_threads(threads)
+    assert status == 0, err
+    assert (tmp_path / "out" / "a.png").read_bytes() == (tmp_path / "a" / "restored.png").read_bytes()
+    (record,) = (tmp_path / "out" / "runs").glob("*/run.json")
+    assert json.loads(record.read_text())["steps"] == 4 * 2 * 3
+    given[given.index(32)] = 20
+    status, _, err = hybrid_dip_command(*given[:-1], tmp_path / "small")
+    assert (status, "at least 32 pixels a side, got 20" in err) == (2, True), err
+
+
+FAILS_AT_FIRST = """
+from pathlib import Path
+
+def picky(x):
+    if (Path(__file__).parent / "full").exists():
+        raise MemoryError("no room now")
+    return x.square().mean()
+"""
+
+
+def test_what_failed_is_named_and_tried_again_by_the_same_command(folders: Path, hybrid_dip_command: Command) -> None:
+    (folders / "picky.py").write_text(FAILS_AT_FIRST)
+    (folders / "full").touch()
+    given = command(folders / "noisy", "-R", f"{folders / 'picky.py'}:picky@1", "-o", folders / "out", "--workers", 1)
+    status, _, err = hybrid_dip_command(*given)
+    assert status == 2
+    assert "3 of 3 fits failed; the first, of a by restored: " in err
+    assert "no room now" in err
+    (folders / "full").unlink()
+    status, _, err = hybrid_dip_command(*given)
+    assert status == 0, err
+    assert (folders / "out" / "c.png").exists()
