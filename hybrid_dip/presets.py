@@ -260,8 +260,9 @@ def fast(task: Task) -> Recipe:
     takes a fixed number of steps, more for larger images, with the power 3/2 of their side. The filters' steps are Muon's;
     where noise is to be removed, which Muon fits as readily as it fits the image, they are half as long, or Adam's, where the
     image is so small that there are steps enough. With less jitter, a fit of a large noisy image is at its best a third sooner,
-    and hardly worse, which leaves time for three. benchmarks/time_to_quality.py measures it, benchmarks/variants.py each of
-    these choices. JPEG artefacts and flash take the recipe of :func:`quick`.
+    and hardly worse, which leaves time for three. Images of more than 384 pixels a side are fitted in tiles, for each of which
+    the network is wide enough. benchmarks/time_to_quality.py measures it, benchmarks/variants.py each of these choices. JPEG
+    artefacts and flash take the recipe of :func:`quick`.
 
     Args:
         task: Any task; benchmarks/README.md says on which ones it was measured.

@@ -169,7 +169,7 @@ def impedance(
     """
     from hybrid_dip.study.impedance import impedance_content, report_impedance, sentences
 
-    arm = _given({"preset": preset, "lr": lr, "steps": steps})
+    arm = _given({"preset": preset, "lr": lr, "steps": steps}) | {"tile": 0}  # it is of one fit to the whole image
     networks = [spec.located(text, Path.cwd()) for text in network or []]
     content = impedance_content([absolute(text) for text in images], networks, arm)
     content |= _given({"crop": crop, "seeds": seed, "threads": threads})
