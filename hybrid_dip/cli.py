@@ -91,7 +91,8 @@ def restore(
     held_out_share: options.HeldOutShare = 0.1,
     reference: options.Reference = None,
     time_budget: Annotated[
-        float | None, typer.Option(rich_help_panel=options.WHERE, help="Seconds after which each fit ends.")
+        float | None,
+        typer.Option(rich_help_panel=options.WHERE, help="Seconds after which each fit ends; its tiles share them."),
     ] = None,
     workers: options.Workers = None,
     threads: options.Threads = None,

@@ -276,7 +276,7 @@ def restore(
         runs: Fits with seeds ``seed``, ``seed + 1``, ..., whose images are averaged, instead of the recipe's number.
         steps: Instead of the recipe's number.
         tile: Side in pixels of the tiles that a larger image is fitted in, instead of the recipe's; 0: the whole at once.
-        time_budget: Seconds for each fit, of a tile or of the whole.
+        time_budget: Seconds for each seed's fit; tiles share them evenly.
         execution: How the network is evaluated: its precision, and whether it is compiled or recorded.
         log_every: Steps between two logged ones; by default :func:`log_interval` of the steps.
         hooks: Seed -> observers, checkpoint and halt of that run.
@@ -303,6 +303,7 @@ def restore(
     where = devices.pick(device) if isinstance(device, str) else device
     seeds = tuple(range(seed, seed + recipe.runs))
     every = log_every or log_interval(recipe.steps)
+    budget = time_budget if time_budget is None or tiles is None else time_budget / len(tiles.boxes)
     fits: list[Fit] = []
     parameters = 0
     for one in seeds:
@@ -311,7 +312,7 @@ def restore(
         def fitted(task: Task, hooks: RunHooks, seed: int = one) -> Fit:
             nonlocal parameters
             found, parameters = _fit_seed(
-                task.to(where), recipe, terms, rule or recipe.rule, seed, where, time_budget, execution, every, hooks
+                task.to(where), recipe, terms, rule or recipe.rule, seed, where, budget, execution, every, hooks
             )
             return found
 

@@ -314,8 +314,8 @@ def blended(fits: Sequence[Fit], tiles: Tiles) -> Fit:
         tiles: Where they lie.
 
     Returns:
-        A fit with the images of all tiles, black where none has been fitted; the steps, the notes and the seconds of all; why
-        it ended from the last one; and the rest, its history among it, from the first.
+        A fit with the images of all tiles, black where none has been fitted; the steps, the notes and the seconds of all;
+        whether it was interrupted; and the rest, its history among it, from the first.
     """
     first = fits[0]
     deviations = [fit.extras[DEVIATION] for fit in fits if DEVIATION in fit.extras]

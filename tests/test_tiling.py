@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 
 import hybrid_dip as hd
 from hybrid_dip import degradations, devices, operators, session, solver_presets, tasks
-from hybrid_dip.contracts import Case, Task
+from hybrid_dip.contracts import Case, Fit, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.estimate import memory_of_a_step, side_of_tiles
+from hybrid_dip.fit import fit
 from hybrid_dip.images import load_image, save_image
 from hybrid_dip.presets import fast, quick
 from hybrid_dip.recipe import Recipe
@@ -233,6 +235,19 @@ def test_what_goes_on_from_a_fit_goes_on_from_each_tile(wide: Tensor) -> None:
     box = tiles_of(task, 64).boxes[0]
     assert seen == [(box.height, box.width) * 2] * 4
     assert torch.allclose(found.image, 1 - wide, atol=0.01)
+
+
+def test_a_time_budget_is_shared_by_the_tiles(wide: Tensor) -> None:
+    budgets: list[float] = []
+
+    class Noting:
+        def run(self, *given: Any, **options: Any) -> Fit:
+            budgets.append(options["time_budget"])
+            return fit(*given, **options)
+
+    recipe = replace(exact(tasks.denoise(wide)), steps=2, tile=64, solver=Noting())
+    restore(tasks.denoise(wide, sigma=0.0), preset=recipe, time_budget=100.0, runs=2, device="cpu")
+    assert budgets == [25.0] * 8
 
 
 def test_hooks_of_one_fit_are_not_passed_over_in_silence(wide: Tensor) -> None:

@@ -164,7 +164,7 @@ def forecast(plan: Plan, store: Store, executor: Executor, workers: int) -> Fore
             run.fits
             * run.passes
             * min(
-                run.seconds or float("inf"),
+                run.seconds / run.tiles if run.seconds else float("inf"),
                 run.steps * sample.seconds_per_step * run.pixels / max(1, sample.pixels),
             )
             for run in own

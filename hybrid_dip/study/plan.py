@@ -44,7 +44,8 @@ class Run:
         steps: Of the recipe.
         fits: Whose images are averaged; their seeds are not those of any other run of the arm.
         passes: Fits that each of them takes, those of a selection and of tiles included.
-        pixels: That one of them sees.
+        tiles: That the image is fitted in.
+        pixels: That one of those fits sees.
         source: The image.
         preparing: The task that is made of it.
         fitting: What is fitted.
@@ -64,6 +65,7 @@ class Run:
     steps: int
     fits: int
     passes: int
+    tiles: int
     pixels: int
     source: Source
     preparing: Preparing
@@ -140,13 +142,11 @@ class Run:
         """With what the recipe says of a task: steps, fits and their size."""
         recipe, _, rule = self.fitting.build(task)
         stack, tiles = self.fitting.stack(task), tiles_for(task, recipe)
-        if stack:
-            passes = (len(stack) - len(self.fitting.arm.presets)) * fits_of(self.judges(task))
-        else:
-            passes = fits_of(rule) * (1 if tiles is None else len(tiles.boxes))
+        count = 1 if tiles is None else len(tiles.boxes)
+        passes = (len(stack) - len(self.fitting.arm.presets)) * fits_of(self.judges(task)) if stack else fits_of(rule) * count
         fitted = task if tiles is None else part(task, tiles.boxes[0])
         pixels = fitted.shape[-2] * fitted.shape[-1]
-        return replace(self, steps=recipe.steps, fits=recipe.runs, passes=passes, pixels=pixels)
+        return replace(self, steps=recipe.steps, fits=recipe.runs, passes=passes, tiles=count, pixels=pixels)
 
     def named(self, config: Mapping[str, Any], seed: int) -> "Run":
         """With a seed, and so with a key.
@@ -243,6 +243,7 @@ def plan_study(
                     steps=0,
                     fits=1,
                     passes=1,
+                    tiles=1,
                     pixels=0,
                     source=source,
                     preparing=preparing,

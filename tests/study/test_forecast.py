@@ -43,6 +43,18 @@ def test_smaller_images_cost_less(make_plan: MakePlan, store: Store, monkeypatch
     assert found.seconds == 2 * (5 + 5 / 4)
 
 
+def test_an_image_in_tiles_costs_a_fit_for_each(make_plan: MakePlan, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast_module, "time_steps", lambda run: Sample(1.0, 1, run.pixels, 1))
+    arms = [{"name": "whole", "preset": "quick", "steps": 5}, {"name": "tiled", "preset": "quick", "steps": 5, "tile": 48}]
+    made = make_plan(crop=64, arms=arms)
+    tiled = next(run for run in made.runs if run.arm == "tiled")
+    assert (tiled.tiles, tiled.passes, tiled.pixels) == (4, 4, 48 * 48)
+    found = forecast(made, store, Inline(), workers=1)
+    assert {arm.arm: arm.seconds for arm in found.arms} == {"whole": 5.0, "tiled": 4 * 5.0}
+    limited = make_plan(crop=64, arms=arms, budget={"seconds_per_run": 4})
+    assert {arm.arm: arm.seconds for arm in forecast(limited, store, Inline(), workers=1).arms} == {"whole": 4.0, "tiled": 4.0}
+
+
 def test_steps_are_really_timed_and_what_is_finished_costs_nothing(
     make_plan: MakePlan, store: Store, executor: Executor
 ) -> None:
