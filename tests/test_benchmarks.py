@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -160,12 +161,21 @@ def test_many_images_are_the_same_by_one_process_or_two(tmp_path: Path, photogra
 
 def test_seams_go_on_where_they_were_interrupted(tmp_path: Path, photograph: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(BENCHMARKS)
-    seam = importlib.import_module("tiles").seam
+    tiles = importlib.import_module("tiles")
     larger = torch.nn.functional.interpolate(photograph, scale_factor=2)
-    asked = ("photograph", larger, 48, "quick", 4, tmp_path / "states")
-    row = seam(*asked)
+    asked = tiles.Asked("denoise", 48, "quick", 4, 1, tmp_path / "states")
+
+    def seam() -> str:
+        """Without the seconds."""
+        return re.sub(r" \(\d+\)", "", tiles.seam("photograph", larger, asked))
+
+    row = seam()
+    assert "4 of 48x48" in row
     states = sorted((tmp_path / "states").iterdir())
-    assert [path.stem.split(" ", 1)[1] for path in states] == [*(f"tile {n} of 4" for n in (1, 2, 3, 4)), "whole"]
+    assert [path.stem.split(" ", 1)[1] for path in states] == [
+        *(f"seed 0, tile {n} of 4" for n in (1, 2, 3, 4)),
+        "whole, seed 0",
+    ]
 
     def histories() -> list[object]:
         """With the seconds of each logged step: fitted anew, it would be another one."""
@@ -173,7 +183,7 @@ def test_seams_go_on_where_they_were_interrupted(tmp_path: Path, photograph: Ten
 
     before = histories()
     states[0].unlink()
-    assert seam(*asked) == row
+    assert seam() == row
     again = histories()
     assert again[1:] == before[1:]
     assert again[0] != before[0]

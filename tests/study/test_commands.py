@@ -67,7 +67,9 @@ def test_a_study_of_which_nothing_succeeds_ends_with_2(
     status, out, err = hybrid_dip_command("study", "run", tmp_path / "study.toml", "--device", "cpu", "--workers", "1")
     assert status == (0 if good else 2)
     assert "1 failed (see results.csv" in out
-    assert ("1 of 1 fits failed; the first, bad: FitError: The regulariser 'vector' must return" in err) == (not good)
+    assert ("1 of 1 fits failed; the first, of astronaut by bad: FitError: The regulariser 'vector' must return" in err) == (
+        not good
+    )
 
 
 def test_workers_keep_all_cores_busy(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,4 +115,4 @@ def test_a_failing_prior_is_named(photos: Path, hybrid_dip_command: Command) -> 
     given = ["sweep", photos / "noisy.png", "--task", "denoise", "--sigma", 25, *SMALL, "--workers", 1, "--quiet"]
     code, _, err = hybrid_dip_command(*given, "-R", f"{photos}/mine.py:vector@1,2", "-o", photos / "out")
     assert code == 2
-    assert "2 of 3 fits failed; the first, vector@1: FitError: The regulariser 'vector' must return a scalar" in err
+    assert "2 of 3 fits failed; the first, of noisy by vector@1: FitError: The regulariser 'vector' must return a scalar" in err
