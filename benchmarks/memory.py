@@ -19,7 +19,7 @@ import hybrid_dip as hd
 from hybrid_dip.errors import one_sentence
 from hybrid_dip.estimate import memory_of_a_step
 from hybrid_dip.execution import Execution
-from hybrid_dip.restore import resolve
+from hybrid_dip.planned import resolve
 
 CASES = [
     ("quick", 128, False),

@@ -38,8 +38,10 @@ from hybrid_dip.errors import one_sentence
 from hybrid_dip.execution import PLAIN, PRECISIONS, Execution
 from hybrid_dip.networks import winograd
 from hybrid_dip.optimizers import FILTERS_MOVED
+from hybrid_dip.planned import resolve
+from hybrid_dip.prepare import prepare
 from hybrid_dip.recipe import Recipe
-from hybrid_dip.restore import RunHooks, log_interval, prepare, resolve
+from hybrid_dip.restore import RunHooks, log_interval
 
 WARM = 3
 PARTS = {

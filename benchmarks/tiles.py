@@ -29,7 +29,8 @@ from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.errors import one_sentence
 from hybrid_dip.estimate import memory_of_a_step, side_of_tiles
 from hybrid_dip.images import crop_to_centre, load_image
-from hybrid_dip.restore import Result, RunHooks, planned, restore
+from hybrid_dip.planned import planned
+from hybrid_dip.restore import Result, RunHooks, restore
 from hybrid_dip.tiling import Box, Tiles, part
 from hybrid_dip.watching import Progress
 

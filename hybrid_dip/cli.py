@@ -19,16 +19,16 @@ from hybrid_dip.execution import Execution, candidates
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.fusing import Fusing, fuse_and_tell
 from hybrid_dip.images import Picture, crop_to_centre, load_image, read_picture, save_image
+from hybrid_dip.planned import planned, resolve
 from hybrid_dip.plugin_commands import WithPlugins
 from hybrid_dip.presets import original
 from hybrid_dip.recipe import Recipe
 from hybrid_dip.regularisers.epll import fit_folder
-from hybrid_dip.restore import planned, resolve
 from hybrid_dip.session import Job, fingerprint, run_and_tell
 from hybrid_dip.study.commands import app as study_app
 from hybrid_dip.study.image_commands import impedance, observed_entry, restore_many, sweep
 from hybrid_dip.study.terminal import failure, whole_study
-from hybrid_dip.tiling import part
+from hybrid_dip.tiling import of_one_fit
 from hybrid_dip.version import __version__
 
 app = typer.Typer(
@@ -204,7 +204,7 @@ def restore(
     else:
         side = side_of_tiles(tile, made, recipe_of, where, terms)
     recipe, tiles = planned(made, recipe_of, side, terms)
-    fitted = made if tiles is None else part(made, tiles.boxes[0])
+    fitted = of_one_fit(made, tiles)
     if fuse is not None and (precision, compiled, graph) != ("float32", "off", "off"):
         raise SettingsError("--precision, --compile and --graph do not go with --fuse.")
     if tiles is not None and gif:

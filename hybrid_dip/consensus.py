@@ -20,11 +20,13 @@ from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fidelity import gaussian
 from hybrid_dip.fit import fit
+from hybrid_dip.planned import resolve
 from hybrid_dip.plug_and_play import nearest_explanation
+from hybrid_dip.prepare import prepare
 from hybrid_dip.recipe import Preset, Recipe
 from hybrid_dip.regularisers import RED
 from hybrid_dip.regularisers.proximal import proximal
-from hybrid_dip.restore import Result, RunHooks, prepare, resolve, restore
+from hybrid_dip.restore import Result, RunHooks, restore
 from hybrid_dip.terms import Term, Terms
 
 STEPS, ROUNDS = 20, 30

@@ -16,11 +16,13 @@ from hybrid_dip import devices
 from hybrid_dip.contracts import Step, Task
 from hybrid_dip.errors import HybridDIPError, SettingsError
 from hybrid_dip.execution import PLAIN, Execution, Trial, candidates, fastest
+from hybrid_dip.planned import planned
+from hybrid_dip.prepare import sketch
 from hybrid_dip.recipe import ALL_STEPS, Preset, Recipe
 from hybrid_dip.recomputing import Part, in_parts
-from hybrid_dip.restore import RunHooks, evaluated_by_the_loop_alone, log_interval, planned, restore, sketch
+from hybrid_dip.restore import RunHooks, evaluated_by_the_loop_alone, log_interval, restore
 from hybrid_dip.terms import Term
-from hybrid_dip.tiling import can_be_tiled, part
+from hybrid_dip.tiling import can_be_tiled, of_one_fit
 
 OVERHEAD, OVERHEAD_RECOMPUTED = 1.9, 1.8
 """Temporary buffers of convolutions, gradients, and gaps in the memory that is kept between steps, over what autograd saves;
@@ -266,8 +268,7 @@ def side_of_tiles(
 
     def needed(side: int | None, *, recomputed: bool = False) -> int:
         recipe, tiles = planned(task, preset, side, terms)
-        fitted = task if tiles is None else part(task, tiles.boxes[0])
-        return memory_of_a_step(fitted, recipe, recomputed=recomputed)
+        return memory_of_a_step(of_one_fit(task, tiles), recipe, recomputed=recomputed)
 
     if needed(None, recomputed=True) <= free or not can_be_tiled(task):
         return None

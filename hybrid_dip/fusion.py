@@ -15,9 +15,10 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.fidelity import gaussian
 from hybrid_dip.operators import Blur, Downsample, Identity
+from hybrid_dip.planned import resolve
 from hybrid_dip.plug_and_play import nearest_explanation
 from hybrid_dip.recipe import Preset, Recipe
-from hybrid_dip.restore import Result, RunHooks, resolve, restore
+from hybrid_dip.restore import Result, RunHooks, restore
 from hybrid_dip.selection import Bootstrap, HeldOut, Replicate, Selection, steps_of
 from hybrid_dip.stacking import Combination, combine
 from hybrid_dip.terms import Term, Terms

@@ -8,21 +8,22 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hybrid_dip import devices, latents, spec
-from hybrid_dip.catalogue import catalogue
+from hybrid_dip import devices
 from hybrid_dip.checkpoint import Checkpoint, forked_random_state
 from hybrid_dip.contracts import Fit, Observer, Rule, Task
 from hybrid_dip.denoiser_presets import check_without_fit
-from hybrid_dip.errors import HybridDIPError, SettingsError, told
+from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import NOT_ALONE, PLAIN, Execution
 from hybrid_dip.fit import fit
+from hybrid_dip.planned import planned
+from hybrid_dip.prepare import prepare
 from hybrid_dip.recipe import Preset, Recipe
 from hybrid_dip.selection import Selection, select
 from hybrid_dip.solvers.langevin import DEVIATION
 from hybrid_dip.terms import Term, Terms, as_terms
-from hybrid_dip.tiling import Tiles, blended, least_known, own_tiles, part, tiles_of
+from hybrid_dip.tiling import Tiles, blended, part
 
 LOGGED_ROWS = 60
 """About so many rows a history has; steps are logged every 50 at most."""
@@ -98,132 +99,6 @@ class Result:
     seconds: float
     parameters: int
     hardware: dict[str, Any] = field(default_factory=dict)
-
-
-def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
-    """Seed the global random state and draw the network and the latent in the original's order, on the CPU.
-
-    Args:
-        task: For the shape, and for the latent where it brings one.
-        recipe: What to make.
-        seed: Of everything random; the state after this call is where the jitter goes on.
-
-    Returns:
-        The network in training mode, and z.
-
-    Raises:
-        SettingsError: A seed out of range, options that the network or the latent cannot be made with, or a start for another
-            network.
-    """
-    if not 0 <= seed < 2**63:
-        raise SettingsError(f"A seed must be a whole number from 0 to 2^63 - 1, got {seed}.")
-    recipe = recipe.bind(task)
-    torch.manual_seed(seed)
-    size = (task.shape[-2], task.shape[-1])
-
-    def draw() -> Tensor:
-        return recipe.latent(size=size) if task.latent is None else latents.image(task.latent).cpu()
-
-    try:
-        z = draw() if recipe.latent_first else None
-        channels = _channels(recipe, task, z)
-        network = recipe.build_network(channels, task.shape[1], size)
-        if not isinstance(network, nn.Module):
-            raise SettingsError(f"A network must be a torch module, got {type(network).__name__}.")
-        if recipe.start is not None:
-            recipe.start.fill(network)
-        network.train()
-        return network, draw() if z is None else z
-    except HybridDIPError:
-        raise
-    except Exception as error:  # a network may be anybody's code
-        raise SettingsError(f"The network or the latent cannot be made: {told(error)}.") from error
-
-
-def sketch(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:
-    """The network and the latent on torch's meta device, which allocates nothing; with values where they cannot be made so.
-
-    Args:
-        task: For the shape.
-        recipe: What to make.
-
-    Returns:
-        The network and z; the global random state stays as it is.
-
-    Raises:
-        SettingsError: Options that the network or the latent cannot be made with.
-    """
-    with torch.random.fork_rng(devices=[]):
-        try:
-            with torch.device("meta"):
-                return prepare(task, recipe, seed=0)
-        except SettingsError:  # some look at their own values while they are made
-            return prepare(task, recipe, seed=0)
-
-
-def _channels(recipe: Recipe, task: Task, z: Tensor | None) -> int:
-    """How many channels z has, without drawing it before its turn."""
-    if z is not None:
-        return z.shape[1]
-    if task.latent is not None:
-        return task.latent.shape[1]
-    with torch.random.fork_rng(devices=[]):
-        return recipe.latent(size=(2, 2)).shape[1]
-
-
-def resolve(preset: str | Preset | Recipe, task: Task) -> Recipe:
-    """A recipe from a preset's SPEC, a preset, or itself.
-
-    Args:
-        preset: Any of the three; a SPEC is a name of the catalogue or ``file.py:name``, with options.
-        task: To choose the recipe for.
-
-    Returns:
-        The recipe.
-
-    Raises:
-        SettingsError: An unknown name or option, or a preset for other tasks.
-    """
-    if isinstance(preset, Recipe):
-        return preset
-    chosen: Preset = spec.build(preset, "presets", catalogue()) if isinstance(preset, str) else preset
-    return chosen(task)
-
-
-def planned(
-    task: Task, preset: str | Preset | Recipe, tile: int | None = None, terms: Sequence[Term] = ()
-) -> tuple[Recipe, Tiles | None]:
-    """What is fitted to an image: the recipe, and the tiles where it is not the whole image at once.
-
-    Args:
-        task: To be restored.
-        preset: As for :func:`resolve`; of an image in tiles the recipe is that for a tile.
-        tile: Side of the tiles in pixels at most, instead of the recipe's; 0: the whole image at once.
-        terms: Regularisers; some hold an image as large as the whole, which takes no tiles.
-
-    Returns:
-        Both; the recipe's ``tile`` is the side that is taken, or None.
-
-    Raises:
-        SettingsError: As :func:`resolve`; or tiles were asked for that cannot be.
-    """
-    recipe = resolve(preset, task)
-    whole = [term.name for term in [*terms, *recipe.terms] if term.of_whole_image]
-    if tile is None:
-        tiles = own_tiles(task, recipe.tile) if recipe.tile and not whole else None
-    elif tile == 0:
-        tiles = None
-    elif whole:
-        raise SettingsError(f"'{whole[0]}' holds an image as large as the whole, which is not cut into tiles; leave tiles out.")
-    else:
-        found = tiles_of(task, tile)
-        tiles = found if len(found.boxes) > 1 else None
-        if not least_known(task, found):
-            raise SettingsError(f"In a tile of {tile} pixels nothing was measured; give larger ones, or leave tiles out.")
-    if tiles is None:
-        return replace(recipe, tile=None), None
-    side = recipe.tile if tile is None else tile
-    return replace(resolve(preset, part(task, tiles.boxes[0])), tile=side), tiles
 
 
 def evaluated_by_the_loop_alone(recipe: Recipe, terms: Sequence[Term]) -> bool:

@@ -24,7 +24,7 @@ from hybrid_dip.recipe import Recipe
 from hybrid_dip.restore import Result, RunHooks, restore
 from hybrid_dip.selection import Selection, check, fits_of, steps_of
 from hybrid_dip.terms import Term
-from hybrid_dip.tiling import Tiles, part, tiles_for
+from hybrid_dip.tiling import Tiles, of_one_fit, part, tiles_for
 from hybrid_dip.version import __version__
 from hybrid_dip.watching import Frames, Progress, ReferenceWatch
 
@@ -73,8 +73,7 @@ class Job:
     @property
     def fitted(self) -> Task:
         """What one fit sees: the task, or its first tile."""
-        tiles = self.tiles
-        return self.task if tiles is None else part(self.task, tiles.boxes[0])
+        return of_one_fit(self.task, self.tiles)
 
 
 def fingerprint(x: Tensor) -> str:

@@ -281,12 +281,25 @@ def tiles_for(task: Task, recipe: Recipe) -> Tiles | None:
 
     Args:
         task: To be restored.
-        recipe: From :func:`hybrid_dip.restore.planned`; its ``tile`` says so.
+        recipe: From :func:`hybrid_dip.planned.planned`; its ``tile`` says so.
 
     Returns:
         The tiles, or None where the whole image is fitted at once.
     """
     return tiles_of(task, recipe.tile) if recipe.tile else None
+
+
+def of_one_fit(task: Task, tiles: Tiles | None) -> Task:
+    """What one fit sees of an image.
+
+    Args:
+        task: Of the whole image.
+        tiles: In which it is fitted, or None.
+
+    Returns:
+        The task of the first tile, whose size all have, or of the whole.
+    """
+    return task if tiles is None else part(task, tiles.boxes[0])
 
 
 def least_known(task: Task, tiles: Tiles) -> float:

@@ -11,8 +11,9 @@ from torch import Tensor
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.fusion import Hooks, default_selection, no_hooks
+from hybrid_dip.planned import resolve
 from hybrid_dip.recipe import Preset, Recipe
-from hybrid_dip.restore import resolve, restore
+from hybrid_dip.restore import restore
 from hybrid_dip.schedules import Balanced
 from hybrid_dip.selection import Replicate, Scored, Selection
 from hybrid_dip.start import Start

@@ -33,8 +33,9 @@ from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.files import replacing
 from hybrid_dip.fit import fit
+from hybrid_dip.planned import resolve
+from hybrid_dip.prepare import prepare
 from hybrid_dip.recipe import Recipe
-from hybrid_dip.restore import prepare, resolve
 from hybrid_dip.session import fingerprint, interruptible
 from hybrid_dip.start import write_start
 from hybrid_dip.study.sections import ImageEntry

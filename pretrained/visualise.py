@@ -13,7 +13,7 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.folder import ResultFolder
 from hybrid_dip.images import Picture, crop_to_centre, load_image
-from hybrid_dip.restore import resolve
+from hybrid_dip.planned import resolve
 from hybrid_dip.session import Job, fingerprint, run_and_tell
 from pretrained.features import DEFAULT
 from pretrained.visualisation import SHOWN, invert_features, likely, maximise_activation, read_class

@@ -12,9 +12,11 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.denoiser_presets import guided, one_shot, plug_and_play, refined
 from hybrid_dip.denoisers import wavelet
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.planned import resolve
 from hybrid_dip.plug_and_play import PlugAndPlay
+from hybrid_dip.prepare import prepare
 from hybrid_dip.presets import fast, quick
-from hybrid_dip.restore import RunHooks, prepare, resolve, restore
+from hybrid_dip.restore import RunHooks, restore
 from tests.command import Command
 
 SMALL: dict[str, Any] = {"steps": 6, "device": "cpu"}

@@ -15,8 +15,9 @@ from hybrid_dip import degradations
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import PLAIN, Execution, Trial, candidates, channels_last, fastest
+from hybrid_dip.prepare import prepare
 from hybrid_dip.presets import fast, quick
-from hybrid_dip.restore import evaluated_by_the_loop_alone, prepare, restore
+from hybrid_dip.restore import evaluated_by_the_loop_alone, restore
 from hybrid_dip.solvers import ADMM
 from tests.command import SMALL
 

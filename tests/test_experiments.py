@@ -13,7 +13,8 @@ import torch
 
 from hybrid_dip import tasks
 from hybrid_dip.arguments import overridden
-from hybrid_dip.restore import prepare, resolve
+from hybrid_dip.planned import resolve
+from hybrid_dip.prepare import prepare
 from hybrid_dip.start import write_start
 from hybrid_dip.study import results
 from hybrid_dip.study.markdown import task_table

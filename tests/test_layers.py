@@ -30,6 +30,7 @@ LAYERS = [
     ["catalogue"],
     ["spec"],
     ["tiling"],
+    ["planned", "prepare"],
     ["restore"],
     ["estimate", "watching", "figures", "folder", "arguments", "listing", "deepinv"],
     ["fusion", "consensus"],

@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from hybrid_dip import fidelity, operators, presets, tasks
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.restore import prepare, resolve
+from hybrid_dip.planned import resolve
+from hybrid_dip.prepare import prepare
 from hybrid_dip.stopping import Discrepancy, MaxSteps
 
 IMAGE = torch.full((1, 3, 32, 32), 0.5)

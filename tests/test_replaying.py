@@ -10,9 +10,9 @@ from torch import Tensor
 import hybrid_dip as hd
 from hybrid_dip import latents, replaying
 from hybrid_dip.contracts import Task
+from hybrid_dip.prepare import prepare
 from hybrid_dip.presets import quick
 from hybrid_dip.replaying import Forward
-from hybrid_dip.restore import prepare
 from tests.fitting import lean
 
 

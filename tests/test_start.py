@@ -9,8 +9,9 @@ import hybrid_dip as hd
 from hybrid_dip import tasks
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images import save_image
+from hybrid_dip.prepare import prepare, sketch
 from hybrid_dip.regularisers import StartDistance
-from hybrid_dip.restore import prepare, restore, sketch
+from hybrid_dip.restore import restore
 from hybrid_dip.start import read_start, write_start
 from hybrid_dip.study.plan import plan_study
 from hybrid_dip.study.settings import as_study

@@ -18,10 +18,11 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.estimate import memory_of_a_step, side_of_tiles
 from hybrid_dip.fit import fit
 from hybrid_dip.images import load_image, save_image
+from hybrid_dip.planned import planned
 from hybrid_dip.presets import fast, quick
 from hybrid_dip.recipe import Recipe
 from hybrid_dip.regularisers.reference import GuidePixels
-from hybrid_dip.restore import RunHooks, planned, restore
+from hybrid_dip.restore import RunHooks, restore
 from hybrid_dip.selection import steps_of
 from hybrid_dip.solvers.langevin import Averaging
 from hybrid_dip.terms import as_terms

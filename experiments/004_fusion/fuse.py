@@ -33,10 +33,10 @@ from hybrid_dip.errors import one_sentence
 from hybrid_dip.figures import save_figure, save_maps, subplots
 from hybrid_dip.files import replacing, write_text
 from hybrid_dip.fusion import OTHER_SEED, Arm, averages, brought, combined, default_selection, no_hooks
+from hybrid_dip.planned import resolve
 from hybrid_dip.presets import fast
 from hybrid_dip.recipe import Recipe
 from hybrid_dip.regularisers import NonLocal
-from hybrid_dip.restore import resolve
 from hybrid_dip.schedules import Balanced
 from hybrid_dip.selection import HeldOut, Selection
 from hybrid_dip.stacking import combine

@@ -9,8 +9,9 @@ from hybrid_dip.contracts import Rule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import NOT_ALONE, PLAIN
 from hybrid_dip.fusion import Arm, arms_of
+from hybrid_dip.planned import planned, resolve
 from hybrid_dip.recipe import Recipe
-from hybrid_dip.restore import evaluated_by_the_loop_alone, planned, resolve
+from hybrid_dip.restore import evaluated_by_the_loop_alone
 from hybrid_dip.selection import Selection, check
 from hybrid_dip.study.sections import ArmEntry
 from hybrid_dip.terms import Terms, as_terms

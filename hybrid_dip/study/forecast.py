@@ -18,7 +18,7 @@ from hybrid_dip.recipe import ALL_STEPS
 from hybrid_dip.restore import RunHooks, log_interval, restore
 from hybrid_dip.study.plan import Plan, Run
 from hybrid_dip.study.store import Store
-from hybrid_dip.tiling import part, tiles_for
+from hybrid_dip.tiling import of_one_fit, tiles_for
 
 TIMED_STEPS = 3
 PROCESS = 350 * 2**20
@@ -217,8 +217,7 @@ def time_steps(run: Run) -> Sample:
     try:
         task = run.preparing.build(run.source).task
         recipe, terms, _ = run.fitting.build(task)
-        tiles = tiles_for(task, recipe)
-        task = task if tiles is None else part(task, tiles.boxes[0])
+        task = of_one_fit(task, tiles_for(task, recipe))
         memory = memory_of_a_step(task, recipe)
         hooks = RunHooks(observers=[watch])
         result = restore(

@@ -16,7 +16,7 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError, SettingsError, told
 from hybrid_dip.execution import PLAIN
 from hybrid_dip.fusion import default_selection
-from hybrid_dip.restore import sketch
+from hybrid_dip.prepare import sketch
 from hybrid_dip.selection import HeldOut, Selection, fits_of
 from hybrid_dip.study.fitting import Fitting
 from hybrid_dip.study.measures import Outputs, measure
@@ -24,7 +24,7 @@ from hybrid_dip.study.sections import ArmEntry, ImageEntry, Study, TaskEntry
 from hybrid_dip.study.settings import place
 from hybrid_dip.study.sources import Source, expand
 from hybrid_dip.study.subjects import Preparing, Subject
-from hybrid_dip.tiling import part, tiles_for
+from hybrid_dip.tiling import of_one_fit, tiles_for
 from hybrid_dip.version import __version__
 
 KEY_LENGTH = 20
@@ -144,9 +144,8 @@ class Run:
         stack, tiles = self.fitting.stack(task), tiles_for(task, recipe)
         count = 1 if tiles is None else len(tiles.boxes)
         passes = (len(stack) - len(self.fitting.arm.presets)) * fits_of(self.judges(task)) if stack else fits_of(rule) * count
-        fitted = task if tiles is None else part(task, tiles.boxes[0])
-        pixels = fitted.shape[-2] * fitted.shape[-1]
-        return replace(self, steps=recipe.steps, fits=recipe.runs, passes=passes, tiles=count, pixels=pixels)
+        height, width = of_one_fit(task, tiles).shape[-2:]
+        return replace(self, steps=recipe.steps, fits=recipe.runs, passes=passes, tiles=count, pixels=height * width)
 
     def named(self, config: Mapping[str, Any], seed: int) -> "Run":
         """With a seed, and so with a key.

@@ -14,8 +14,9 @@ from hybrid_dip import degradations, metrics
 from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.contracts import Case, Step
 from hybrid_dip.execution import Execution
+from hybrid_dip.prepare import prepare
 from hybrid_dip.presets import fast, original, quick
-from hybrid_dip.restore import RunHooks, log_interval, prepare, restore
+from hybrid_dip.restore import RunHooks, log_interval, restore
 
 pytestmark = [
     pytest.mark.gpu,

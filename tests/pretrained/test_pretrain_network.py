@@ -11,7 +11,8 @@ from hybrid_dip import degradations, metrics
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images import save_image
-from hybrid_dip.restore import prepare, restore
+from hybrid_dip.prepare import prepare
+from hybrid_dip.restore import restore
 from hybrid_dip.start import read_start, write_start
 from pretrained.pretrain_network import Plan, learn
 
