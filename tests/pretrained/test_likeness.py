@@ -2,6 +2,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -106,3 +107,8 @@ def test_all_options_are_explained(kind: type) -> None:
     text = inspect.getdoc(kind) or ""
     for option in fields(kind):
         assert f"    {option.name}: " in text, option.name
+
+
+@pytest.mark.parametrize(("to", "whole"), [("guide", True), ("observation", False), ("estimate", False)])
+def test_a_guide_is_as_large_as_the_image(to: Literal["guide", "observation", "estimate"], whole: bool) -> None:
+    assert (0.1 * DeepFeatures(to=to, image=torch.zeros(1, 3, 16, 16) if whole else "")).of_whole_image is whole

@@ -73,6 +73,7 @@ def test_the_command_measures_networks_and_goes_on_where_it_stopped(tmp_path: Pa
     assert status == 0, err
     assert "pixels" in printed
     assert "impedance.png" in printed
+    assert "tile = 0" in (out / "impedance.toml").read_text(), "a fit of a tile is not one of the image"
     status, printed, err = hybrid_dip_command(*given, "--network", "pixels", "--network", SMALL, "-o", out, "--json", "--quiet")
     assert (status, err) == (0, "")
     assert list(json.loads(printed)["impedance"]) == ["pixels", SMALL]

@@ -34,3 +34,9 @@ def test_one_s_own_metric_is_called_by_its_name(tmp_path: Path) -> None:
 def test_an_unknown_one_is_refused_with_the_nearest() -> None:
     with pytest.raises(SettingsError, match="did you mean 'psnr'"):
         measure("psnrr_raw")
+
+
+def test_the_best_along_a_fit_needs_one_fit_of_the_whole_image() -> None:
+    x = torch.zeros(1, 3, 16, 16)
+    with pytest.raises(SettingsError, match="in tiles there is no step"):
+        measure("psnr_best").of(Outputs(x, x, x, along=[]))
