@@ -50,6 +50,9 @@ EVEN = partial(
 """The standard network at a quarter of its width. 28 channels from below and 4 of the skip make 32 at each convolution on the
 way up: processors compute in blocks of 16 channels, of which 36 would fill three."""
 
+EVEN_WIDE = partial(EVEN, down=(64, 64, 64, 64, 60), up=(64, 60, 60, 60, 60))
+"""The same at half the standard network's width."""
+
 INVERTING = partial(
     networks.skip,
     down=(16, 32, 64, 128, 128, 128),
@@ -88,8 +91,12 @@ def _inpaint_text(task: Task) -> Recipe:
     return Recipe(network, NOISE, steps=6001, jitter=0.03)
 
 
+def _hardly_known(task: Task) -> bool:
+    return float(task.measured) < FEWEST_SCATTERED * task.observation.numel()
+
+
 def _missing_pixels(task: Task) -> Recipe:
-    if float(task.measured) < FEWEST_SCATTERED * task.observation.numel():
+    if _hardly_known(task):
         widths = (16, 32, 64, 128, 128)
         network = partial(STANDARD, down=widths, up=widths, skip=(0,) * 5, downsample="avg")
         return Recipe(network, NOISE, steps=1000)
@@ -244,25 +251,26 @@ def quick(task: Task) -> Recipe:
 _FAST_STEPS = {"super-resolve": 400, "missing-pixels": 1850}
 """For 128x128 pixels."""
 _LARGE = 192
-"""Side from which on a tenth of the original's time is too short to denoise by Adam, and for a third fit of missing pixels; at
-128x128 Adam is ahead of Muon."""
+"""Side from which on a tenth of the original's time is too short to denoise by Adam, which at 128x128 is ahead of Muon, and
+from which on the narrow network has too few filters to fill in the other half of the pixels."""
 _TILE = 384
-"""Side up to which the narrow network and so few steps do for the whole image."""
+"""Side up to which networks so narrow and so few steps do for the whole image."""
 
 
 def fast(task: Task) -> Recipe:
     """Made to be as good as the original at its best in less than a tenth of the time of its recipe; nothing in it is learned.
 
-    Two fits of an even, narrow network (three, where there is time: large noisy images, small ones that miss pixels), whose
-    images are averaged, because much of the error of a fit is its own and not the prior's. Each is short: Adam forgets sooner
+    Two fits of an even, narrow network (three, where there is time: large noisy images, missing pixels), whose images are
+    averaged, because much of the error of a fit is its own and not the prior's. Each is short: Adam forgets sooner
     (betas 0.8 and 0.9), and the image is the average of the outputs over about the last ninth of the steps. Where the noise is
     Gaussian of a known level a fit ends when its residual has the size of the noise (the discrepancy principle). Elsewhere it
     takes a fixed number of steps, more for larger images, with the power 3/2 of their side. The filters' steps are Muon's;
     where noise is to be removed, which Muon fits as readily as it fits the image, they are half as long, or Adam's, where the
     image is so small that there are steps enough. With less jitter, a fit of a large noisy image is at its best a third sooner,
-    and hardly worse, which leaves time for three. Images of more than 384 pixels a side are fitted in tiles, for each of which
-    the network is wide enough. benchmarks/time_to_quality.py measures it, benchmarks/variants.py each of these choices. JPEG
-    artefacts and flash take the recipe of :func:`quick`.
+    and hardly worse, which leaves time for three. A large image that misses pixels takes a network twice as wide for less than
+    half of the steps: the narrow one comes to its best sooner, and that is not good enough. Images of more than 384 pixels a
+    side are fitted in tiles, for which the networks are wide enough. benchmarks/time_to_quality.py measures it,
+    benchmarks/variants.py each of these choices. JPEG artefacts and flash take the recipe of :func:`quick`.
 
     Args:
         task: Any task; benchmarks/README.md says on which ones it was measured.
@@ -277,16 +285,19 @@ def fast(task: Task) -> Recipe:
     side = math.sqrt(task.shape[-1] * task.shape[-2])
     scale = side / 128
     large_and_noisy = task.name == "denoise" and side >= _LARGE
-    runs = 3 if large_and_noisy or (task.name == "missing-pixels" and side < _LARGE) else 2
+    filling = task.name == "missing-pixels" and not _hardly_known(task)
+    wide = filling and side >= _LARGE
+    runs = 3 if large_and_noisy or filling else 2
     # What keeps the fits together below a tenth of the time: steps of all of them, as a share of the original's.
-    most = original(task).steps * (0.84 if large_and_noisy else min(0.6 * max(scale, math.sqrt(scale)), 0.9)) / runs
+    share = 0.84 if large_and_noisy else 0.39 if wide else min(0.6 * max(scale, math.sqrt(scale)), 0.9)
+    most = original(task).steps * share / runs
     wanted = max(200, _FAST_STEPS.get(task.name, 1000) * scale**1.5)
     optimizer = partial(muon, betas=(0.8, 0.9))
     if task.name == "denoise":
         optimizer = partial(optimizer, filters=2.0) if large_and_noisy else partial(adam, betas=(0.8, 0.9))
     return replace(
         lean,
-        network=EVEN,
+        network=EVEN_WIDE if wide else EVEN,
         steps=round(most if known else min(wanted, most)),
         lr=0.005,
         optimizer=optimizer,
