@@ -14,7 +14,7 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.degradations import NOISES
 from hybrid_dip.denoiser_presets import check_without_fit
 from hybrid_dip.errors import ImageFileError, SettingsError, nearest
-from hybrid_dip.images import crop_to_centre, load_image, load_mask, read_picture
+from hybrid_dip.images import Picture, crop_to_centre, load_image, load_mask, read_picture
 from hybrid_dip.recipe import Recipe
 from hybrid_dip.start import read_start
 
@@ -142,6 +142,26 @@ def make_task(
 def cropper(crop: int | None) -> Callable[[Tensor], Tensor]:
     """What cuts an image to its centre of ``crop`` pixels a side; None leaves it whole."""
     return (lambda x: x) if crop is None else (lambda x: crop_to_centre(x, crop))
+
+
+def cropped(picture: Picture, crop: int | None) -> Picture:
+    """The centre of a picture, and of its alpha channel.
+
+    Args:
+        picture: As it was read.
+        crop: Side in pixels; None leaves it whole.
+
+    Returns:
+        At most ``crop`` pixels a side.
+
+    Raises:
+        SettingsError: ``crop`` is below 1.
+    """
+    if crop is None:
+        return picture
+    at_least_one(crop=crop)
+    alpha = None if picture.alpha is None else crop_to_centre(picture.alpha, crop)
+    return replace(picture, pixels=crop_to_centre(picture.pixels, crop), alpha=alpha)
 
 
 def as_key(name: str) -> str:

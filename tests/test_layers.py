@@ -38,6 +38,7 @@ LAYERS = [
     ["session"],
     ["fusing"],
     ["study", "plugin_commands"],
+    ["restore_command", "degrade_command"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -7,8 +7,8 @@ If x and x' have errors of the same size with the correlation c, their mean has 
 Prints a row a task, means over images and seeds, from the finished runs of the three studies.
 """
 
+import argparse
 import math
-import sys
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean
@@ -50,11 +50,14 @@ def look(arms: dict[str, Run], store: Store) -> dict[str, float]:
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", help="the one with the studies' images")
+    images = parser.parse_args().folder
     print("| task | dip | learned | both | mean of dip and learned | correlation of the errors | gain at one size |")
     print("|---|---|---|---|---|---|---|")
     for study in ("denoising", "filling_in", "super_resolving"):
         folder = HERE / study
-        plan = plan_study(read_study(folder / "study.toml"), images=sys.argv[1])
+        plan = plan_study(read_study(folder / "study.toml"), images=images)
         store = Store(folder)
         rows: dict[str, list[dict[str, float]]] = defaultdict(list)
         for (task, _, _), arms in cells(plan).items():

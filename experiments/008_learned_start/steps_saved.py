@@ -6,7 +6,7 @@ Writes curves.csv, the mean PSNR over images and seeds at each logged step of th
 that the random start has after so many steps, after how many the learned one of the same latent has it.
 """
 
-import sys
+import argparse
 from collections import defaultdict
 from itertools import product
 from pathlib import Path
@@ -60,5 +60,7 @@ def table(found: pd.DataFrame) -> list[str]:
 
 if __name__ == "__main__":
     with one_sentence("steps_saved.py"):
-        curves(sys.argv[1]).to_csv(CURVES, index=False, float_format="%.4f", lineterminator="\n")
+        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("folder", help="the one with the study's images")
+        curves(parser.parse_args().folder).to_csv(CURVES, index=False, float_format="%.4f", lineterminator="\n")
         print("\n".join(table(pd.read_csv(CURVES))))
