@@ -192,6 +192,11 @@ def compare(
     peak = peak_of(curve)
     total, to_peak = recipe.steps * step, curve.steps[peak] * step
     quality = metrics.psnr(result.image, case.reference)
+    seen = [
+        (watch.times, [metrics.psnr(case.task.finish(x.cpu()), case.reference) for x in watch.images])
+        for watch in watches
+        if watch.times  # of an image in tiles there is but the end
+    ]
     row = {
         "image": path.name,
         "task": task,
@@ -206,6 +211,7 @@ def compare(
         "ours_psnr": round(quality, 4),
         "ours_seconds": round(ours, 2),
         "ours_steps": [steps_of(found) for found in result.fits],
+        "ours_best_and_last_of_each_fit": [(round(max(psnr), 4), round(psnr[-1], 4)) for _, psnr in seen],
         "ours_reason": result.fits[0].reason,
         "ratio": round(total / ours, 3),
         "ratio_to_peak": round(to_peak / ours, 3),
@@ -223,11 +229,7 @@ def compare(
     lines = {
         "original": [([s * step for s in curve.steps], curve.average)],
         (preset if preset != "original" else "original, here"): [
-            *(
-                (watch.times, [metrics.psnr(case.task.finish(x.cpu()), case.reference) for x in watch.images])
-                for watch in watches
-                if watch.times  # of an image in tiles there is but the end
-            ),
+            *seen,
             ([ours], [quality]),
         ],
     }
