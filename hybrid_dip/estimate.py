@@ -24,7 +24,7 @@ from hybrid_dip.restore import RunHooks, evaluated_by_the_loop_alone, log_interv
 from hybrid_dip.terms import Term
 from hybrid_dip.tiling import can_be_tiled, of_one_fit
 
-OVERHEAD, OVERHEAD_RECOMPUTED = 1.9, 1.8
+OVERHEAD, OVERHEAD_RECOMPUTED = 1.9, 1.58
 """Temporary buffers of convolutions, gradients, and gaps in the memory that is kept between steps, over what autograd saves;
 less where activations are computed again, for then nothing that is freed is kept. benchmarks/memory.py measures both."""
 ALWAYS = 16 * 2**20
