@@ -268,9 +268,9 @@ def fast(task: Task) -> Recipe:
     where noise is to be removed, which Muon fits as readily as it fits the image, they are half as long, or Adam's, where the
     image is so small that there are steps enough. With less jitter, a fit of a large noisy image is at its best a third sooner,
     and hardly worse, which leaves time for three. A large image that misses pixels takes a network twice as wide for less than
-    half of the steps: the narrow one comes to its best sooner, and that is not good enough. Images of more than 384 pixels a
-    side are fitted in tiles, for which the networks are wide enough. benchmarks/time_to_quality.py measures it,
-    benchmarks/variants.py each of these choices. JPEG artefacts and flash take the recipe of :func:`quick`.
+    half of the steps, as many at any size: the narrow one comes to its best sooner, and that is not good enough. Images of more
+    than 384 pixels a side are fitted in tiles, for which the networks are wide enough. benchmarks/time_to_quality.py measures
+    it, benchmarks/variants.py each of these choices. JPEG artefacts and flash take the recipe of :func:`quick`.
 
     Args:
         task: Any task; benchmarks/README.md says on which ones it was measured.
@@ -285,8 +285,8 @@ def fast(task: Task) -> Recipe:
     side = math.sqrt(task.shape[-1] * task.shape[-2])
     scale = side / 128
     large_and_noisy = task.name == "denoise" and side >= _LARGE
-    filling = task.name == "missing-pixels" and not _hardly_known(task)
-    wide = filling and side >= _LARGE
+    filling = task.name == "missing-pixels"
+    wide = filling and side >= _LARGE and not _hardly_known(task)
     runs = 3 if large_and_noisy or filling else 2
     # What keeps the fits together below a tenth of the time: steps of all of them, as a share of the original's.
     share = 0.84 if large_and_noisy else 0.39 if wide else min(0.6 * max(scale, math.sqrt(scale)), 0.9)

@@ -150,7 +150,7 @@ def test_fast_keeps_the_narrow_network_where_hardly_a_pixel_is_known() -> None:
     mask = torch.zeros(1, 1, 256, 256)
     mask[..., ::8, ::4] = 1
     recipe = presets.fast(tasks.missing_pixels(torch.zeros(1, 3, 256, 256), mask))
-    assert (recipe.runs, recipe.describe()["network"]["down"][0]) == (2, 32)
+    assert (recipe.runs, recipe.steps, recipe.describe()["network"]["down"][0]) == (3, 300, 32)
 
 
 @pytest.mark.parametrize(
