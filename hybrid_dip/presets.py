@@ -50,8 +50,8 @@ EVEN = partial(
 """The standard network at a quarter of its width. 28 channels from below and 4 of the skip make 32 at each convolution on the
 way up: processors compute in blocks of 16 channels, of which 36 would fill three."""
 
-EVEN_WIDE = partial(EVEN, down=(64, 64, 64, 64, 60), up=(64, 60, 60, 60, 60))
-"""The same at half the standard network's width."""
+EVEN_WIDE = partial(EVEN, down=(64, 64, 64, 64, 60), up=(64, 60, 60, 60, 60), skip=(16,) * 5)
+"""The same at half the standard network's width, with four times the channels in each skip."""
 
 INVERTING = partial(
     networks.skip,
@@ -260,17 +260,18 @@ _TILE = 384
 def fast(task: Task) -> Recipe:
     """Made to be as good as the original at its best in less than a tenth of the time of its recipe; nothing in it is learned.
 
-    Two fits of an even, narrow network (three, where there is time: large noisy images, missing pixels), whose images are
-    averaged, because much of the error of a fit is its own and not the prior's. Each is short: Adam forgets sooner
-    (betas 0.8 and 0.9), and the image is the average of the outputs over about the last ninth of the steps. Where the noise is
+    Two fits of an even, narrow network (three or four, where there is time: large noisy images, missing pixels), whose images
+    are averaged, because much of the error of a fit is its own and not the prior's. Each is short: Adam forgets sooner (betas
+    0.8 and 0.9), and the image is the average of the outputs over about the last ninth of the steps. Where the noise is
     Gaussian of a known level a fit ends when its residual has the size of the noise (the discrepancy principle). Elsewhere it
     takes a fixed number of steps, more for larger images, with the power 3/2 of their side. The filters' steps are Muon's;
     where noise is to be removed, which Muon fits as readily as it fits the image, they are half as long, or Adam's, where the
-    image is so small that there are steps enough. With less jitter, a fit of a large noisy image is at its best a third sooner,
-    and hardly worse, which leaves time for three. A large image that misses pixels takes a network twice as wide for less than
-    half of the steps, as many at any size: the narrow one comes to its best sooner, and that is not good enough. Images of more
-    than 384 pixels a side are fitted in tiles, for which the networks are wide enough. benchmarks/time_to_quality.py measures
-    it, benchmarks/variants.py each of these choices. JPEG artefacts and flash take the recipe of :func:`quick`.
+    image is so small that there are steps enough. With less jitter, a fit of a large noisy image is at its best a third
+    sooner, and hardly worse, which leaves time for three. A large image that misses pixels takes a network twice as wide, with
+    wide skips and 64 channels of noise, for less than half of the steps, as many at any size: the narrow one comes to its best
+    sooner, and that is not good enough. Images of more than 384 pixels a side are fitted in tiles, for which the networks are
+    wide enough. benchmarks/time_to_quality.py measures it, benchmarks/variants.py each of these choices. JPEG artefacts and
+    flash take the recipe of :func:`quick`.
 
     Args:
         task: Any task; benchmarks/README.md says on which ones it was measured.
@@ -287,9 +288,9 @@ def fast(task: Task) -> Recipe:
     large_and_noisy = task.name == "denoise" and side >= _LARGE
     filling = task.name == "missing-pixels"
     wide = filling and side >= _LARGE and not _hardly_known(task)
-    runs = 3 if large_and_noisy or filling else 2
+    runs = 4 if wide else 3 if large_and_noisy or filling else 2
     # What keeps the fits together below a tenth of the time: steps of all of them, as a share of the original's.
-    share = 0.84 if large_and_noisy else 0.39 if wide else min(0.6 * max(scale, math.sqrt(scale)), 0.9)
+    share = 0.84 if large_and_noisy else 0.4 if wide else min(0.6 * max(scale, math.sqrt(scale)), 0.9)
     most = original(task).steps * share / runs
     wanted = max(200, _FAST_STEPS.get(task.name, 1000) * scale**1.5)
     optimizer = partial(muon, betas=(0.8, 0.9))
@@ -298,6 +299,7 @@ def fast(task: Task) -> Recipe:
     return replace(
         lean,
         network=EVEN_WIDE if wide else EVEN,
+        latent=partial(latents.uniform, channels=64) if wide else lean.latent,
         steps=round(most if known else min(wanted, most)),
         lr=0.005,
         optimizer=optimizer,
