@@ -127,14 +127,16 @@ VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
     "half the jitter": lambda recipe: replace(recipe, jitter=recipe.jitter / 2),
     "half as much jitter again": lambda recipe: replace(recipe, jitter=recipe.jitter * 1.5),
     "a latent of 16 channels": lambda recipe: replace(recipe, latent=partial(latents.uniform, channels=16)),
-    "the narrow network, 2.4 times the steps": lambda recipe: replace(
-        recipe, network=presets.EVEN, steps=round(2.4 * recipe.steps)
+    "a latent of 32 channels": lambda recipe: replace(recipe, latent=presets.NOISE),
+    "the narrow network and 32 channels, 2.8 times the steps": lambda recipe: replace(
+        recipe, network=presets.EVEN, latent=presets.NOISE, steps=round(2.8 * recipe.steps)
     ),
     "width 16": width(16),
     "width 64, half of the steps": width(64, 0.5),
     "width 128, a quarter of the steps": width(128, 0.25),
     "narrow at the top: 16, 32, 64, 128, 128": network(down=(16, 32, 64, 128, 128), up=None),
     "no 1x1 convolutions": network(pointwise_up=False),
+    "skips of 4 channels": network(skip=(4,) * 5),
     "skips of 16 channels": network(skip=(16,) * 5),
     "no skips": network(skip=(0,) * 5),
     "nearest upsampling": network(upsample="nearest"),

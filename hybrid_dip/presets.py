@@ -290,7 +290,7 @@ def fast(task: Task) -> Recipe:
     wide = filling and side >= _LARGE and not _hardly_known(task)
     runs = 4 if wide else 3 if large_and_noisy or filling else 2
     # What keeps the fits together below a tenth of the time: steps of all of them, as a share of the original's.
-    share = 0.84 if large_and_noisy else 0.4 if wide else min(0.6 * max(scale, math.sqrt(scale)), 0.9)
+    share = 0.84 if large_and_noisy else 0.36 if wide else min(0.6 * max(scale, math.sqrt(scale)), 0.9)
     most = original(task).steps * share / runs
     wanted = max(200, _FAST_STEPS.get(task.name, 1000) * scale**1.5)
     optimizer = partial(muon, betas=(0.8, 0.9))

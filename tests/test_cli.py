@@ -101,6 +101,12 @@ def test_alpha_depth_and_channels_are_carried_over(tmp_path: Path, hybrid_dip_co
     assert restored.alpha is not None
     torch.testing.assert_close(restored.alpha, alpha, atol=1e-4, rtol=0)
 
+    cropped = ["restore", tmp_path / "a.png", "--task", "jpeg", *options, "--crop", 20, "-o", tmp_path / "o3"]
+    assert hybrid_dip_command(*cropped)[0] == 0
+    kept = read_picture(tmp_path / "o3" / "restored.png").alpha
+    assert kept is not None
+    torch.testing.assert_close(kept, alpha[..., 6:26, 6:26], atol=1e-4, rtol=0)
+
     np.save(tmp_path / "five.npy", np.random.default_rng(0).random((20, 18, 5)).astype(np.float32))
     assert hybrid_dip_command("restore", tmp_path / "five.npy", "--task", "jpeg", *options, "-o", tmp_path / "o2")[0] == 0
     assert np.load(tmp_path / "o2" / "restored.npy").shape == (20, 18, 5)

@@ -177,6 +177,7 @@ def test_the_command_says_what_it_took_and_goes_on_with_it(files: Path, hybrid_d
     status, _, err = hybrid_dip_command(*command, "--precision", "auto", "--resume")
     assert status == 0
     assert "finished already" in err
+    assert "<- taken" not in err, "a fit goes on as it began, whatever a new trial would say"
     other = "float32" if taken.precision == "bfloat16" else "bfloat16"
     status, _, err = hybrid_dip_command(*command, "--precision", other, "--resume")
     assert (status, "execution" in err) == (2, True), "what is asked for is not passed over"

@@ -131,10 +131,10 @@ def arithmetic(task: Task, recipe: Recipe) -> int:
 
 @pytest.mark.parametrize(
     ("task", "share"),
-    [(TASKS["denoise 25"], 1 / 10), (TASKS["x4"], 1 / 10), (TASKS["50 %"], 1 / 10), (half_missing(256), 1 / 8)],
+    [(TASKS["denoise 25"], 1 / 10), (TASKS["x4"], 1 / 10), (TASKS["50 %"], 1 / 10), (half_missing(256), 1 / 9)],
 )
 def test_fast_does_less_arithmetic_than_a_tenth_of_the_original(task: Task, share: float) -> None:
-    """An eighth where the network is wide, which is where convolutions take most of the time, and run at a higher rate."""
+    """A ninth where the network is wide, which is where convolutions take most of the time, and run at a higher rate."""
     assert arithmetic(task, presets.fast(task)) < arithmetic(task, presets.original(task)) * share
 
 
@@ -143,7 +143,7 @@ def test_fast_takes_more_steps_for_larger_images(side: int, steps: int) -> None:
     assert presets.fast(tasks.super_resolve(torch.zeros(1, 3, side // 4, side // 4), factor=4)).steps == steps
 
 
-@pytest.mark.parametrize(("side", "width", "channels", "runs", "steps"), [(128, 32, 32, 3, 1850), (256, 64, 64, 4, 1100)])
+@pytest.mark.parametrize(("side", "width", "channels", "runs", "steps"), [(128, 32, 32, 3, 1850), (256, 64, 64, 4, 990)])
 def test_fast_fills_in_large_images_by_fewer_steps_of_a_wider_network(
     side: int, width: int, channels: int, runs: int, steps: int
 ) -> None:
