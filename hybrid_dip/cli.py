@@ -19,7 +19,7 @@ from hybrid_dip.regularisers.epll import fit_folder
 from hybrid_dip.restore_command import restore
 from hybrid_dip.study.commands import app as study_app
 from hybrid_dip.study.image_commands import impedance, sweep
-from hybrid_dip.study.terminal import failure, whole_study
+from hybrid_dip.study.terminal import failure, study_of, whole_study
 from hybrid_dip.version import __version__
 
 app = typer.Typer(
@@ -89,7 +89,9 @@ def demo(
     """Restore a noisy photograph by the image's own prior (DIP alone), by a learned one alone, and by both; then compare."""
     from hybrid_dip.study.demo import PICTURE, demo_content, report_demo, sentences
 
-    made, store, done = whole_study(demo_content(size, steps), out, device=device, workers=workers, quiet=quiet)
+    content = demo_content(size, steps)
+    made = study_of(content, out, device=device)
+    store, done = whole_study(made, content, workers=workers, quiet=quiet)
     failed = failure(made, store, done)
     if failed is not None:
         raise failed

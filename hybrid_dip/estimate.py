@@ -148,6 +148,32 @@ def fitting(way: Execution, task: Task, recipe: Recipe, device: torch.device) ->
     return replace(way, recomputed=True)
 
 
+def check_memory(task: Task, recipe: Recipe, device: torch.device, execution: Execution = PLAIN) -> int:
+    """Refuse a fit that would not fit into memory, before anything is allocated.
+
+    Args:
+        task: What one fit sees.
+        recipe: What is to be fitted.
+        device: Where.
+        execution: How the network is evaluated.
+
+    Returns:
+        Bytes of a step; 0 where they cannot be told.
+
+    Raises:
+        TooLargeError: They exceed the device's free memory.
+    """
+    needed = memory_of_a_step(task, recipe, recomputed=execution.recomputed)
+    free = devices.free_memory(device)
+    if needed > free:
+        raise TooLargeError(
+            f"A step on {task.shape[-1]}x{task.shape[-2]} pixels needs about {needed / 2**30:.1f} GiB, but {device} has "
+            f"{free / 2**30:.1f} GiB free: take --preset quick, --tile 512, a part of the image with --crop, or another "
+            "--device."
+        )
+    return needed
+
+
 def seconds_of_a_step(
     task: Task,
     recipe: Recipe,
@@ -342,13 +368,6 @@ def estimate(
         TooLargeError: The estimate exceeds the device's free memory.
         FitError: The objective is not a finite scalar at the first step.
     """
-    needed = memory_of_a_step(task, recipe, recomputed=execution.recomputed)
-    free = devices.free_memory(device)
-    if needed > free:
-        raise TooLargeError(
-            f"A step on {task.shape[-1]}x{task.shape[-2]} pixels needs about {needed / 2**30:.1f} GiB, but {device} has "
-            f"{free / 2**30:.1f} GiB free: take --preset quick, --tile 512, a part of the image with --crop, or another "
-            "--device."
-        )
+    needed = check_memory(task, recipe, device, execution)
     parameters = sum(p.numel() for p in sketch(task, recipe)[0].parameters())
     return Estimate(parameters, needed, seconds_of_a_step(task, recipe, terms, device, execution=execution))

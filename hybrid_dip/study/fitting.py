@@ -54,6 +54,21 @@ class Fitting:
         named = {name: getattr(self.arm, name) for name in SPEC_KINDS}
         return {name: text for name, text in named.items() if text is not None}
 
+    def recipe(self, task: Task) -> Recipe:
+        """The preset, with those settings replaced that the arm gives.
+
+        Args:
+            task: The recipe is chosen for it.
+
+        Returns:
+            The recipe for all of it at once.
+
+        Raises:
+            SettingsError: A name, an option or a value is wrong.
+        """
+        arm = self.located
+        return arguments.overridden(resolve(arm.preset, task), **arm.overrides)
+
     def build(self, task: Task) -> tuple[Recipe, Terms, Rule | Selection]:
         """Make what a fit needs.
 
@@ -67,12 +82,8 @@ class Fitting:
             SettingsError: A name, an option or a value is wrong, or the rule does not apply to the task.
         """
         names, arm = catalogue(), self.located
-
-        def recipe_of(one: Task) -> Recipe:
-            return arguments.overridden(resolve(arm.preset, one), **arm.overrides)
-
         terms = as_terms([spec.term(text, names) for text in arm.regularisers])
-        recipe, _ = planned(task, recipe_of, arm.tile if arm.fuse is None else 0, terms)
+        recipe, _ = planned(task, self.recipe, arm.tile if arm.fuse is None else 0, terms)
         rule: Rule | Selection = recipe.rule if arm.stop is None else spec.build(arm.stop, "stopping", names)
         check(rule, task)
         if arm.fuse is None and arm.presets:

@@ -1,6 +1,7 @@
 """Commands that make a study of what they are asked for: ``hybrid-dip sweep``, ``impedance`` and ``restore FOLDER``."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,9 +10,10 @@ import typer
 
 from hybrid_dip import options, spec
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.study.settings import read_study
 from hybrid_dip.study.sources import absolute
 from hybrid_dip.study.status import PLAN
-from hybrid_dip.study.terminal import failure, whole_study
+from hybrid_dip.study.terminal import failure, study_of, whole_study
 
 
 def sweep(
@@ -80,7 +82,8 @@ def sweep(
         [spec.located(text, here) for text in regulariser], [_given(picture)], _given(entry), _given(arm)
     )
     content |= _given({"crop": crop, "seeds": seed, "threads": threads})
-    made, store, done = whole_study(content, out, device=device, workers=workers, quiet=quiet)
+    made = study_of(content, out, device=device)
+    store, done = whole_study(made, content, workers=workers, quiet=quiet)
     found = report_sweep(made, store, swept)
     if as_json:
         print(json.dumps(found, indent=2))
@@ -108,14 +111,25 @@ def restore_many(
     quiet: bool,
 ) -> None:
     """Restore all images of a folder, some at a time; what ``hybrid-dip restore FOLDER`` does."""
-    from hybrid_dip.study.many import many_content, put_together
+    from hybrid_dip.study.many import many_content, processes, put_together, side_for_all
     from hybrid_dip.study.results import write_results
 
     if out.is_dir() and any(out.iterdir()) and not (out / PLAN).is_file():
         raise SettingsError(f"{out} holds other files, which the restored images might replace: name a new folder.")
     content = many_content(folder, references, task, _given(arm), crop) | {"seeds": [seed]} | _given({"threads": threads})
     content |= {} if time_budget is None else {"budget": {"seconds_per_run": time_budget}}
-    made, store, done = whole_study(content, out, device=device, workers=workers, quiet=quiet)
+    made, entry = study_of(content, out, device=device), content["arms"][0]
+    begun = made.study.path
+    count = processes(made, workers)
+    if not {"tile", "fuse"} & set(entry):
+        # Images go on in the tiles that they began with, whatever is free now.
+        side = read_study(begun).arms[0].tile if begun.is_file() else side_for_all(made, count)
+        if side is not None:
+            entry["tile"] = side
+            made = study_of(content, out, device=device)
+            if side and not quiet:
+                print(f"Not all images fit into memory as a whole: in tiles of at most {side} pixels.", file=sys.stderr)
+    store, done = whole_study(made, content, workers=count, quiet=quiet)
     write_results(made, store)
     written = put_together(made, store)
     if not quiet and written:
@@ -173,7 +187,8 @@ def impedance(
     networks = [spec.located(text, Path.cwd()) for text in network or []]
     content = impedance_content([absolute(text) for text in images], networks, arm)
     content |= _given({"crop": crop, "seeds": seed, "threads": threads})
-    made, store, done = whole_study(content, out, device=device, workers=workers, quiet=quiet)
+    made = study_of(content, out, device=device)
+    store, done = whole_study(made, content, workers=workers, quiet=quiet)
     failed = failure(made, store, done)
     if failed is not None:
         raise failed

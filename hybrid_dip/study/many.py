@@ -1,17 +1,23 @@
 """Many degraded images restored in one call: a study of one arm, whose restored images are put side by side."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hybrid_dip import figures
+from hybrid_dip import devices, figures
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.estimate import memory_of_a_step, side_of_tiles
 from hybrid_dip.images import read_picture, save_image
-from hybrid_dip.study.plan import Plan
+from hybrid_dip.study.executors import gpus
+from hybrid_dip.study.forecast import PROCESS
+from hybrid_dip.study.plan import Plan, Run
 from hybrid_dip.study.sections import ImageEntry
 from hybrid_dip.study.sources import expand
 from hybrid_dip.study.store import Store
+from hybrid_dip.study.terminal import worker_count
+from hybrid_dip.tiling import of_one_fit, tiles_for
 
 NAME = "restored"
 """Of the study."""
@@ -54,6 +60,52 @@ def many_content(
         "arms": [{"name": NAME, **arm}],
     }
     return content if crop is None else {**content, "crop": crop}
+
+
+def processes(plan: Plan, workers: int | None) -> int:
+    """How many images of a folder are restored at a time.
+
+    Args:
+        plan: Of :func:`many_content`.
+        workers: As many as somebody asked for, or None.
+
+    Returns:
+        Those; else as many as keep all cores or GPUs busy, and on the CPU fit into memory together, but one in any case.
+
+    Raises:
+        SettingsError: Fewer than one were asked for.
+    """
+    count, run = worker_count(workers, plan), _largest(plan)
+    if workers is None and run.device == "cpu":
+        task = run.subject().task
+        recipe, _, _ = run.fitting.build(task)
+        needed = memory_of_a_step(of_one_fit(task, tiles_for(task, recipe)), recipe)
+        count = max(1, min(count, devices.free_memory(devices.pick(run.device)) // (needed + PROCESS)))
+    return min(count, len(plan.unique))
+
+
+def side_for_all(plan: Plan, count: int) -> int | None:
+    """The tiles in which the images of a folder fit into memory.
+
+    Args:
+        plan: Of :func:`many_content`.
+        count: Images that are restored at a time.
+
+    Returns:
+        The side of the tiles for the largest image as :func:`hybrid_dip.estimate.side_of_tiles` has it: None for the recipe's
+        own. Images no larger than a tile are fitted as a whole.
+    """
+    run = _largest(plan)
+    device = devices.pick(run.device)
+    task = run.subject().task
+    terms = run.fitting.build(task)[1]
+    together = math.ceil(count / max(1, len(gpus(run.device))))
+    free = devices.free_memory(device) // together - (PROCESS if device.type == "cpu" else 0)
+    return side_of_tiles("auto", task, run.fitting.recipe, device, terms, free=free)
+
+
+def _largest(plan: Plan) -> Run:
+    return max(plan.runs, key=lambda run: run.pixels)
 
 
 def put_together(plan: Plan, store: Store) -> list[Path]:

@@ -21,39 +21,51 @@ from hybrid_dip.study.store import Store
 DEVICES = ("cpu", "cuda", "mps")
 
 
-def whole_study(
-    content: Mapping[str, Any], out: Path, *, device: str, workers: int | None, quiet: bool
-) -> tuple[Plan, Store, Tally]:
-    """Make a study of what a command was asked for, write its file NAME.toml, and carry it out.
+def study_of(content: Mapping[str, Any], out: Path, *, device: str) -> Plan:
+    """The study that a command was asked for; nothing is written yet.
 
     Args:
         content: Of the study file.
         out: The study's folder.
         device: As on the command line.
+
+    Returns:
+        The plan.
+
+    Raises:
+        SettingsError: Something in it cannot work.
+    """
+    return plan_study(as_study(dict(content), out / f"{content['name']}.toml"), device=device_kind(device, here=True))
+
+
+def whole_study(made: Plan, content: Mapping[str, Any], *, workers: int | None, quiet: bool) -> tuple[Store, Tally]:
+    """Write the study that a command was asked for, and carry it out.
+
+    Args:
+        made: Of :func:`study_of`.
+        content: Of the study file.
         workers: Processes at a time; None for as many as there are cores or GPUs for.
         quiet: No board.
 
     Returns:
-        The plan, its folder, and what was done; runs that failed are in it, and are tried again by the same call.
+        Its folder, and what was done; runs that failed are in it, and are tried again by the same call.
 
     Raises:
-        SettingsError: Something in it cannot work.
+        SettingsError: No such number of workers.
         Interrupted: Somebody pressed Ctrl-C; the same call goes on.
         StorageError: The folder cannot be written.
     """
-    file = out / f"{content['name']}.toml"
-    made = plan_study(as_study(dict(content), file), device=device_kind(device, here=True))
-    store = Store(out)
+    store = Store(made.study.path.parent)
     with store.writing():
-        out.mkdir(parents=True, exist_ok=True)
-        write_text(file, as_toml(content))
+        store.path.mkdir(parents=True, exist_ok=True)
+        write_text(made.study.path, as_toml(content))
     save_plan(made, store, None)
     count = min(worker_count(workers, made), len(made.unique))
     with local_workers(count, made) as using:
         done = carried_out(made, store, using, count, True, quiet)
     if done.reason == "interrupted":
         say_how_it_ended(done, made, store, quiet)
-    return made, store, done
+    return store, done
 
 
 def failure(plan: Plan, store: Store, tally: Tally) -> SettingsError | None:

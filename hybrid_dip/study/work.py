@@ -16,6 +16,7 @@ from hybrid_dip import devices
 from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.contracts import Observer, Step
 from hybrid_dip.errors import FitError, Interrupted, StorageError
+from hybrid_dip.estimate import check_memory, fitting
 from hybrid_dip.figures import displayable
 from hybrid_dip.files import as_file_name
 from hybrid_dip.folder import write_history
@@ -28,7 +29,7 @@ from hybrid_dip.study.measures import Outputs, measure_all
 from hybrid_dip.study.plan import Run
 from hybrid_dip.study.store import HISTORY, OUTPUT, RESTORED, WEIGHTS, Store
 from hybrid_dip.study.subjects import Subject
-from hybrid_dip.tiling import tiles_for
+from hybrid_dip.tiling import of_one_fit, tiles_for
 from hybrid_dip.watching import ReferenceWatch
 
 LEAST_AGE = 20.0
@@ -260,7 +261,10 @@ def _fit(
     run: Run, subject: Subject, store: Store, progress: dict[str, Any], asked: Callable[[], bool], checkpoint_age: float
 ) -> _Made:
     recipe, terms, rule = run.fitting.build(subject.task)
-    tiles = tiles_for(subject.task, recipe)
+    tiles, device = tiles_for(subject.task, recipe), devices.pick(run.device)
+    seen = of_one_fit(subject.task, tiles)
+    way = fitting(run.fitting.arm.execution, seen, recipe, device)
+    check_memory(seen, recipe, device, way)
     watches: dict[int, ReferenceWatch] = {}
     first = run.seed * run.fits  # so that the fits of one seed of the study are none of another's
 
@@ -298,10 +302,10 @@ def _fit(
         regularisers=terms,
         rule=rule,
         seed=first,
-        device=devices.pick(run.device),
+        device=device,
         tile=recipe.tile or 0,
         time_budget=run.seconds,
-        execution=run.fitting.arm.execution,
+        execution=way,
         hooks=hooks,
     )
     return _Made(result, watches, sum(map(steps_of, result.fits)), result.fits[0].reason)

@@ -1,5 +1,7 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -7,8 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from hybrid_dip import devices, latents, networks, tasks
+from hybrid_dip.estimate import memory_of_a_step
 from hybrid_dip.images import load_image, read_picture, save_image
+from hybrid_dip.presets import quick
+from hybrid_dip.study import terminal
+from hybrid_dip.study.forecast import PROCESS
+from hybrid_dip.study.many import processes, side_for_all
 from tests.command import SMALL
+
+from .conftest import MakePlan
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -169,6 +179,46 @@ def test_a_folder_is_restored_in_tiles_as_one_by_one(tmp_path: Path, hybrid_dip_
     given[given.index(32)] = 20
     status, _, err = hybrid_dip_command(*given[:-1], tmp_path / "small")
     assert (status, "at least 32 pixels a side, got 20" in err) == (2, True), err
+
+
+def test_images_that_do_not_fit_into_memory_are_restored_in_tiles_and_go_on_in_them(
+    tmp_path: Path, hybrid_dip_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "noisy").mkdir()
+    save_image(torch.rand(1, 1, 64, 2000), tmp_path / "noisy" / "long.png")
+    given = command(tmp_path / "noisy", "--workers", 1, "--steps", 2, "-o", tmp_path / "out")
+    given.remove("--quiet")
+    task = tasks.denoise(load_image(tmp_path / "noisy" / "long.png"), sigma=25 / 255)
+    small = partial(networks.skip, down=(8, 8), skip=(4, 4), upsample="bilinear")
+    recipe = replace(quick(task), network=small, latent=partial(latents.uniform, channels=8))
+    whole = memory_of_a_step(task, recipe, recomputed=True)
+    monkeypatch.setattr(devices, "free_memory", lambda device: PROCESS + whole - 1)
+    status, _, err = hybrid_dip_command(*given)
+    assert status == 0, err
+    (record,) = (tmp_path / "out" / "runs").glob("*/run.json")
+    begun = json.loads(record.read_text())
+    side = begun["config"]["recipe"]["tile"]
+    assert side < 2000
+    assert f"Not all images fit into memory as a whole: in tiles of at most {side} pixels" in err
+    monkeypatch.undo()
+    status, _, err = hybrid_dip_command(*given)
+    assert status == 0, err
+    assert json.loads(record.read_text()) == begun
+    assert len(list((tmp_path / "out" / "runs").glob("*/run.json"))) == 1
+
+
+def test_fewer_images_are_restored_at_a_time_where_memory_is_scarce(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(arms=[{"name": "a", "preset": "quick", "steps": 2}], seeds=[0, 1, 2, 3], crop=32)
+    task = plan.runs[0].subject().task
+    needed = memory_of_a_step(task, quick(task)) + PROCESS
+    monkeypatch.setattr(terminal, "core_count", lambda: 3)
+    for free, at_a_time in {needed - 1: 1, 2 * needed: 2, 100 * needed: 3}.items():
+        monkeypatch.setattr(devices, "free_memory", lambda device, free=free: free)
+        assert processes(plan, None) == at_a_time
+        assert processes(plan, 7) == 4, "as asked for, but no more than there are fits"
+        assert side_for_all(plan, at_a_time) is None
 
 
 FAILS_AT_FIRST = """

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from hybrid_dip import devices
 from hybrid_dip.contracts import Step
 from hybrid_dip.errors import SettingsError, StorageError
+from hybrid_dip.estimate import memory_of_a_step
 from hybrid_dip.fusion import stack
 from hybrid_dip.images import load_image, save_image
 from hybrid_dip.metrics import psnr
+from hybrid_dip.presets import quick
 from hybrid_dip.restore import restore
 from hybrid_dip.selection import Bootstrap, HeldOut
 from hybrid_dip.study import results, work
@@ -124,6 +127,27 @@ def test_a_stopped_run_goes_on_to_the_same_floats(make_plan: MakePlan, tmp_path:
     assert outcomes == ["stopped"] * 6 + ["done"]
     assert steps == list(range(20)), "no step is taken twice"
     assert torch.equal(parts.output(run.key), whole.output(run.key))
+
+
+def test_a_run_recomputes_where_memory_is_scarce_and_says_where_that_does_not_do(
+    make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_plan(arms=[{"name": "a", "preset": "quick", "steps": 3}], crop=64).runs[0]
+    task = run.subject().task
+    kept, less = (memory_of_a_step(task, quick(task), recomputed=switch) for switch in (False, True))
+    stores = {}
+    for name, free in {"much": kept, "little": (kept + less) // 2, "none": less - 1}.items():
+        monkeypatch.setattr(devices, "free_memory", lambda device, free=free: free)
+        stores[name] = Store(tmp_path / name)
+        perform(run, str(stores[name].path))
+    for name, way in {"much": "float32", "little": "float32, recomputed"}.items():
+        record = stores[name].record(run.key)
+        assert record is not None
+        assert record["hardware"]["execution"] == way
+    assert torch.equal(stores["much"].output(run.key), stores["little"].output(run.key))
+    failed = stores["none"].record(run.key)
+    assert failed is not None
+    assert "A step on 64x64 pixels needs about" in failed["error"]
 
 
 def test_a_metric_that_fails_does_not_lose_the_fit(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
