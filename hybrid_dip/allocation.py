@@ -49,7 +49,7 @@ def keeping_freed_memory() -> Iterator[None]:
         library.mallopt(_TOP_PAD, pad)
         library.mallopt(_MMAP_MAX, blocks)
 
-    choose(trim=2**31 - 1, pad=64 * _MIB, blocks=0)
+    choose(trim=-1, pad=64 * _MIB, blocks=0)  # -1: never, for a number larger than 2 GiB does not fit into an int
     try:
         yield
     finally:

@@ -1,5 +1,7 @@
 import platform
 import resource
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -31,6 +33,28 @@ def test_pages_are_mapped_once() -> None:
             allocate_and_free(mib)
         # A small block that stays may take a bite out of what was freed; the heap then grows once more.
         assert faults() - before < anew / 4
+
+
+MORE_THAN_AN_INT_COUNTS = """
+import resource, torch
+from hybrid_dip.allocation import keeping_freed_memory
+
+def round_of_three_gigabytes():
+    blocks = [torch.empty(200 * 2**18).fill_(1) for _ in range(15)]
+
+with keeping_freed_memory():
+    round_of_three_gigabytes()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    round_of_three_gigabytes()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(psutil.virtual_memory().available < 4 * 2**30, reason="it takes three gigabytes")
+def test_more_is_kept_than_an_int_counts() -> None:
+    done = subprocess.run([sys.executable, "-c", MORE_THAN_AN_INT_COUNTS], capture_output=True, text=True)
+    assert int(done.stdout) < 3000 * MIB // resource.getpagesize() / 4, done.stderr
 
 
 def test_what_is_free_goes_back_in_the_end() -> None:
