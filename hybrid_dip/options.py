@@ -143,7 +143,11 @@ Tile = Annotated[
 ]
 Device = Annotated[str, typer.Option(rich_help_panel=WHERE, help="auto, cpu, cuda or mps.")]
 Workers = Annotated[
-    int | None, typer.Option(rich_help_panel=WHERE, help="Processes at a time; by default all cores, or one for each GPU.")
+    int | None,
+    typer.Option(
+        rich_help_panel=WHERE,
+        help="Processes at a time; by default all cores, or one for each GPU (restore FOLDER: fewer where memory is scarce).",
+    ),
 ]
 Threads = Annotated[
     int | None, typer.Option(rich_help_panel=WHERE, help="CPU threads of each; part of what a result depends on.")
