@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
-from hybrid_dip import degradations
 from hybrid_dip.errors import one_sentence
-from hybrid_dip.images import load_image, save_image
+from hybrid_dip.images.files import load_image, save_image
+from hybrid_dip.problem import degradations
 
 SIGMA = 25
 
@@ -49,7 +49,7 @@ def cut(images: list[Path], size: int, count: int, place: Path) -> None:
 def restored(place: Path, out: Path, options: list[str]) -> tuple[float, list[float]]:
     """Seconds of the command, and the PSNR of each image."""
     command = [
-        *(sys.executable, "-m", "hybrid_dip.cli", "restore", str(place / "noisy"), "-o", str(out), "--quiet"),
+        *(sys.executable, "-m", "hybrid_dip.cli.app", "restore", str(place / "noisy"), "-o", str(out), "--quiet"),
         *("--reference", str(place / "clean"), "--task", "denoise", "--sigma", str(SIGMA), *options),
     ]
     started = time.perf_counter()

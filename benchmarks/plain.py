@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip import metrics
-from hybrid_dip.checkpoint import random_state, set_random_state
 from hybrid_dip.contracts import Case
-from hybrid_dip.recipe import Recipe
+from hybrid_dip.fitting.checkpoint import random_state, set_random_state
+from hybrid_dip.images import metrics
+from hybrid_dip.recipes.recipe import Recipe
 
 SCALES, WIDTH, SKIP, DECAY = 5, 128, 4, 0.99
 CPU = torch.device("cpu")

@@ -7,10 +7,10 @@
     python benchmarks/step.py --parts                          # what bounds the parts of a step
     python benchmarks/step.py --plain                          # the original's recipe, run plainly and by us, in turns
 
-Steps are those of ``hybrid_dip.fit`` on a denoising task. Each row is measured in a process of its own, which also measures
-the rate of a product of matrices; GFLOP are those of the network as it is written down, so that the share of that rate tells
-how much a better way of computing it could still gain. "Slope" is log(seconds) against log(pixels) from the row before: 1 is
-proportional.
+Steps are those of ``hybrid_dip.fitting.fit`` on a denoising task. Each row is measured in a process of its own, which also
+measures the rate of a product of matrices; GFLOP are those of the network as it is written down, so that the share of that
+rate tells how much a better way of computing it could still gain. "Slope" is log(seconds) against log(pixels) from the row
+before: 1 is proportional.
 """
 
 import argparse
@@ -32,16 +32,17 @@ from plain import PlainFit
 from torch.utils.flop_counter import FlopCounterMode
 
 import hybrid_dip as hd
-from hybrid_dip import degradations, devices
 from hybrid_dip.contracts import Step
 from hybrid_dip.errors import one_sentence
-from hybrid_dip.execution import PLAIN, PRECISIONS, Execution
-from hybrid_dip.networks import winograd
-from hybrid_dip.optimizers import FILTERS_MOVED
-from hybrid_dip.planned import resolve
-from hybrid_dip.prepare import prepare
-from hybrid_dip.recipe import Recipe
-from hybrid_dip.restore import RunHooks, log_interval
+from hybrid_dip.execution import devices
+from hybrid_dip.execution.precision import PLAIN, PRECISIONS, Execution
+from hybrid_dip.fitting.optimizers import FILTERS_MOVED
+from hybrid_dip.networks.kernels import winograd
+from hybrid_dip.problem import degradations
+from hybrid_dip.recipes.prepare import prepare
+from hybrid_dip.recipes.recipe import Recipe
+from hybrid_dip.restoring.plan import resolve
+from hybrid_dip.restoring.restore import RunHooks, log_interval
 
 WARM = 3
 PARTS = {

@@ -21,15 +21,15 @@ import psutil
 import torch
 
 import hybrid_dip as hd
-from hybrid_dip import devices
 from hybrid_dip.errors import one_sentence
-from hybrid_dip.study import results
-from hybrid_dip.study.executors import Workers, core_count
-from hybrid_dip.study.plan import Plan, Run, plan_study
-from hybrid_dip.study.report import report_study
-from hybrid_dip.study.run import run_study
-from hybrid_dip.study.settings import as_study
-from hybrid_dip.study.store import Store
+from hybrid_dip.execution import devices
+from hybrid_dip.study.describe.plan import Plan, Run, plan_study
+from hybrid_dip.study.describe.settings import as_study
+from hybrid_dip.study.reporting import results
+from hybrid_dip.study.reporting.report import report_study
+from hybrid_dip.study.running.executors import Workers, core_count
+from hybrid_dip.study.running.run import run_study
+from hybrid_dip.study.running.store import Store
 
 WORKERS = core_count()
 

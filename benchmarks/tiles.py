@@ -24,15 +24,15 @@ import torch
 from time_to_quality import TASKS
 from torch import Tensor
 
-from hybrid_dip import tasks
-from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.errors import one_sentence
-from hybrid_dip.estimate import memory_of_a_step, side_of_tiles
-from hybrid_dip.images import crop_to_centre, load_image
-from hybrid_dip.planned import planned
-from hybrid_dip.restore import Result, RunHooks, restore
-from hybrid_dip.tiling import Box, Tiles, part
-from hybrid_dip.watching import Progress
+from hybrid_dip.fitting.checkpoint import Checkpoint
+from hybrid_dip.fitting.observers import Progress
+from hybrid_dip.images.files import crop_to_centre, load_image
+from hybrid_dip.problem import tasks
+from hybrid_dip.problem.tiles import Box, Tiles, part
+from hybrid_dip.restoring.estimate import memory_of_a_step, side_of_tiles
+from hybrid_dip.restoring.plan import planned
+from hybrid_dip.restoring.restore import Result, RunHooks, restore
 
 SAVED_EVERY = 20
 """Steps between two states, at least."""

@@ -36,17 +36,19 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import hybrid_dip as hd
-from hybrid_dip import degradations, devices, metrics
-from hybrid_dip.allocation import keeping_freed_memory
 from hybrid_dip.contracts import Case, Step
 from hybrid_dip.errors import one_sentence
-from hybrid_dip.execution import PRECISIONS, Execution
-from hybrid_dip.files import replacing, write_text
-from hybrid_dip.images import crop_to_centre
-from hybrid_dip.presets import STANDARD, original
-from hybrid_dip.recipe import Recipe
-from hybrid_dip.restore import RunHooks
-from hybrid_dip.selection import steps_of
+from hybrid_dip.execution import devices
+from hybrid_dip.execution.allocator import keeping_freed_memory
+from hybrid_dip.execution.precision import PRECISIONS, Execution
+from hybrid_dip.images import metrics
+from hybrid_dip.images.atomic import replacing, write_text
+from hybrid_dip.images.files import crop_to_centre
+from hybrid_dip.problem import degradations
+from hybrid_dip.recipes.presets import STANDARD, original
+from hybrid_dip.recipes.recipe import Recipe
+from hybrid_dip.restoring.restore import RunHooks
+from hybrid_dip.stopping.selection import steps_of
 
 TASKS: dict[str, Callable[[Tensor], Case]] = {
     "denoise": lambda clean: degradations.noisy(clean, sigma=25 / 255),

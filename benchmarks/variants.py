@@ -26,10 +26,15 @@ from time_to_quality import make_case, processor
 from torch import Tensor, nn
 
 import hybrid_dip as hd
-from hybrid_dip import latents, metrics, networks, optimizers, presets, schedules
+from hybrid_dip import networks
 from hybrid_dip.errors import one_sentence
-from hybrid_dip.files import write_text
-from hybrid_dip.recipe import Recipe
+from hybrid_dip.fitting import optimizers
+from hybrid_dip.images import metrics
+from hybrid_dip.images.atomic import write_text
+from hybrid_dip.networks import latents
+from hybrid_dip.recipes import presets
+from hybrid_dip.recipes.recipe import Recipe
+from hybrid_dip.regularisers import schedules
 
 TASKS = ("denoise", "super-resolve", "inpaint")
 

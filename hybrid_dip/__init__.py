@@ -8,37 +8,26 @@ x* = f_theta*(z),   theta* = argmin_theta  E(A f_theta(z); y) + sum_k lambda_k R
 >>> hd.save_image(result.image, "restored.png")
 """
 
-from hybrid_dip import (
-    consensus,
-    contracts,
-    degradations,
-    errors,
-    fidelity,
-    fusion,
-    latents,
-    metrics,
-    networks,
-    operators,
-    optimizers,
-    presets,
-    regularisers,
-    schedules,
-    selection,
-    solvers,
-    stopping,
-    tasks,
-    terms,
-    tuning,
-)
-from hybrid_dip.checkpoint import Checkpoint
+from importlib import import_module
+from typing import Any
+
+from hybrid_dip import contracts, errors, fusion, networks, regularisers, stopping
 from hybrid_dip.contracts import Case, Fit, Step, Task
-from hybrid_dip.fit import fit
-from hybrid_dip.images import load_image, load_mask, save_image
-from hybrid_dip.recipe import Recipe
-from hybrid_dip.regularisers import TV
-from hybrid_dip.restore import Result, restore
-from hybrid_dip.terms import Term, Terms
-from hybrid_dip.version import __version__
+from hybrid_dip.fitting import optimizers, solvers
+from hybrid_dip.fitting.checkpoint import Checkpoint
+from hybrid_dip.fitting.fit import fit
+from hybrid_dip.fusion import consensus, tuning
+from hybrid_dip.images import metrics
+from hybrid_dip.images.files import load_image, load_mask, save_image
+from hybrid_dip.networks import latents
+from hybrid_dip.problem import degradations, fidelity, operators, tasks
+from hybrid_dip.recipes import presets
+from hybrid_dip.recipes.recipe import Recipe
+from hybrid_dip.regularisers import TV, schedules, terms
+from hybrid_dip.regularisers.terms import Term, Terms
+from hybrid_dip.restoring.manifest import __version__
+from hybrid_dip.restoring.restore import Result, restore
+from hybrid_dip.stopping import selection
 
 __all__ = [
     "TV",
@@ -78,3 +67,10 @@ __all__ = [
     "terms",
     "tuning",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``hd.deepinv`` needs an extra, so it is imported when it is asked for."""
+    if name == "deepinv":
+        return import_module("hybrid_dip.restoring.deepinv")
+    raise AttributeError(f"module 'hybrid_dip' has no attribute '{name}'")

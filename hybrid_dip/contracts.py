@@ -4,7 +4,8 @@
 
 A :class:`Task` holds everything about ``A``, ``E`` and ``y``; a :class:`Step` is what one iteration of the loop shows to
 stopping rules and observers; a :class:`Fit` is what comes out. None of them holds the ground truth: that lives in a
-:class:`Case`, which only degradations, studies and metrics touch. ``lambda_k R_k`` is a :class:`hybrid_dip.terms.Term`.
+:class:`Case`, which only degradations, studies and metrics touch. ``lambda_k R_k`` is a
+:class:`hybrid_dip.regularisers.terms.Term`.
 """
 
 import copy

@@ -1,9 +1,13 @@
 """What can go wrong, said in one sentence: what was wrong, what was expected, what to do."""
 
+import signal
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+import torch
 
 
 class HybridDIPError(Exception):
@@ -106,3 +110,49 @@ def nearest(name: str, known: list[str]) -> str:
     if close:
         return f"did you mean {quoted}"
     return f"known are {quoted}" if few else f"the nearest of {len(known)} names are {quoted}"
+
+
+@contextmanager
+def blaming(what: str, when: str) -> Iterator[None]:
+    """Around anybody's code: whatever it raises becomes a sentence that names it.
+
+    Args:
+        what: Whose code it is, such as "The network".
+        when: It runs, such as "at step 0".
+
+    Yields:
+        Nothing.
+
+    Raises:
+        FitError: It has raised something; what is a sentence already, and a lack of memory, stay as they are.
+    """
+    try:
+        yield
+    except (HybridDIPError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if "allocate memory" in str(error):  # so torch says it on the CPU
+            raise
+        raise FitError(f"{what} failed {when}: {told(error)}.") from error
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Yield a question "was Ctrl-C pressed?"; a second one interrupts at once."""
+    pressed = False
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    try:
+        before = signal.signal(signal.SIGINT, handler)
+    except ValueError:  # not in the main thread, where signals do not arrive
+        yield lambda: False
+        return
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

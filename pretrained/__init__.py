@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from hybrid_dip.catalogue import Catalogue
+from hybrid_dip.recipes.catalogue import Catalogue
 from pretrained import weights
 from pretrained.denoisers import load_denoiser
 from pretrained.features import load_features

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from hybrid_dip import listing, options
+from hybrid_dip.cli import options
 from hybrid_dip.errors import HybridDIPError
+from hybrid_dip.recipes import listing
 from pretrained.weights import Weights, WeightsError, cache_folder, get, index
 
 app = typer.Typer(help="Learned weights: what there is, what is here, and whether it is sound.", no_args_is_help=True)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from hybrid_dip.contracts import Task
-from hybrid_dip.denoisers import Denoiser
 from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.regularisers.denoisers import Denoiser
 from hybrid_dip.regularisers.guides import guide_like, same_size
 from hybrid_dip.regularisers.levels import AtLevel, Level, check_sigma
 from hybrid_dip.regularisers.memory import Looking, Memory, Remembering, check_every
-from hybrid_dip.terms import Schedule
+from hybrid_dip.regularisers.terms import Schedule
 from pretrained.denoisers import bundled
 from pretrained.distances import ALIKE, DISTANCES
 from pretrained.features import load_features

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hybrid_dip import metrics
-from hybrid_dip.degradations import add_gaussian
-from hybrid_dip.images import load_image
-from hybrid_dip.session import fingerprint
+from hybrid_dip.images import metrics
+from hybrid_dip.images.files import fingerprint, load_image
+from hybrid_dip.problem.degradations import add_gaussian
 
 LEVELS = (15, 25, 50)
 """Of the noise, of 255."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hybrid_dip.errors import ImageFileError
-from hybrid_dip.images import load_image
+from hybrid_dip.images.files import load_image
 from pretrained.denoisers import STRONGEST
 from pretrained.model_card import content, luminance, photographs
 

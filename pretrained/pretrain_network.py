@@ -26,20 +26,23 @@ import typer
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hybrid_dip import arguments, devices, operators, options, tasks
-from hybrid_dip.catalogue import catalogue
-from hybrid_dip.checkpoint import forked_random_state
+from hybrid_dip.cli import options
 from hybrid_dip.contracts import Case, Task
-from hybrid_dip.errors import Interrupted, SettingsError
-from hybrid_dip.files import replacing
-from hybrid_dip.fit import fit
-from hybrid_dip.planned import resolve
-from hybrid_dip.prepare import prepare
-from hybrid_dip.recipe import Recipe
-from hybrid_dip.session import fingerprint, interruptible
-from hybrid_dip.start import write_start
-from hybrid_dip.study.sections import ImageEntry
-from hybrid_dip.study.sources import expand
+from hybrid_dip.errors import Interrupted, SettingsError, interruptible
+from hybrid_dip.execution import devices
+from hybrid_dip.fitting.checkpoint import forked_random_state
+from hybrid_dip.fitting.fit import fit
+from hybrid_dip.images.atomic import replacing
+from hybrid_dip.images.files import fingerprint
+from hybrid_dip.networks.start import write_start
+from hybrid_dip.problem import operators, tasks
+from hybrid_dip.recipes import arguments
+from hybrid_dip.recipes.catalogue import catalogue
+from hybrid_dip.recipes.prepare import prepare
+from hybrid_dip.recipes.recipe import Recipe
+from hybrid_dip.restoring.plan import resolve
+from hybrid_dip.study.describe.sections import ImageEntry
+from hybrid_dip.study.describe.sources import expand
 
 SAVED_EVERY = 20
 """Rounds between two saved states."""

@@ -30,11 +30,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from hybrid_dip import metrics
-from hybrid_dip.devices import describe, pick
-from hybrid_dip.errors import ImageFileError, Interrupted, SettingsError, StorageError, one_sentence
-from hybrid_dip.files import replacing, write_text
-from hybrid_dip.session import interruptible
+from hybrid_dip.errors import ImageFileError, Interrupted, SettingsError, StorageError, interruptible, one_sentence
+from hybrid_dip.execution.devices import describe, pick
+from hybrid_dip.images import metrics
+from hybrid_dip.images.atomic import replacing, write_text
 from pretrained.bundled import DenoisingNetwork
 from pretrained.denoisers import load_denoiser, of_network
 from pretrained.model_card import LICENCE, measured, photographs, write_card

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError, nearest
-from hybrid_dip.fidelity import gaussian
+from hybrid_dip.problem.fidelity import gaussian
 from pretrained.features import DEFAULT, load_classifier, load_features
 
 SHOWN = 224

@@ -7,14 +7,16 @@ from typing import Annotated, Any
 import torch.nn.functional as F
 import typer
 
-from hybrid_dip import arguments, devices, options, spec
-from hybrid_dip.catalogue import catalogue
+from hybrid_dip.cli import options
+from hybrid_dip.cli.job import Job, run_and_tell
+from hybrid_dip.cli.result_folder import ResultFolder
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.folder import ResultFolder
-from hybrid_dip.images import Picture, crop_to_centre, load_image
-from hybrid_dip.planned import resolve
-from hybrid_dip.session import Job, fingerprint, run_and_tell
+from hybrid_dip.execution import devices
+from hybrid_dip.images.files import Picture, crop_to_centre, fingerprint, load_image
+from hybrid_dip.recipes import arguments, spec
+from hybrid_dip.recipes.catalogue import catalogue
+from hybrid_dip.restoring.plan import resolve
 from pretrained.features import DEFAULT
 from pretrained.visualisation import SHOWN, invert_features, likely, maximise_activation, read_class
 

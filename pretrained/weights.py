@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hybrid_dip.errors import HybridDIPError, SettingsError, brief, nearest
-from hybrid_dip.files import replacing
+from hybrid_dip.images.atomic import replacing
 
 HERE = Path(__file__).parent
 
@@ -276,7 +276,7 @@ def get(name: str) -> Weights:
 
 def is_quiet() -> bool:
     """Whether the command was asked to be quiet, so that a download says nothing."""
-    from hybrid_dip.options import QUIET  # brings typer
+    from hybrid_dip.cli.options import QUIET  # brings typer
 
     return QUIET in os.environ
 

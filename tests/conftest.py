@@ -1,7 +1,11 @@
 import os
+import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 # The tests share the cores among processes (make test); threads within one would only get in each other's way. Before torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,9 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hybrid_dip import cli, degradations
+from hybrid_dip.cli import app
 from hybrid_dip.contracts import Task
-from hybrid_dip.images import save_image
+from hybrid_dip.images.files import save_image
+from hybrid_dip.problem import degradations
+from hybrid_dip.study.describe.plan import Plan, plan_study
+from hybrid_dip.study.describe.settings import as_study
+from hybrid_dip.study.running.store import Store
+from tests.studies import InNamespace, MakePlan
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +43,7 @@ def hybrid_dip_command(
         monkeypatch.setattr(sys, "argv", ["hybrid-dip", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as exit_:
-            cli.main()
+            app.main()
         output = capsys.readouterr()
         return int(exit_.value.code or 0), output.out, output.err
 
@@ -44,6 +53,57 @@ def hybrid_dip_command(
 @pytest.fixture(autouse=True)
 def one_random_state() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    """The smallest study: two arms on a photograph of 16x16 pixels, 5 steps."""
+    return {
+        "name": "tiny",
+        "images": ["skimage:astronaut"],
+        "crop": 16,
+        "tasks": [{"kind": "denoise", "sigma": 25}],
+        "arms": [
+            {"name": "dip", "preset": "quick", "steps": 5},
+            {"name": "dip+tv", "preset": "quick", "steps": 5, "regularisers": ["tv@0.05"]},
+        ],
+    }
+
+
+@pytest.fixture
+def make_plan(content: dict[str, Any], tmp_path: Path) -> MakePlan:
+    """Keys of the study file -> plan."""
+
+    def make(**changed: Any) -> Plan:
+        return plan_study(as_study({**content, **changed}, tmp_path / "study.toml"))
+
+    return make
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "out")
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    """Any executor serves; threads take turns at fitting."""
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+@pytest.fixture
+def in_namespace(tmp_path: Path) -> InNamespace:
+    """Runs a shell script that may mount file systems, seen by itself only."""
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("a file system of one's own needs user namespaces, which are not given here")
+
+    def run(script: str, *given: str) -> "subprocess.CompletedProcess[str]":
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = ["unshare", "-rm", "sh", "-c", script, "sh", *given]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+
+    return run
 
 
 PRIORS = """

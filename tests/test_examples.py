@@ -112,7 +112,7 @@ def test_the_example_plugin_is_installed_and_used(tmp_path: Path, photograph: Te
     hd.save_image(photograph, image)
 
     def command(*arguments: object) -> str:
-        call = [sys.executable, "-c", "from hybrid_dip.cli import main; main()", *map(str, arguments)]
+        call = [sys.executable, "-c", "from hybrid_dip.cli.app import main; main()", *map(str, arguments)]
         done = subprocess.run(
             call, capture_output=True, text=True, timeout=120, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(site)}
         )

@@ -11,16 +11,16 @@ import pandas as pd
 import pytest
 import torch
 
-from hybrid_dip import tasks
-from hybrid_dip.arguments import overridden
-from hybrid_dip.planned import resolve
-from hybrid_dip.prepare import prepare
-from hybrid_dip.start import write_start
-from hybrid_dip.study import results
-from hybrid_dip.study.markdown import task_table
-from hybrid_dip.study.plan import Plan, plan_study
-from hybrid_dip.study.settings import read_study
-from hybrid_dip.study.statistics import interval
+from hybrid_dip.networks.start import write_start
+from hybrid_dip.problem import tasks
+from hybrid_dip.recipes.arguments import overridden
+from hybrid_dip.recipes.prepare import prepare
+from hybrid_dip.restoring.plan import resolve
+from hybrid_dip.study.describe.plan import Plan, plan_study
+from hybrid_dip.study.describe.settings import read_study
+from hybrid_dip.study.reporting import results
+from hybrid_dip.study.reporting.markdown import task_table
+from hybrid_dip.study.reporting.statistics import interval
 
 ROOT = Path(__file__).parents[1] / "experiments"
 EXPERIMENTS = sorted(path.parent for path in ROOT.rglob("study.toml"))

@@ -1,8 +1,7 @@
-"""The order of the layers: a module imports only modules above it, so data flows one way."""
+"""The one rule of the layout: a folder imports only folders above it in the list of docs/architecture.md."""
 
 import ast
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pytest
@@ -10,85 +9,65 @@ import pytest
 import hybrid_dip
 
 PACKAGE = Path(hybrid_dip.__file__).parent
-
-# From the top down; a module may import those in lines above its own, a package also its own files.
-LAYERS = [
-    ["errors", "files", "version", "allocation", "options", "shapley", "recomputing", "replaying"],
-    ["contracts", "resampling", "start", "simplex"],
-    ["terms"],
-    ["images", "metrics", "networks", "latents", "operators", "fidelity", "denoisers", "schedules", "optimizers"],
-    ["regularisers", "stopping", "checkpoint", "devices", "execution"],
-    ["objective", "tasks", "stacking"],
-    ["tracking", "history", "degradations", "plug_and_play"],
-    ["guard", "selection"],
-    ["fit"],
-    ["solvers"],
-    ["recipe"],
-    ["presets"],
-    ["denoiser_presets"],
-    ["solver_presets"],
-    ["catalogue"],
-    ["spec"],
-    ["tiling"],
-    ["planned", "prepare"],
-    ["restore"],
-    ["estimate", "watching", "figures", "folder", "arguments", "listing", "deepinv"],
-    ["fusion", "consensus"],
-    ["tuning"],
-    ["session"],
-    ["fusing"],
-    ["study", "plugin_commands"],
-    ["restore_command", "degrade_command"],
-    ["cli"],
+ORDER = [
+    "errors",
+    "contracts",
+    "images",
+    "problem",
+    "networks",
+    "regularisers",
+    "execution",
+    "stopping",
+    "fitting",
+    "recipes",
+    "restoring",
+    "fusion",
+    "study",
+    "cli",
 ]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+STUDY = ["describe", "running", "reporting", "ready_made"]
 
 
-def part(module: str) -> str:
-    """hybrid_dip.networks.skip -> networks."""
-    return module.split(".")[1]
-
-
-def imports(path: Path) -> set[str]:
+def imported(path: Path) -> set[str]:
+    """The modules of this package that a file imports, wherever in the file it does."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None
             assert node.level == 0, f"{path} has a relative import"
-            # `from hybrid_dip import metrics` imports a module, `from hybrid_dip.fit import fit` a name.
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found |= set(names) if node.module == "hybrid_dip" else {node.module}
-    return found
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] in ("hybrid_dip", "pretrained")}
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_import_goes_upwards(path: Path) -> None:
-    relative = path.relative_to(PACKAGE).with_suffix("")
-    own = relative.parts[0]
-    if own == "__init__":
-        return
-    for module in imports(path):
-        assert module != "hybrid_dip", f"{relative} imports the whole package, so everything above and below it"
-        assert not module.startswith("pretrained"), f"{relative} imports {module}: the core knows no pretrained network"
-        if module.startswith("hybrid_dip."):
-            other = part(module)
-            assert other == own or LEVEL[other] < LEVEL[own], f"{relative} imports {module}, which is not above it"
+def place(name: str, folder: str) -> str:
+    """hybrid_dip.networks.skip -> networks."""
+    return name.removeprefix(f"{folder}.").split(".")[0]
 
 
-def test_every_module_has_a_layer() -> None:
-    present = {
-        path.stem if path.is_file() else path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()
+def upward(own: str, other: str, order: list[str]) -> bool:
+    return order.index(other) > order.index(own)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/**/*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_folder_imports_only_folders_above_it(path: Path) -> None:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    for name in imported(path):
+        assert not name.startswith("pretrained"), f"{path} imports {name}: the core knows no learned prior"
+        assert not upward(parts[0], place(name, "hybrid_dip"), ORDER), f"{path} imports {name}, which is below it"
+        if parts[0] == "study" and name.startswith("hybrid_dip.study."):
+            assert not upward(parts[1], place(name, "hybrid_dip.study"), STUDY), f"{path} imports {name}, which is below it"
+
+
+def test_the_package_holds_what_the_order_names() -> None:
+    assert {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()} - {"__init__", "__pycache__"} == {
+        *ORDER
     }
-    assert present - {"__init__", "__pycache__"} == set(LEVEL)
+    assert {path.name for path in (PACKAGE / "study").iterdir() if path.is_dir()} - {"__pycache__"} == {*STUDY}
 
 
-def test_importing_the_package_and_listing_the_catalogue_stays_light() -> None:
-    code = (
-        "import sys, hybrid_dip; from hybrid_dip.catalogue import catalogue, KINDS;"
-        "[catalogue().entries(kind) for kind in KINDS];"
-        "heavy = {'timm', 'lpips', 'matplotlib', 'torchmetrics', 'skimage', 'torchvision', 'typer'} & set(sys.modules);"
-        "print(sorted(heavy))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def test_the_documentation_prints_the_same_order() -> None:
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    listed = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", text, re.MULTILINE)
+    assert listed == ORDER

@@ -15,11 +15,11 @@ from statistics import mean
 
 from torch import Tensor
 
-from hybrid_dip import metrics
 from hybrid_dip.errors import one_sentence
-from hybrid_dip.study.plan import Plan, Run, plan_study
-from hybrid_dip.study.settings import read_study
-from hybrid_dip.study.store import Store
+from hybrid_dip.images import metrics
+from hybrid_dip.study.describe.plan import Plan, Run, plan_study
+from hybrid_dip.study.describe.settings import read_study
+from hybrid_dip.study.running.store import Store
 
 HERE = Path(__file__).parent
 

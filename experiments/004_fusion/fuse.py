@@ -6,9 +6,10 @@
 
 Arms: `dip` (preset `fast`), `patch` (the same with non-local similarity, balanced at the rho that experiment 002 chose on other
 images) and `learned` (the bundled denoiser: once, or in turn with the observation where pixels are missing). The stack takes
-a fit of each to the replicate that is judged, and a fit to all data, and brings what `hybrid_dip.fusion.brought` makes of them.
-Compared at equal compute: two seeds of both, averaged. The primary is the stack with maps allowed ("stack"); "one weight an
-image" is beside it, and "stack without the judged fits", which takes the fits to all data only. README.md says what was changed
+a fit of each to the replicate that is judged, and a fit to all data, and brings what `hybrid_dip.fusion.stacking.brought`
+makes of them. Compared at equal compute: two seeds of both, averaged. The primary is the stack with maps allowed ("stack");
+"one weight an image" is beside it, and "stack without the judged fits", which takes the fits to all data only.
+README.md says what was changed
 after which cases were known.
 
 The tasks are Gaussian noise of sigma 25; photon noise (15 photons at white) that all arms are told is Gaussian, of the level
@@ -27,22 +28,23 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from hybrid_dip import degradations, metrics, tasks
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import one_sentence
-from hybrid_dip.figures import save_figure, save_maps, subplots
-from hybrid_dip.files import replacing, write_text
-from hybrid_dip.fusion import OTHER_SEED, Arm, averages, brought, combined, default_selection, no_hooks
-from hybrid_dip.planned import resolve
-from hybrid_dip.presets import fast
-from hybrid_dip.recipe import Recipe
+from hybrid_dip.fusion.stacking import OTHER_SEED, Arm, averages, brought, combined, default_selection, no_hooks
+from hybrid_dip.fusion.weights import combine
+from hybrid_dip.images import metrics
+from hybrid_dip.images.atomic import replacing, write_text
+from hybrid_dip.images.figures import save_figure, save_maps, subplots
+from hybrid_dip.problem import degradations, tasks
+from hybrid_dip.recipes.presets import fast
+from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers import NonLocal
-from hybrid_dip.schedules import Balanced
-from hybrid_dip.selection import HeldOut, Selection
-from hybrid_dip.stacking import combine
-from hybrid_dip.study.sources import Source
-from hybrid_dip.study.statistics import interval
-from hybrid_dip.terms import Term
+from hybrid_dip.regularisers.schedules import Balanced
+from hybrid_dip.regularisers.terms import Term
+from hybrid_dip.restoring.plan import resolve
+from hybrid_dip.stopping.selection import HeldOut, Selection
+from hybrid_dip.study.describe.sources import Source
+from hybrid_dip.study.reporting.statistics import interval
 
 HERE = Path(__file__).parent
 RESULTS, CHECKED = HERE / "results.csv", HERE / "fresh.csv"

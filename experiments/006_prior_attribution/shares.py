@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 
 from hybrid_dip.errors import one_sentence
-from hybrid_dip.study import results
-from hybrid_dip.study.attribution import Attribution, attribute, priors_of, summarise, waterfall_of
-from hybrid_dip.study.plan import plan_study
-from hybrid_dip.study.settings import read_study
-from hybrid_dip.study.statistics import interval
-from hybrid_dip.study.waterfall import save_waterfalls
+from hybrid_dip.study.describe.plan import plan_study
+from hybrid_dip.study.describe.settings import read_study
+from hybrid_dip.study.reporting import results
+from hybrid_dip.study.reporting.attribution import Attribution, attribute, priors_of, summarise, waterfall_of
+from hybrid_dip.study.reporting.statistics import interval
+from hybrid_dip.study.reporting.waterfall import save_waterfalls
 
 HERE = Path(__file__).parent
 STUDIES = ("denoising", "missing_pixels", "super_resolving")

@@ -16,11 +16,11 @@ from pathlib import Path
 import pandas as pd
 
 from hybrid_dip.errors import one_sentence
-from hybrid_dip.figures import save_figure, subplots
-from hybrid_dip.study.plan import plan_study
-from hybrid_dip.study.settings import read_study
-from hybrid_dip.study.statistics import interval
-from hybrid_dip.study.store import Store
+from hybrid_dip.images.figures import save_figure, subplots
+from hybrid_dip.study.describe.plan import plan_study
+from hybrid_dip.study.describe.settings import read_study
+from hybrid_dip.study.reporting.statistics import interval
+from hybrid_dip.study.running.store import Store
 
 HERE = Path(__file__).parent
 DOSES = (1, 4, 16, 64)

@@ -14,9 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from hybrid_dip.errors import one_sentence
-from hybrid_dip.study.plan import plan_study
-from hybrid_dip.study.settings import read_study
-from hybrid_dip.study.store import Store
+from hybrid_dip.study.describe.plan import plan_study
+from hybrid_dip.study.describe.settings import read_study
+from hybrid_dip.study.running.store import Store
 
 HERE = Path(__file__).parent
 CURVES = HERE / "curves.csv"

@@ -22,16 +22,17 @@ import torch
 from torch import Tensor
 
 import hybrid_dip as hd
-from hybrid_dip import degradations, metrics
 from hybrid_dip.contracts import Case, Rule, Step, Task
 from hybrid_dip.errors import SettingsError, one_sentence
-from hybrid_dip.figures import save_figure, subplots
-from hybrid_dip.files import write_text
-from hybrid_dip.images import crop_to_centre
-from hybrid_dip.presets import fast
-from hybrid_dip.restore import RunHooks
-from hybrid_dip.selection import Bootstrap, Curve, HeldOut, Selection
+from hybrid_dip.images import metrics
+from hybrid_dip.images.atomic import write_text
+from hybrid_dip.images.figures import save_figure, subplots
+from hybrid_dip.images.files import crop_to_centre
+from hybrid_dip.problem import degradations
+from hybrid_dip.recipes.presets import fast
+from hybrid_dip.restoring.restore import RunHooks
 from hybrid_dip.stopping import Discrepancy, Following, MaxSteps, MovingVariance, Whiteness, WindowedVariance
+from hybrid_dip.stopping.selection import Bootstrap, Curve, HeldOut, Selection
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.csv"

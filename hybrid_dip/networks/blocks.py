@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hybrid_dip import resampling
 from hybrid_dip.errors import SettingsError, nearest
-from hybrid_dip.networks import reflection, winograd
+from hybrid_dip.networks.kernels import reflection, winograd
+from hybrid_dip.problem import resampling
 
 Activation = Literal["leaky_relu", "swish", "elu", "none"]
 Padding = Literal["zero", "reflection"]

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.networks.blocks import Upsample, convolution
-from hybrid_dip.networks.normalisation import BatchNorm
+from hybrid_dip.networks.kernels.normalisation import BatchNorm
+from hybrid_dip.networks.kernels.upsampling import doubling
 from hybrid_dip.networks.padded import Padded
-from hybrid_dip.networks.upsampling import doubling
 
 
 class Decoder(nn.Module):

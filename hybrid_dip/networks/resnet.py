@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.networks.blocks import Activation, convolution
 from hybrid_dip.networks.blocks import activation as activation_layer
-from hybrid_dip.networks.normalisation import BatchNorm
+from hybrid_dip.networks.kernels.normalisation import BatchNorm
 
 
 class Residual(nn.Module):

@@ -16,9 +16,9 @@ from hybrid_dip.networks.blocks import (
     per_scale,
 )
 from hybrid_dip.networks.blocks import activation as activation_layer
-from hybrid_dip.networks.normalisation import BatchNorm
+from hybrid_dip.networks.kernels.normalisation import BatchNorm
+from hybrid_dip.networks.kernels.upsampling import doubling
 from hybrid_dip.networks.padded import Padded
-from hybrid_dip.networks.upsampling import doubling
 
 
 class Scale(nn.Module):

@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybrid_dip.networks.blocks import Padding, Upsample, convolution
-from hybrid_dip.networks.normalisation import BatchNorm
+from hybrid_dip.networks.kernels.normalisation import BatchNorm
+from hybrid_dip.networks.kernels.upsampling import doubling
 from hybrid_dip.networks.padded import Padded
-from hybrid_dip.networks.upsampling import doubling
 
 RATIOS = (32, 16, 8, 4, 2, 1)
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.networks.blocks import Padding, convolution
-from hybrid_dip.networks.normalisation import BatchNorm
+from hybrid_dip.networks.kernels.normalisation import BatchNorm
+from hybrid_dip.networks.kernels.upsampling import doubling
 from hybrid_dip.networks.padded import Padded
-from hybrid_dip.networks.upsampling import doubling
 
 _NORMS: dict[str, Callable[[int], nn.Module]] = {"instance": nn.InstanceNorm2d, "batch": BatchNorm}
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hybrid_dip.errors import ImageFileError, SettingsError
-from hybrid_dip.files import replacing
-from hybrid_dip.images import load_image
+from hybrid_dip.images.atomic import replacing
+from hybrid_dip.images.files import load_image
 from hybrid_dip.regularisers.memory import Looking, Memory, check_every
 
 FLOOR = 0.01

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.terms import Weighable
+from hybrid_dip.regularisers.terms import Weighable
 
 
 def _trainable(network: nn.Module) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from torch import Tensor
 
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.images import load_image
+from hybrid_dip.images.files import load_image
 
 _read = lru_cache(maxsize=4)(load_image)
 

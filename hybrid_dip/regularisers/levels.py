@@ -11,7 +11,7 @@ from torch import Tensor
 from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.regularisers.memory import Memory
-from hybrid_dip.terms import Moment, Schedule
+from hybrid_dip.regularisers.terms import Moment, Schedule
 
 UNKNOWN = 10 / 255
 """Where neither the user nor the task says."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers.proximal import descent
-from hybrid_dip.terms import Weighable
+from hybrid_dip.regularisers.terms import Weighable
 
 Memory = dict[str, Tensor]
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hybrid_dip.terms import Regulariser
+from hybrid_dip.regularisers.terms import Regulariser
 
 ITERATIONS = 20
 """Of L-BFGS at most."""

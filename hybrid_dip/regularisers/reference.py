@@ -8,8 +8,8 @@ from torch import Tensor
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers.guides import guide_like, same_size
+from hybrid_dip.regularisers.terms import Weighable
 from hybrid_dip.regularisers.variation import differences
-from hybrid_dip.terms import Weighable
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.regularisers.terms import Weighable
 from hybrid_dip.regularisers.transforms import dct_matrix
 from hybrid_dip.regularisers.variation import differences, smooth_root
-from hybrid_dip.terms import Weighable
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 It is that of f_theta with respect to its input at fixed theta, with the noisy image as input, as in DIP-SURE (Jo, Chun & Choi,
 "Rethinking Deep Image Prior for Denoising", ICCV 2021). But theta itself is fitted to y, which this derivative does not see: no
 unbiased estimate of the risk of the fit. A finite difference through the whole fit would be one in name only, for fits are
-chaotic; what is unbiased for any algorithm is the coupled bootstrap, :class:`hybrid_dip.selection.Bootstrap`.
+chaotic; what is unbiased for any algorithm is the coupled bootstrap, :class:`hybrid_dip.stopping.selection.Bootstrap`.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.fidelity import gaussian
-from hybrid_dip.terms import Weighable
+from hybrid_dip.problem.fidelity import gaussian
+from hybrid_dip.regularisers.terms import Weighable
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers.memory import Looking, Memory, check_every
+from hybrid_dip.regularisers.terms import Weighable
 from hybrid_dip.regularisers.transforms import dct_matrix
-from hybrid_dip.terms import Weighable
 
 
 def _above_zero(owner: object, **options: float) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from hybrid_dip.catalogue import catalogue
+from hybrid_dip.recipes.catalogue import catalogue
 
 NETWORKS = sorted(catalogue().entries("networks"))
 # Five doublings leave the deep decoder a map of 2x2 for images as small as these.

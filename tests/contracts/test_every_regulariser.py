@@ -14,13 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hybrid_dip import latents, networks, tasks
-from hybrid_dip.catalogue import catalogue
-from hybrid_dip.checkpoint import Checkpoint
+from hybrid_dip import networks
 from hybrid_dip.contracts import Fit
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.fit import fit
-from hybrid_dip.terms import Term
+from hybrid_dip.fitting.checkpoint import Checkpoint
+from hybrid_dip.fitting.fit import fit
+from hybrid_dip.networks import latents
+from hybrid_dip.problem import tasks
+from hybrid_dip.recipes.catalogue import catalogue
+from hybrid_dip.regularisers.terms import Term
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 import hybrid_dip as hd
-from hybrid_dip import degradations, metrics
-from hybrid_dip.checkpoint import Checkpoint
 from hybrid_dip.contracts import Case, Step
-from hybrid_dip.execution import Execution
-from hybrid_dip.prepare import prepare
-from hybrid_dip.presets import fast, original, quick
-from hybrid_dip.restore import RunHooks, log_interval, restore
+from hybrid_dip.execution.precision import Execution
+from hybrid_dip.fitting.checkpoint import Checkpoint
+from hybrid_dip.images import metrics
+from hybrid_dip.problem import degradations
+from hybrid_dip.recipes.prepare import prepare
+from hybrid_dip.recipes.presets import fast, original, quick
+from hybrid_dip.recipes.recipe import Preset
+from hybrid_dip.restoring.restore import RunHooks, log_interval, restore
 
 pytestmark = [
     pytest.mark.gpu,
@@ -43,7 +45,7 @@ def sync_is_seen() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("preset", [original, quick, fast])
-def test_a_step_s_gradient_is_that_of_the_cpu(preset: hd.recipe.Preset, larger: Case) -> None:
+def test_a_step_s_gradient_is_that_of_the_cpu(preset: Preset, larger: Case) -> None:
     network, latent = prepare(larger.task, preset(larger.task), 0)
     gradients = []
     for device in (torch.device("cpu"), CUDA):
@@ -70,7 +72,7 @@ WAYS = [
 
 @pytest.mark.parametrize("execution", WAYS, ids=str)
 @pytest.mark.parametrize("preset", [original, quick, fast])
-def test_a_first_step_s_gradient_is_that_of_the_plain_way(preset: hd.recipe.Preset, execution: Execution, larger: Case) -> None:
+def test_a_first_step_s_gradient_is_that_of_the_plain_way(preset: Preset, execution: Execution, larger: Case) -> None:
     network, latent = prepare(larger.task, preset(larger.task), 0)
     z, y, gradients = latent.to(CUDA), larger.task.observation.to(CUDA), []
     for way in (Execution(), execution):
@@ -147,7 +149,7 @@ def test_nothing_waits_for_the_device_between_logged_steps(execution: Execution,
 
 
 def test_the_estimate_of_memory_holds_on_the_device() -> None:
-    from hybrid_dip.estimate import memory_of_a_step
+    from hybrid_dip.restoring.estimate import memory_of_a_step
 
     task = hd.tasks.denoise(torch.rand(1, 3, 512, 512), sigma=0.1)
     restore(task, preset="quick", steps=2, runs=1, device="cuda")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from hybrid_dip.images import save_image
+from hybrid_dip.images.files import save_image
 from pretrained.patches import HELD_BACK
 
 

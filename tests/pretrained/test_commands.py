@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_dip.catalogue import Catalogue, catalogue
+from hybrid_dip.recipes.catalogue import Catalogue, catalogue
 from pretrained import weights
 
 Command = Callable[..., tuple[int, str, str]]
@@ -93,7 +93,7 @@ def test_a_command_of_a_plugin_that_cannot_be_loaded_leaves_the_others(
 ) -> None:
     broken = Catalogue()
     broken.add("commands", "broken", "a_module_that_is_missing:app", "A command.")
-    monkeypatch.setattr("hybrid_dip.plugin_commands.catalogue", lambda: broken)
+    monkeypatch.setattr("hybrid_dip.cli.plugins.catalogue", lambda: broken)
     code, out, _ = hybrid_dip_command("--help")
     assert code == 0
     assert "restore" in out

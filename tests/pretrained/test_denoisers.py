@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 import pretrained
-from hybrid_dip import degradations, metrics, spec
-from hybrid_dip.catalogue import catalogue
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.images import save_image
+from hybrid_dip.images import metrics
+from hybrid_dip.images.files import save_image
+from hybrid_dip.problem import degradations
+from hybrid_dip.recipes import spec
+from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.regularisers import RED
 from pretrained import denoisers, weights
 from pretrained.bundled import DenoisingNetwork

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import hybrid_dip as hd
-from hybrid_dip import degradations
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.problem import degradations
 from pretrained import weights
 from pretrained.likeness import LPIPS, DeepFeatures, Likeness
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hybrid_dip.images import load_image, save_image
+from hybrid_dip.images.files import load_image, save_image
 from pretrained import model_card, weights
 from pretrained.model_card import content, measured, photographs, table, write_card
 

@@ -13,7 +13,7 @@ import socket
 import torch
 import hybrid_dip as hd
 from hybrid_dip import spec, tasks
-from hybrid_dip.catalogue import catalogue
+from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.errors import HybridDIPError
 from pretrained import weights
 

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 
 import hybrid_dip as hd
-from hybrid_dip import degradations, metrics
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.images import save_image
-from hybrid_dip.prepare import prepare
-from hybrid_dip.restore import restore
-from hybrid_dip.start import read_start, write_start
+from hybrid_dip.images import metrics
+from hybrid_dip.images.files import save_image
+from hybrid_dip.networks.start import read_start, write_start
+from hybrid_dip.problem import degradations
+from hybrid_dip.recipes.prepare import prepare
+from hybrid_dip.restoring.restore import restore
 from pretrained.pretrain_network import Plan, learn
 
 Command = Callable[..., tuple[int, str, str]]

@@ -8,8 +8,8 @@ from torch import Tensor
 
 import hybrid_dip as hd
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.presets import original
-from hybrid_dip.recipe import Recipe
+from hybrid_dip.recipes.presets import original
+from hybrid_dip.recipes.recipe import Recipe
 from pretrained import visualisation, weights
 from pretrained.features import load_classifier, load_features
 from pretrained.visualisation import class_names, invert_features, likely, maximise_activation, read_class

@@ -1,6 +1,6 @@
 """A plug-in: names for what :mod:`hybrid_dip_example.priors` holds."""
 
-from hybrid_dip.catalogue import Catalogue
+from hybrid_dip.recipes.catalogue import Catalogue
 
 
 def register(catalogue: Catalogue) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from hybrid_dip.terms import Weighable
+from hybrid_dip.regularisers.terms import Weighable
 
 
 @dataclass(frozen=True)

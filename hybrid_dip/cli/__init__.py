@@ -1,0 +1,1 @@
+"""Arguments -> objects, result folders; nothing else."""

@@ -1,0 +1,337 @@
+"""One restoration into a result folder, with everything around the fit that a person wants: estimate, progress, pictures."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hybrid_dip.cli.result_folder import ResultFolder
+from hybrid_dip.contracts import Observer, Rule, Task
+from hybrid_dip.errors import Interrupted, SettingsError, interruptible
+from hybrid_dip.execution.precision import PLAIN, Execution
+from hybrid_dip.fitting.checkpoint import Checkpoint
+from hybrid_dip.fitting.observers import Frames, Progress, ReferenceWatch
+from hybrid_dip.images import figures, metrics
+from hybrid_dip.images.files import Picture, save_image
+from hybrid_dip.problem.tiles import Tiles, of_one_fit, part
+from hybrid_dip.recipes.recipe import Recipe
+from hybrid_dip.regularisers.terms import Term
+from hybrid_dip.restoring.estimate import TooLargeError, duration, estimate
+from hybrid_dip.restoring.manifest import __version__
+from hybrid_dip.restoring.plan import tiles_for
+from hybrid_dip.restoring.restore import Result, RunHooks, restore
+from hybrid_dip.stopping.selection import Selection, check, fits_of, steps_of
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Everything that one restoration into a folder needs.
+
+    Attributes:
+        picture: The degraded file's content; its alpha channel and bit depth are carried over.
+        task: Made from it.
+        recipe: What is fitted, to the whole or to tiles.
+        terms: Regularisers.
+        rule: When to stop, and what to keep.
+        seed: Of the first run.
+        device: Where.
+        reference: The clean image, or None; seen by no fit.
+        time_budget: Seconds for each fit.
+        checkpoint_every: Steps between two saved states.
+        animate: Write fit.gif.
+        quiet: No progress bar, no messages.
+        settings: Everything that the result depends on, for the manifest and for resuming.
+        execution: How the network is evaluated.
+    """
+
+    picture: Picture
+    task: Task
+    recipe: Recipe
+    terms: tuple[Term, ...]
+    rule: Rule | Selection
+    seed: int
+    device: torch.device
+    reference: Tensor | None
+    time_budget: float | None
+    checkpoint_every: int
+    animate: bool
+    quiet: bool
+    settings: Mapping[str, Any]
+    execution: Execution = PLAIN
+
+    @property
+    def tiles(self) -> Tiles | None:
+        """In which the image is restored, or None for the whole at once."""
+        return tiles_for(self.task, self.recipe)
+
+    @property
+    def fitted(self) -> Task:
+        """What one fit sees: the task, or its first tile."""
+        return of_one_fit(self.task, self.tiles)
+
+
+def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Result | None:
+    """Restore into a folder.
+
+    Args:
+        job: What to do.
+        folder: Where.
+        resume: Go on where an earlier run of the same job stopped.
+        overwrite: Remove an earlier run.
+
+    Returns:
+        The result, or None where it was there already.
+
+    Raises:
+        HybridDIPError: The job cannot be done; nothing is left behind that was not there before.
+    """
+    say: Callable[[str], None] = (lambda text: None) if job.quiet else (lambda text: print(text, file=sys.stderr))
+    check_reference(job)
+    check(job.rule, job.task)
+    folder.check(job.settings, resume=resume, overwrite=overwrite)
+    if resume and folder.finished:
+        say(f"{folder.path} is finished already.")
+        return None
+    cost = estimate(job.fitted, job.recipe, job.device, job.terms, job.execution)
+    folder.open(job.settings, overwrite=overwrite)
+    if job.settings.get("noise_sigma_estimated"):
+        say(f"sigma was estimated as {255 * (job.task.noise_sigma or 0):.1f} (of 255).")
+    if job.recipe.note:
+        say(job.recipe.note)
+    fits = job.recipe.runs * fits_of(job.rule)
+    tiles = job.tiles
+    if tiles is not None:
+        first = tiles.boxes[0]
+        say(f"In {len(tiles.boxes)} tiles of {first.width}x{first.height} pixels, {tiles.shared} of them shared.")
+        fits *= len(tiles.boxes)
+    if job.execution.recomputed:
+        say("Activations are computed again on the way back: a step takes longer, but fits into memory.")
+    say(f"{job.task.name}: {cost.sentence(job.recipe.steps, fits)}")
+    try:
+        result = _fit(job, folder)
+    except torch.OutOfMemoryError as error:
+        folder.discard_if_empty()
+        raise TooLargeError(
+            f"{job.device} ran out of memory ({str(error).splitlines()[0].rstrip('.')}): take --preset quick, --tile 512, a "
+            "part of the image with --crop, or another --device."
+        ) from None
+    except BaseException:
+        folder.discard_if_empty()
+        raise
+    for found in result.fits:
+        for note in found.notes:
+            say(note)
+    return result
+
+
+def run_and_tell(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Result | None:
+    """Restore into a folder, as :func:`run`, and print how it went.
+
+    Args:
+        job: What to do.
+        folder: Where.
+        resume: Go on where an earlier run of the same job stopped.
+        overwrite: Remove an earlier run.
+
+    Returns:
+        The result, or None where it was there already.
+
+    Raises:
+        Interrupted: Somebody pressed Ctrl-C; what was done is saved.
+        HybridDIPError: The job cannot be done; nothing is left behind that was not there before.
+    """
+    result = run(job, folder, resume=resume, overwrite=overwrite)
+    if result is not None and result.fits[-1].reason == "interrupted":
+        done = steps_of(result.fits[-1])
+        raise Interrupted(f"Interrupted after {done} steps; repeat the command with --resume to go on.")
+    if result is not None and not job.quiet:
+        print(summary(job, result, folder))
+    return result
+
+
+def check_reference(job: Job) -> None:
+    """Refuse a reference of another size than the result.
+
+    Args:
+        job: With its reference, or none.
+
+    Raises:
+        SettingsError: Another size or number of channels.
+    """
+    if job.reference is not None and tuple(job.reference.shape) != tuple(job.task.shape):
+        have, need = job.reference.shape, job.task.shape
+        raise SettingsError(
+            f"The reference is {have[-1]}x{have[-2]} with {have[1]} channels, the result {need[-1]}x{need[-2]} with {need[1]}; "
+            f"the same was expected."
+        )
+
+
+def _fit(job: Job, folder: ResultFolder) -> Result:
+    watches: dict[int, ReferenceWatch] = {}
+    frames = Frames(job.task)
+    tiles = job.tiles
+    with interruptible() as interrupted:
+
+        def hooks(seed: int) -> RunHooks:
+            label = job.task.name if job.recipe.runs == 1 else f"{job.task.name}, seed {seed}"
+            if tiles is None:
+                return around(seed, f"seed-{seed}", label, job.task, job.reference)
+
+            def of_tile(number: int) -> RunHooks:
+                box, which = tiles.boxes[number], f"tile {number + 1} of {len(tiles.boxes)}"
+                clean = None if job.reference is None else box.of(job.reference)
+                return around(seed, f"seed-{seed}-tile-{number}", f"{label}, {which}", part(job.task, box), clean)
+
+            return RunHooks(halt=interrupted, tile=of_tile)
+
+        def around(seed: int, name: str, label: str, task: Task, reference: Tensor | None) -> RunHooks:
+            watch = None if reference is None else ReferenceWatch(task, reference)
+            progress = Progress(job.recipe.steps, label, watch, job.quiet)
+            observers: list[Observer] = [progress]
+            if watch is not None:
+                watches.setdefault(seed, watch)  # the history is that of the first tile
+                observers.insert(0, watch)  # the bar shows what it found
+            if job.animate and seed == job.seed:
+                observers.append(frames)
+
+            def before(what: str) -> RunHooks:
+                ahead = Progress(job.recipe.steps, f"{label}, {what}", None, job.quiet)
+                path = folder.checkpoints / f"{name}-{what}.pt"
+                return RunHooks([ahead], Checkpoint(path, job.checkpoint_every), interrupted, ahead.close)
+
+            path = folder.checkpoints / f"{name}.pt"
+            return RunHooks(observers, Checkpoint(path, job.checkpoint_every), interrupted, progress.close, before=before)
+
+        result = restore(
+            job.task,
+            preset=job.recipe,
+            regularisers=job.terms,
+            rule=job.rule,
+            seed=job.seed,
+            device=job.device,
+            tile=job.recipe.tile or 0,
+            time_budget=job.time_budget,
+            execution=job.execution,
+            hooks=hooks,
+        )
+    if result.fits[-1].reason != "interrupted":
+        _write(job, folder, result, watches, frames)
+    return result
+
+
+def _write(job: Job, folder: ResultFolder, result: Result, watches: Mapping[int, ReferenceWatch], frames: Frames) -> None:
+    place = folder.path
+    size = (job.task.shape[-2], job.task.shape[-1])
+    alpha = job.picture.alpha_at(size)
+    channels = job.task.shape[1]
+    plain = channels in (1, 3)
+    for name, image in {"restored": result.image, "last": result.last}.items():
+        shown = image if plain else figures.displayable(image)
+        save_image(shown, place / f"{name}.png", alpha=alpha, bits=job.picture.bits)
+        if job.picture.is_array or not plain:
+            save_image(image, place / f"{name}.npy")
+    if result.deviation is not None:
+        save_image(result.deviation, place / "deviation.npy")
+        brightest = result.deviation.max().clamp(min=1e-12)
+        save_image(figures.displayable(result.deviation / brightest), place / "deviation.png")
+    if len(result.fits) > 1:
+        for seed, found in zip(result.seeds, result.fits, strict=True):
+            save_image(figures.displayable(job.task.finish(found.image.cpu())), place / f"restored-seed-{seed}.png")
+    rows = []
+    for seed, found in zip(result.seeds, result.fits, strict=True):
+        psnr = watches[seed].psnr if seed in watches else {}
+        for row in found.history:
+            step = int(row["step"])
+            labelled = {"seed": float(seed), **row} if job.recipe.runs > 1 else dict(row)
+            rows.append({**labelled, "psnr": psnr[step]} if step in psnr else labelled)
+    folder.write_history(rows)
+    first = [row for row in rows if row.get("seed", job.seed) == job.seed]
+    figures.save_curves(place / "curves.png", first, list(result.terms), result.fits[0].kept_at)
+    figures.save_comparison(place / "comparison.png", comparison(job, {"restored": result.image}))
+    if frames.frames:
+        figures.save_animation(place / "fit.gif", frames.frames)
+    folder.write_manifest(_manifest(job, result))
+
+
+def comparison(job: Job, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is shown side by side: the observation where it is an image, what was made of it, and the clean image.
+
+    Args:
+        job: With the observation, and the reference where there is one.
+        images: Title -> finished image, (1, C, H, W).
+
+    Returns:
+        Title, with PSNR where there is a reference -> image.
+    """
+    y = job.task.observation
+    shown = {"observation": y} if y.ndim == 4 and y.shape[1] <= job.task.shape[1] else {}
+    panels = {title + _db(job, image): image for title, image in {**shown, **images}.items()}
+    return panels if job.reference is None else {**panels, "reference": job.reference}
+
+
+def _db(job: Job, image: Tensor) -> str:
+    if job.reference is None or image.shape != job.reference.shape:
+        return ""
+    return f", {metrics.psnr(image.clamp(0, 1), job.reference):.2f} dB"
+
+
+def measure(task: Task, image: Tensor, raw: Tensor, reference: Tensor) -> dict[str, float]:
+    """All metrics that apply to a result.
+
+    Args:
+        task: Whose result it is; super-resolution is measured on Y, too.
+        image: Finished, (1, C, H, W).
+        raw: Before finishing.
+        reference: Of the same shape.
+
+    Returns:
+        psnr (finished), psnr_raw (the network's output), ssim, and psnr_y for super-resolution.
+    """
+    found = {
+        "psnr": metrics.psnr(image, reference),
+        "psnr_raw": metrics.psnr(raw, reference),
+        "ssim": metrics.ssim(image, reference),
+    }
+    if task.name == "super-resolve" and task.shape[1] in (1, 3):
+        found["psnr_y"] = metrics.psnr_y(image, reference)
+    return found
+
+
+def _manifest(job: Job, result: Result) -> dict[str, Any]:
+    steps = sum(map(steps_of, result.fits))
+    manifest: dict[str, Any] = {
+        "version": __version__,
+        "settings": job.settings,
+        "parameters": result.parameters,
+        "stop": {
+            "reason": result.fits[0].reason,
+            "kept_at": result.fits[0].kept_at,
+            "steps": result.fits[0].steps,
+        },
+        "runs": [
+            {"seed": seed, "reason": found.reason, "kept_at": found.kept_at, "steps": found.steps, "notes": found.notes}
+            for seed, found in zip(result.seeds, result.fits, strict=True)
+        ],
+        "seconds": result.seconds,
+        "seconds_per_step": result.seconds / max(1, steps),
+        "hardware": result.hardware,
+    }
+    if job.reference is not None:
+        manifest["metrics"] = measure(job.task, result.image, result.raw, job.reference)
+    return manifest
+
+
+def summary(job: Job, result: Result, folder: ResultFolder) -> str:
+    """What a person wants to read at the end, in two lines."""
+    first = result.fits[0]
+    several = f"{len(result.fits)} fits, the first of " if len(result.fits) > 1 else ""
+    parts = [
+        f"{several}{steps_of(first)} steps in {duration(result.seconds)}, ended by {first.reason}, kept step {first.kept_at}"
+    ]
+    if job.reference is not None:
+        found = measure(job.task, result.image, result.raw, job.reference)
+        parts.append(", ".join(f"{name} {value:.2f}" + (" dB" if "psnr" in name else "") for name, value in found.items()))
+    return "; ".join(parts) + f"\nLook at {folder.path / 'comparison.png'} and {folder.path / 'restored.png'}."

@@ -1,0 +1,164 @@
+"""The result folder: restored.png, last.png, history.csv, run.json, curves.png, comparison.png, checkpoint/."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.images.atomic import write_text
+from hybrid_dip.restoring.manifest import MANIFEST, write_history, write_manifest
+
+SETTINGS = "settings.json"
+OWN_FILES = (
+    "restored.png",
+    "restored.npy",
+    "restored-seed-*.png",
+    "last.png",
+    "last.npy",
+    "deviation.png",
+    "deviation.npy",
+    "history.csv",
+    "curves.png",
+    "comparison.png",
+    "fit.gif",
+    "arm-*.png",
+    "weights.png",
+    "weights.npy",
+    "weights-*.png",
+)
+
+
+class ResultFolder:
+    """A folder that belongs to one restoration: begun with ``checkpoint/settings.json``, finished with ``run.json``.
+
+    Args:
+        path: The folder; its parents are made where needed.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._made = False
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the states of unfinished fits are."""
+        return self.path / "checkpoint"
+
+    @property
+    def finished(self) -> bool:
+        """True once everything is written: the manifest comes last."""
+        return (self.path / MANIFEST).exists()
+
+    def check(self, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Say what stands against using this folder; nothing is changed.
+
+        Args:
+            settings: Everything that the result depends on; a resumed run must have the same.
+            resume: Go on where an earlier run stopped.
+            overwrite: Remove an earlier run.
+
+        Raises:
+            SettingsError: The folder holds something and neither was asked for, it is not a result folder, or the settings
+                differ.
+        """
+        if resume and overwrite:
+            raise SettingsError("Choose one of --resume and --overwrite: the first goes on, the second starts anew.")
+        if self.path.exists() and not self.path.is_dir():
+            raise SettingsError(f"{self.path} is a file; a folder for the results was expected.")
+        if not self.path.exists() or not any(self.path.iterdir()):
+            return
+        if not resume and not overwrite:
+            raise SettingsError(f"{self.path} already holds results: add --resume to go on, or --overwrite to start anew.")
+        if not self._begun and not self._abandoned:
+            raise SettingsError(f"{self.path} is not a result folder of this program; it is left as it is.")
+        if resume and self._begun:
+            self._check_settings(json.loads(_as_text(settings)))
+
+    def open(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Make the folder, or take over the one that :meth:`check` allowed.
+
+        Args:
+            settings: Everything that the result depends on.
+            overwrite: Remove an earlier run.
+
+        Raises:
+            SettingsError: It cannot be written.
+        """
+        self._made = not self.path.exists()
+        try:
+            if overwrite and self._begun:
+                self._remove_results()
+            for leftover in (*self.checkpoints.glob(".*.partial*"), *self.path.glob(".*.partial*")):
+                leftover.unlink()  # a killed run of ours was writing it
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            if not self._begun:
+                write_text(self.checkpoints / SETTINGS, _as_text(settings))
+        except OSError as error:
+            self.discard_if_empty()
+            raise SettingsError(f"{self.path} cannot be written: {error.strerror or error}.") from None
+
+    def _remove_results(self) -> None:
+        """Remove what a run writes, and nothing else that may lie beside it; the manifest first."""
+        for pattern in (MANIFEST, *OWN_FILES):
+            for path in self.path.glob(pattern):
+                path.unlink()
+        shutil.rmtree(self.checkpoints)
+
+    def discard_if_empty(self) -> None:
+        """After a failure, remove what :meth:`open` made where no state was saved in it."""
+        if any(self.checkpoints.glob("*.pt")) or self.finished:
+            return
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        if self._made and self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    @property
+    def _begun(self) -> bool:
+        return (self.checkpoints / SETTINGS).exists()
+
+    @property
+    def _abandoned(self) -> bool:
+        """A run of ours was killed before it had written its settings: there is nothing else here."""
+        inside = list(self.checkpoints.iterdir()) if self.checkpoints.is_dir() else [self.path]
+        alone = [path.name for path in self.path.iterdir()] == [self.checkpoints.name]
+        return alone and all(path.name.startswith(f".{Path(SETTINGS).stem}.") for path in inside)
+
+    def settings(self) -> dict[str, Any]:
+        """What the run in this folder was begun with; empty where none was.
+
+        Raises:
+            SettingsError: The file is damaged.
+        """
+        if not self._begun:
+            return {}
+        try:
+            before = json.loads((self.checkpoints / SETTINGS).read_text())
+        except ValueError:
+            before = None
+        if not isinstance(before, dict):
+            raise SettingsError(f"{self.checkpoints / SETTINGS} is damaged; start anew with --overwrite.")
+        return before
+
+    def _check_settings(self, settings: Mapping[str, Any]) -> None:
+        before = self.settings()
+        differing = [key for key in {**before, **settings} if before.get(key) != settings.get(key)]
+        if differing:
+            key = sorted(differing)[0]
+            raise SettingsError(
+                f"{self.path} began with other settings ({key}: {before.get(key)}, now {settings.get(key)}): repeat these to "
+                f"--resume, or --overwrite."
+            )
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write history.csv."""
+        write_history(self.path / "history.csv", rows)
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write run.json, the last file of a run."""
+        write_manifest(self.path / MANIFEST, manifest)
+
+
+def _as_text(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, indent=2, sort_keys=True, default=str) + "\n"

@@ -1,0 +1,1 @@
+"""How a network is evaluated: device, precision, recomputation, CUDA graphs, and the allocator."""

@@ -1,0 +1,155 @@
+"""Going back: to the last good state after NaN or Inf, and, where asked, when the fit to y has fallen apart."""
+
+import copy
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn, optim
+
+from hybrid_dip.contracts import Task
+from hybrid_dip.fitting.iterates import Tracker
+from hybrid_dip.fitting.objective import Objective
+
+MOST_FALLBACKS = 3
+"""After so many returns from NaN or Inf a fit ends with its last good image."""
+
+State = dict[str, Any]
+
+
+class Guard:
+    """Remembers the whole state of a fit before each logged step, and goes back to the last one that proved good.
+
+    A state is good once the step that it was remembered before has been evaluated: its image and its loss are finite, so
+    were those of all steps since the last look, and the fit to y has not fallen by more than ``drop``.
+
+    Args:
+        network: f_theta; its parameters and buffers (batch norm) are kept.
+        latent: z, which may be optimised, too.
+        stepper: The optimiser, whose moments are kept.
+        objective: The terms' memory is kept.
+        tracker: The average, the kept image and the rule's memory are kept.
+        drop: Decibels by which the fit to y may fall between two looks, or None for any.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        latent: Tensor,
+        stepper: optim.Optimizer,
+        objective: Objective,
+        tracker: Tracker,
+        drop: float | None,
+    ):
+        self.network, self.latent, self.stepper = network, latent, stepper
+        self.objective, self.tracker, self.drop = objective, tracker, drop
+        self.fallbacks = 0
+        self.quality = -math.inf
+        self.notes: list[str] = []
+        self.good = self.remembered = self.current()
+        self.spare: State = {}
+
+    def current(self, into: State | None = None) -> State:
+        """A copy of the state as it is now, in the tensors of an earlier copy where one is given."""
+        now = {
+            "network": self.network.state_dict(),
+            "latent": self.latent.data,
+            "stepper": self.stepper.state_dict(),
+            "objective": self.objective.state_dict(),
+            "tracker": self.tracker.state_dict(),
+        }
+        copied: State = _copy(now, into)
+        return copied
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put a state from :meth:`current` back."""
+        state = copy.deepcopy(dict(state))
+        self.network.load_state_dict(state["network"])
+        self.latent.data.copy_(state["latent"])
+        self.stepper.load_state_dict(state["stepper"])
+        self.objective.load_state_dict(state["objective"])
+        self.tracker.load_state_dict(state["tracker"])
+
+    @property
+    def rate(self) -> float:
+        """Factor of the learning rate: halved at each return from NaN or Inf."""
+        return 0.5**self.fallbacks
+
+    def remember(self) -> None:
+        """Keep the state as it is now, before a logged step; :meth:`look` decides whether it is good."""
+        self.remembered = self.current(into=self.spare)
+
+    def look(self, task: Task, step: int) -> bool:
+        """Judge the logged step that was just taken, and all since the last look. Waits for the device.
+
+        Args:
+            task: Of the fit.
+            step: Index of the step.
+
+        Returns:
+            False where nothing more can be done: not finite for more than :data:`MOST_FALLBACKS` times.
+        """
+        if not bool(self.tracker.healthy):
+            blamed = self.tracker.blame()
+            self.restore(self.good)
+            if self.fallbacks == MOST_FALLBACKS:
+                self.notes.append(
+                    f"Step {step}: not finite again after {MOST_FALLBACKS} fallbacks{blamed}; ended with the last good image."
+                )
+                return False
+            self.fallbacks += 1
+            self.notes.append(
+                f"Step {step}: not finite{blamed}; went back to the last good state and lowered the learning rate to "
+                f"1/{2**self.fallbacks}."
+            )
+            return True
+        quality = _fit_to_observation(self.tracker, task)
+        if self.drop is not None and quality < self.quality - self.drop:
+            self.restore(self.good)
+            self.notes.append(
+                f"Step {step}: the fit to the observation fell by {self.quality - quality:.1f} dB; went back to the last "
+                "good state."
+            )
+            return True
+        self.good, self.spare, self.quality = self.remembered, self.good, quality
+        return True
+
+    def state_dict(self) -> State:
+        """The state as it is now, the last good one, and what happened so far."""
+        return {
+            "current": self.current(),
+            "good": self.good,
+            "fallbacks": self.fallbacks,
+            "quality": self.quality,
+            "notes": list(self.notes),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.restore(state["current"])
+        self.good, self.notes = state["good"], list(state["notes"])
+        self.fallbacks, self.quality = state["fallbacks"], state["quality"]
+
+
+def _copy(value: Any, into: Any) -> Any:
+    """A deep copy that writes into the tensors of ``into`` where they fit: most of the cost of a copy is to make them."""
+    if isinstance(value, Tensor):
+        fits = isinstance(into, Tensor) and (into.shape, into.dtype, into.device) == (value.shape, value.dtype, value.device)
+        return into.copy_(value.detach()) if fits else value.detach().clone()
+    if type(value) in (dict, OrderedDict):
+        old = into if isinstance(into, dict) else {}
+        copied = type(value)((name, _copy(part, old.get(name))) for name, part in value.items())
+        if isinstance(copied, OrderedDict):
+            vars(copied).update(vars(value))  # the versions of a network's modules
+        return copied
+    if type(value) in (list, tuple):
+        parts = into if isinstance(into, list | tuple) and len(into) == len(value) else [None] * len(value)
+        return type(value)(_copy(part, earlier) for part, earlier in zip(value, parts, strict=True))
+    return copy.deepcopy(value)
+
+
+def _fit_to_observation(tracker: Tracker, task: Task) -> float:
+    """PSNR of the last prediction to y, over measured entries, in dB."""
+    mse = float(tracker.residual.square().sum() / task.measured)
+    return -10 * math.log10(mse) if mse > 0 else math.inf

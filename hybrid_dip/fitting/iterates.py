@@ -1,0 +1,138 @@
+"""What a fit remembers of its images: the running average, the kept and the last iterate, none of them ever NaN."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hybrid_dip.contracts import Rule, Step, Task
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.fitting.objective import Evaluation
+from hybrid_dip.stopping.rule import _updated, begun
+
+
+@dataclass(frozen=True)
+class Growing:
+    """Decay of an average of the outputs over about the last ``share`` of all steps so far.
+
+    decay(t) = share t / (1 + share t), the polynomial-decay averaging of Shamir & Zhang ("Stochastic Gradient Descent for
+    Non-smooth Optimization", ICML 2013) with eta = 1 / share - 1. Unlike a fixed decay it forgets the first outputs in a short
+    fit, too.
+
+    Attributes:
+        share: In (0, 1]; 1 is the plain mean of all outputs.
+    """
+
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise SettingsError(f"The share of the steps to average must be in (0, 1], got {self.share}.")
+
+    def decay(self, step: int) -> float:
+        """Return what the average so far counts at this step, the first being 0."""
+        return self.share * step / (1 + self.share * step)
+
+
+class Tracker:
+    """Follows the iterates without waiting for the device.
+
+    A step whose image or loss is not finite counts as a repetition of the step before it, so that neither the average nor
+    the rule ever sees NaN; ``healthy`` turns false until the guard goes back to a state in which it was true. Which part it
+    was at the first step that was not finite is remembered, since one step later everything is NaN.
+
+    Args:
+        rule: When to stop, and what to keep.
+        task: Handed to the rule.
+        average: Decay of the average of the outputs, in [0, 1) or growing, or None for no average.
+    """
+
+    def __init__(self, rule: Rule, task: Task, average: float | Growing | None):
+        self.rule = rule
+        self.averaging = average
+        self.rule_state = begun(rule, task)
+        blank = torch.zeros(task.shape, device=task.observation.device)
+        self.image, self.average, self.kept = blank, blank, blank
+        self.residual = torch.zeros_like(task.observation)
+        self.kept_at = torch.full((), -1, dtype=torch.long, device=blank.device)
+        self.healthy = torch.ones((), dtype=torch.bool, device=blank.device)
+        self.stop = torch.zeros((), dtype=torch.bool, device=blank.device)
+        self.parts: tuple[str, ...] = ()
+        self.sound = torch.ones((1,), dtype=torch.bool, device=blank.device)
+        self.empty = True
+
+    @property
+    def last(self) -> Tensor:
+        """The last finite iterate: the average where there is one."""
+        return self.image if self.averaging is None else self.average
+
+    @torch.no_grad()
+    def update(self, image: Tensor, found: Evaluation, index: int, learning_rate: float, logged: bool) -> Step:
+        """Take in one step.
+
+        Args:
+            image: The network's output.
+            found: The objective's value there.
+            index: Of the step.
+            learning_rate: At this step.
+            logged: Whether it goes into the history.
+
+        Returns:
+            The step, for observers.
+        """
+        image = image.detach()
+        finite = torch.isfinite(image).all() & torch.isfinite(found.total)
+        self.healthy = self.healthy & finite
+        self.parts = tuple(found.gradient_norms)
+        numbers = [part[name] for part in (found.losses, found.gradient_norms) for name in self.parts]
+        sound = torch.isfinite(torch.stack([image.sum(), *numbers]))
+        self.sound = sound if self.empty else torch.where(self.sound.all(), sound, self.sound)
+        self.image = image if self.empty else torch.where(finite, image, self.image)
+        self.residual = found.residual if self.empty else torch.where(finite, found.residual, self.residual)
+        if self.averaging is not None:
+            decay = self.averaging.decay(index) if isinstance(self.averaging, Growing) else self.averaging
+            # The first output starts the average, as in the original.
+            self.average = image if self.empty else self.average * decay + self.image * (1 - decay)
+        step = Step(
+            index=index,
+            image=self.image,
+            average=None if self.averaging is None else self.average,
+            residual=self.residual,
+            losses=found.losses,
+            gradient_norms=found.gradient_norms,
+            weights=found.weights,
+            learning_rate=learning_rate,
+            logged=logged,
+        )
+        self.rule_state, verdict = _updated(self.rule, self.rule_state, step)
+        keep = verdict.keep & finite
+        self.kept = step.candidate if self.empty else torch.where(keep, step.candidate, self.kept)
+        self.kept_at = torch.where(keep, index, self.kept_at) if not self.empty else torch.full_like(self.kept_at, index)
+        self.stop = verdict.stop & self.healthy
+        self.empty = False
+        return step
+
+    def blame(self) -> str:
+        """In brackets, what was not finite at the first step that was not, or "" where all was. Waits for the device."""
+        image, *numbers = self.sound.tolist()
+        broken = [name for i, name in enumerate(self.parts) if not (numbers[i] and numbers[i + len(self.parts)])]
+        names = " and ".join(name if name == "fidelity" else f"regulariser '{name}'" for name in broken)
+        if not image:  # then nothing else can be
+            names = "network's output"
+        return f" (the {names})" if names else ""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, for a checkpoint."""
+        images = {name: getattr(self, name) for name in _TENSORS}
+        return {**images, "rule_state": dict(self.rule_state), "empty": self.empty}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        for name in _TENSORS:
+            setattr(self, name, state[name])
+        self.rule_state, self.empty = dict(state["rule_state"]), state["empty"]
+
+
+_TENSORS = ("image", "average", "kept", "residual", "kept_at", "healthy", "stop", "sound")

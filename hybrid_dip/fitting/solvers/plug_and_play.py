@@ -1,0 +1,130 @@
+"""Plug-and-play restoration: a denoiser and the observation in turn, no network fitted (Venkatakrishnan et al. 2013).
+
+Half-quadratic splitting with falling noise levels, as in DPIR (Zhang et al. 2021, "Plug-and-play image restoration with deep
+denoiser prior"). At each level sigma_k
+
+    v = D(x, sigma_k),   x = argmin_u  |A u - y|^2 / sigma_n^2 + LAMBDA |u - v|^2 / sigma_k^2
+
+A has to be linear and the noise Gaussian, of deviation sigma_n. For a noisy image and nothing else, A = 1, a denoiser that is
+told sigma_n once is better and faster: the preset ``one-shot``.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from hybrid_dip.contracts import Task
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.problem.fidelity import gaussian
+from hybrid_dip.problem.least_squares import nearest_explanation
+from hybrid_dip.problem.tasks import estimate_sigma
+from hybrid_dip.regularisers.denoisers import Denoiser, nlm
+
+LAMBDA = 0.23
+"""How much the denoiser counts, as in DPIR."""
+NOISELESS = 1e-3
+"""sigma_n where y has no noise, or less."""
+EXACT = ("inpaint", "missing-pixels", "super-resolve", "demosaic")
+"""Tasks whose observation is taken to be without noise where nobody says how much it has: A spreads an error no further than to
+the pixels around it, while the level of small images and mosaics cannot be told from their detail."""
+ESTIMATED = ("deblur", "flash")
+"""Tasks whose noise level is estimated: noise is what is fine in a blurred image; in a dim one it is what has to go."""
+
+
+@dataclass(frozen=True)
+class PlugAndPlay:
+    """(x, task) -> x: go on from an image.
+
+    Attributes:
+        denoiser: D, (x, sigma) -> x.
+        first: Noise level of the first round, 0..1: what is taken to be wrong with the image to begin with.
+        last: Of the last round; the levels fall from one to the other by a constant factor.
+        rounds: How many.
+        noise: sigma_n, in units of [0, 1]; None for what :func:`noise_level` says of the task.
+    """
+
+    denoiser: Annotated[Denoiser, "denoisers"] = nlm
+    first: float = 10 / 255
+    last: float = 3 / 255
+    rounds: int = 5
+    noise: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.last <= self.first <= 1 or self.rounds < 1:
+            raise SettingsError(
+                f"Plug-and-play needs noise levels 0 < last <= first <= 1 and at least one round, got {self.first}, "
+                f"{self.last} and {self.rounds}."
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """For a manifest."""
+        own = getattr(self.denoiser, "describe", None)
+        name = own() if callable(own) else getattr(self.denoiser, "__name__", type(self.denoiser).__name__)
+        levels = {"first": self.first, "last": self.last, "rounds": self.rounds}
+        noise = {} if self.noise is None else {"noise": self.noise}
+        return {"name": "plug-and-play", "denoiser": name, **levels, **noise}
+
+    def check(self, task: Task) -> None:
+        """Say where it does not apply.
+
+        Args:
+            task: To be restored.
+
+        Raises:
+            SettingsError: The noise is not Gaussian, or JPEG artefacts are what is wrong.
+        """
+        if task.fidelity is not gaussian:
+            raise SettingsError("Plug-and-play is for Gaussian noise or none; the fidelity of this task is another.")
+        if task.name == "jpeg":
+            raise SettingsError(
+                "Plug-and-play is for Gaussian noise or none, and JPEG artefacts are neither: take another preset, such as "
+                "'fast'."
+            )
+
+    def __call__(self, x: Tensor, task: Task) -> Tensor:
+        """Restore.
+
+        Args:
+            x: (1, C, H, W), to begin with.
+            task: A linear one.
+
+        Returns:
+            Of the same shape, before ``finish``.
+
+        Raises:
+            SettingsError: It does not apply, or nobody says how much noise there is.
+        """
+        self.check(task)
+        noise = max(noise_level(task) if self.noise is None else self.noise, NOISELESS)
+        ratio = (self.last / self.first) ** (1 / max(1, self.rounds - 1))
+        for k in range(self.rounds):
+            level = self.first * ratio**k
+            with torch.no_grad():
+                v = self.denoiser(x, level).detach()
+            x = nearest_explanation(v, task, LAMBDA * (noise / level) ** 2)
+        return x
+
+
+def noise_level(task: Task) -> float:
+    """sigma_n of a task: what the task says, or else an estimate, or 0, by what the task is.
+
+    An A that hardly lets fine detail through, such as a blur, would turn noise that is taken for signal into garbage.
+
+    Args:
+        task: With its whole observation.
+
+    Returns:
+        In units of [0, 1].
+
+    Raises:
+        SettingsError: The task does not say, and it cannot be estimated.
+    """
+    if task.noise_sigma is not None:
+        return task.noise_sigma
+    if task.name in EXACT:
+        return 0.0
+    if task.name in ESTIMATED:
+        return estimate_sigma(task.observation)
+    raise SettingsError(f"Plug-and-play needs the noise level of the task '{task.name}': give sigma (--sigma), 0 for no noise.")

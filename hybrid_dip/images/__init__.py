@@ -1,0 +1,1 @@
+"""Files and arrays <-> tensors, how far two images are apart, and figures."""

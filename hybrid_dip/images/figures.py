@@ -1,0 +1,279 @@
+"""Pictures of a fit: the curves, and the images side by side. Matplotlib is imported when one is drawn."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from hybrid_dip.images.atomic import replacing
+from hybrid_dip.images.files import quantised
+
+Rows = Sequence[Mapping[str, float]]
+
+
+def displayable(x: Tensor) -> Tensor:
+    """One or three channels that show an image of any number of them: the first three, or the first.
+
+    Args:
+        x: (1, C, H, W).
+
+    Returns:
+        (1, 3, H, W) or (1, 1, H, W).
+    """
+    return x[:, :3] if x.shape[1] >= 3 else x[:, :1]
+
+
+def subplots(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    """A figure and its axes.
+
+    Args:
+        rows: Of axes.
+        columns: Of axes.
+        size: (width, height) in inches.
+
+    Returns:
+        The figure, and the axes as an array (rows, columns).
+    """
+    from matplotlib.figure import Figure
+
+    # Without pyplot there is no global state, and no display is looked for.
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all.
+
+    Args:
+        figure: Of :func:`subplots`.
+        path: The file.
+    """
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata={"Software": None})
+
+
+def save_curves(path: Path, rows: Rows, terms: Sequence[str], kept_at: int) -> None:
+    """Draw loss, gradient norms and, where there was a reference, PSNR against the step.
+
+    The gradient of a prior of the image is that at the image, of a term of the network that at its parameters.
+
+    Args:
+        path: PNG file to write.
+        rows: The history.
+        terms: Names of the regularisers.
+        kept_at: Step of the kept image, marked by a line.
+    """
+    steps = [row["step"] for row in rows]
+    with_psnr = any("psnr" in row for row in rows)
+    figure, axes = subplots(1, 3 if with_psnr else 2, (13 if with_psnr else 9, 3.6))
+    losses, pulls = axes[0, 0], axes[0, 1]
+    losses.plot(steps, [row["loss"] for row in rows], label="total", color="black")
+    for name in ("fidelity", *terms):
+        if terms:
+            losses.plot(steps, [row.get(f"weight_{name}", 1.0) * row[name] for row in rows], label=name, linewidth=1)
+        pulls.plot(steps, [row[f"gradient_{name}"] for row in rows], label=name)
+    losses.set(title="loss (weighted)", xlabel="step")
+    pulls.set(title="norm of the gradient, by part", xlabel="step")
+    panels = [losses, pulls]
+    if with_psnr:
+        known = [row for row in rows if "psnr" in row]
+        axes[0, 2].plot([row["step"] for row in known], [row["psnr"] for row in known], color="tab:green", label="PSNR")
+        axes[0, 2].set(title="PSNR against the reference (dB)", xlabel="step")
+        panels.append(axes[0, 2])
+    for axis in panels:
+        if axis is not panels[-1] or not with_psnr:
+            values = [value for line in axis.get_lines() for value in line.get_ydata()]
+            if values and min(values) > 0:
+                axis.set_yscale("log")
+        axis.axvline(kept_at, color="grey", linestyle=":", label=f"kept ({kept_at})")
+        axis.legend(fontsize="small")
+        axis.grid(alpha=0.3)
+    save_figure(figure, path)
+
+
+def save_comparison(path: Path, panels: Mapping[str, Tensor]) -> None:
+    """Draw images side by side at one size, without smoothing.
+
+    Args:
+        path: PNG file to write.
+        panels: Title -> (1, C, H, W); smaller ones are enlarged pixel by pixel.
+    """
+    widest = max(image.shape[-1] / image.shape[-2] for image in panels.values())
+    height = 4.2
+    figure, axes = subplots(1, len(panels), (height * widest * len(panels), height + 0.4))
+    for axis, (title, image) in zip(axes[0], panels.items(), strict=True):
+        _draw(axis, image, title)
+    save_figure(figure, path)
+
+
+def save_grid(path: Path, rows: Sequence[Mapping[str, tuple[str, Tensor]]]) -> None:
+    """Draw a table of images without smoothing.
+
+    Args:
+        path: PNG file to write.
+        rows: Column -> caption and (1, C, H, W); a column that a row lacks stays empty.
+    """
+    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "clean"]
+    columns += ["clean"] if any("clean" in row for row in rows) else []
+    side = 2.4
+    figure, axes = subplots(len(rows), len(columns), (side * len(columns), (side + 0.3) * len(rows)))
+    for line, row in zip(axes, rows, strict=True):
+        for axis, name in zip(line, columns, strict=True):
+            if name not in row:
+                axis.axis("off")
+                continue
+            caption, image = row[name]
+            _draw(axis, image, f"{name}\n{caption}" if caption else name)
+    save_figure(figure, path)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """PSNR along one fit.
+
+    Attributes:
+        steps: Where it was taken.
+        psnr: In dB.
+        kept_at: Step of the kept image.
+    """
+
+    steps: Sequence[float]
+    psnr: Sequence[float]
+    kept_at: int
+
+
+LINES = ("-", "--", ":", "-.")
+"""Once the ten colours are used up."""
+
+
+def save_psnr_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[Curve]]]) -> None:
+    """Draw PSNR against the step: a panel a task, a colour an arm, a line an image, a dot where the image was kept.
+
+    Args:
+        path: PNG file to write.
+        panels: Task -> arm -> one curve an image.
+    """
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    arms = list(dict.fromkeys(arm for panel in panels.values() for arm in panel))
+    # A long list of arms stands beside its panel, so that it hides no curve.
+    beside = len(arms) > 5
+    size = (7.4, max(3.6, 0.24 * len(arms))) if beside else (5.4, 3.6)
+    figure, axes = subplots(rows, columns, (size[0] * columns, size[1] * rows))
+    for axis, (task, panel) in zip(axes.flat, panels.items(), strict=False):
+        for arm, curves in panel.items():
+            colour, style = f"C{arms.index(arm) % 10}", LINES[arms.index(arm) // 10 % len(LINES)]
+            for number, curve in enumerate(curves):
+                axis.plot(
+                    curve.steps, curve.psnr, color=colour, linestyle=style, linewidth=1, label=arm if number == 0 else None
+                )
+                nearest = min(range(len(curve.steps)), key=lambda i: abs(curve.steps[i] - curve.kept_at))
+                axis.plot(curve.steps[nearest], curve.psnr[nearest], "o", color=colour, markersize=4)
+        axis.set(title=task, xlabel="step", ylabel="PSNR (dB)")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize="small", **({"loc": "upper left", "bbox_to_anchor": (1.02, 1)} if beside else {}))
+    for axis in list(axes.flat)[len(panels) :]:
+        axis.axis("off")
+    save_figure(figure, path)
+
+
+@dataclass(frozen=True)
+class SweepPanel:
+    """A quantity against the weights of priors.
+
+    Attributes:
+        title: Of the quantity.
+        lines: Prior -> weight and one value a seed.
+        without: One value a seed, without any of them.
+        lower_is_better: Which way the best one is looked for.
+    """
+
+    title: str
+    lines: Mapping[str, Sequence[tuple[float, Sequence[float]]]]
+    without: Sequence[float]
+    lower_is_better: bool
+
+
+def save_sweep(path: Path, panels: Sequence[SweepPanel]) -> None:
+    """Draw quantities against the weight: a line a prior, a dot a seed, dashed without the prior.
+
+    A star is at the best mean of each line, where it is better than without.
+
+    Args:
+        path: PNG file to write.
+        panels: One a quantity.
+    """
+    figure, axes = subplots(1, len(panels), (5.4 * len(panels), 4))
+    for axis, panel in zip(axes[0], panels, strict=True):
+        without = sum(panel.without) / max(1, len(panel.without))
+        for number, (name, found) in enumerate(panel.lines.items()):
+            known = sorted((weight, values) for weight, values in found if values)
+            if not known:
+                continue  # all its fits have failed
+            means = [(weight, sum(values) / len(values)) for weight, values in known]
+            best = (min if panel.lower_is_better else max)(means, key=lambda point: point[1])
+            colour = f"C{number % 10}"
+            axis.plot(*zip(*means, strict=True), color=colour, label=name)
+            axis.plot(
+                *zip(*((weight, value) for weight, values in known for value in values), strict=True),
+                "o",
+                color=colour,
+                markersize=4,
+            )
+            if not panel.without or (best[1] < without if panel.lower_is_better else best[1] > without):
+                axis.plot(*best, "*", color=colour, markersize=13)
+            axis.set_xscale("log")
+        if panel.without:
+            axis.axhline(without, color="grey", linestyle="--", label="without")
+        axis.set(xlabel="weight", ylabel=panel.title)
+        axis.grid(alpha=0.3, which="both")
+        axis.legend(fontsize="small")
+    save_figure(figure, path)
+
+
+def _draw(axis: Any, image: Tensor, title: str) -> None:
+    values = quantised(displayable(image))
+    grey = values.shape[-1] == 1
+    axis.imshow(values[..., 0] if grey else values, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="nearest")
+    axis.set_title(title, fontsize="medium")
+    axis.axis("off")
+
+
+def save_animation(path: Path, frames: Sequence[Tensor]) -> None:
+    """Write an animated GIF of equal-sized frames, about four seconds long.
+
+    Args:
+        path: GIF file to write.
+        frames: (1, C, H, W) bytes each.
+    """
+    pictures = []
+    for frame in frames:
+        values = displayable(frame)[0].permute(1, 2, 0).numpy().astype(np.uint8)
+        pictures.append(Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values))
+    pace = max(20, 4000 // max(1, len(pictures)))
+    # The last frame stays for a moment before the loop starts again.
+    paces = [pace] * (len(pictures) - 1) + [1500]
+    with replacing(path) as temporary:
+        pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=paces, loop=0)
+
+
+def save_maps(path: Path, maps: Mapping[str, Tensor]) -> None:
+    """Draw weights between 0 and 1 as maps, one an image, with one scale for all.
+
+    Args:
+        path: PNG file to write.
+        maps: Title -> (H, W).
+    """
+    height, width = next(iter(maps.values())).shape
+    side = 3.2
+    figure, axes = subplots(1, len(maps), (side * max(0.5, width / height) * len(maps) + 0.8, side + 0.4))
+    for axis, (title, values) in zip(axes[0], maps.items(), strict=True):
+        drawn = axis.imshow(values.cpu().numpy(), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+        axis.set_title(title, fontsize="medium")
+        axis.axis("off")
+    figure.colorbar(drawn, ax=axes[0].tolist(), label="weight")
+    save_figure(figure, path)

@@ -1,0 +1,340 @@
+"""Clean image -> :class:`Case`: the degraded task, the clean reference, and the protocol of both.
+
+The mirror image of :mod:`hybrid_dip.problem.tasks`, for studies and tests. Each function draws from a generator of its own,
+so the same seed gives the same degradation whatever was drawn before.
+"""
+
+import io
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hybrid_dip.contracts import Case, MeasurementProtocol
+from hybrid_dip.errors import HybridDIPError, SettingsError, nearest, told
+from hybrid_dip.images.files import quantised
+from hybrid_dip.problem import fidelity, operators, tasks
+from hybrid_dip.problem.resampling import Kernel
+
+NOISES = {"gaussian": fidelity.gaussian, "poisson": fidelity.poisson, "l1": fidelity.l1, "speckle": fidelity.speckle}
+"""Noise model -> its fidelity."""
+
+Noise = Literal["gaussian", "poisson", "l1", "speckle"]
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _share(name: str, value: float) -> float:
+    if not 0 < value < 1:
+        raise SettingsError(f"{name} must be a fraction in (0, 1), got {value}.")
+    return value
+
+
+def add_gaussian(clean: Tensor, sigma: float, *, seed: int = 0, clip: bool = False) -> Tensor:
+    """Add Gaussian noise.
+
+    Args:
+        clean: Any shape.
+        sigma: Deviation in units of [0, 1], finite and at least 0.
+        seed: Of the noise.
+        clip: Clip to [0, 1], as the original does.
+
+    Returns:
+        Of the same shape.
+
+    Raises:
+        SettingsError: Sigma is negative or not finite.
+    """
+    if not 0 <= sigma < float("inf"):
+        raise SettingsError(f"sigma must be a finite number of at least 0, got {sigma}.")
+    noisy = clean + sigma * torch.randn(clean.shape, generator=_generator(seed))
+    return noisy.clamp(0, 1) if clip else noisy
+
+
+def noisy(
+    clean: Tensor,
+    *,
+    sigma: float | None = None,
+    noise: Noise = "gaussian",
+    peak: float | None = None,
+    share: float | None = None,
+    looks: float | None = None,
+    seed: int = 0,
+    clip: bool = False,
+) -> Case:
+    """Denoising: Gaussian noise, photon noise, salt and pepper, or speckle.
+
+    Args:
+        clean: (1, C, H, W) in [0, 1].
+        sigma: Of Gaussian noise, in units of [0, 1]; 25/255 by default.
+        noise: "gaussian"; "poisson": y = Poisson(peak x) / peak; "l1": a share of the entries becomes 0 or 1;
+            "speckle": y = x n, n Gamma-distributed with mean 1 and variance 1 / looks, one draw an entry.
+        peak: Photons at white, for "poisson"; 30 by default.
+        share: Of entries hit by salt and pepper, for "l1"; 0.1 by default.
+        looks: How many intensities are averaged, for "speckle"; 4 by default.
+        seed: Of the noise.
+        clip: Clip Gaussian noise to [0, 1].
+
+    Returns:
+        The case; the task is told sigma where the noise is Gaussian.
+
+    Raises:
+        SettingsError: A level out of range or of another noise, or an unknown noise.
+    """
+    if noise not in NOISES:
+        raise SettingsError(f"Unknown noise '{noise}': {nearest(noise, list(NOISES))}.")
+    given = {"gaussian": ("sigma", sigma), "poisson": ("peak", peak), "l1": ("share", share), "speckle": ("looks", looks)}
+    for of, (name, value) in given.items():
+        if value is not None and of != noise:
+            raise SettingsError(f"{name} is a level of '{of}' noise, not of '{noise}'.")
+    protocol = MeasurementProtocol(clipped=clip and noise == "gaussian")
+    if noise == "gaussian":
+        sigma = 25 / 255 if sigma is None else sigma
+        y = add_gaussian(clean, sigma, seed=seed, clip=clip)
+        return Case(tasks.denoise(y, sigma=sigma), clean, f"gaussian {255 * sigma:g}", protocol)
+    if noise == "poisson":
+        peak = 30.0 if peak is None else peak
+        if not 0 < peak < float("inf"):
+            raise SettingsError(f"peak must be a finite number of photons above 0, got {peak}.")
+        y = torch.poisson(clean.clamp(min=0) * peak, generator=_generator(seed)) / peak
+        return Case(tasks.denoise(y, fidelity=fidelity.poisson), clean, f"poisson {peak:g}", protocol)
+    if noise == "speckle":
+        looks = 4.0 if looks is None else looks
+        if not 0 < looks < float("inf"):
+            raise SettingsError(f"looks must be a finite number above 0, got {looks}.")
+        gamma = np.random.default_rng(seed).gamma(looks, 1 / looks, clean.shape)  # torch's takes no generator
+        y = clean * torch.from_numpy(gamma).to(clean.dtype)
+        return Case(tasks.denoise(y, fidelity=fidelity.speckle), clean, f"speckle {looks:g}", protocol)
+    share = 0.1 if share is None else share
+    draw = torch.rand(clean.shape, generator=_generator(seed))
+    half = _share("share", share) / 2
+    y = torch.where(draw < half, 0.0, torch.where(draw > 1 - half, 1.0, clean))
+    return Case(tasks.denoise(y, fidelity=fidelity.l1), clean, f"salt and pepper {share:g}", protocol)
+
+
+STAND_INS = ("image", "noisy", "shuffled", "noise")
+"""What may be fitted in an image's place, from the most natural to the least."""
+
+
+def stand_in(clean: Tensor, *, target: str = "shuffled", sigma: float = 25 / 255, seed: int = 0) -> Case:
+    """Something to be fitted as it is, to see how readily a network fits what (Deep Image Prior, Figure 2).
+
+    Args:
+        clean: (1, C, H, W) in [0, 1].
+        target: "image": itself; "noisy": with Gaussian noise, clipped to [0, 1]; "shuffled": its pixels in random order, so
+            with the same histogram; "noise": uniform on [0, 1].
+        sigma: Of "noisy", in units of [0, 1].
+        seed: Of the draw.
+
+    Returns:
+        A case whose observation and reference are the target.
+
+    Raises:
+        SettingsError: Another target.
+    """
+    if target not in STAND_INS:
+        raise SettingsError(f"Unknown target '{target}': {nearest(target, list(STAND_INS))}.")
+    if target == "image":
+        y = clean.clone()
+    elif target == "noisy":
+        y = add_gaussian(clean, sigma, seed=seed, clip=True)
+    elif target == "noise":
+        y = torch.rand(clean.shape, generator=_generator(seed))
+    else:
+        order = torch.randperm(clean[0, 0].numel(), generator=_generator(seed))
+        y = clean.flatten(2)[..., order].view_as(clean)
+    return Case(tasks.denoise(y, sigma=0.0), y, target)
+
+
+def jpeg_compressed(clean: Tensor, *, quality: int = 10) -> Case:
+    """JPEG artefacts.
+
+    Args:
+        clean: (1, C, H, W) in [0, 1], C 1 or 3.
+        quality: Pillow's, 1 to 95.
+
+    Returns:
+        The case.
+
+    Raises:
+        SettingsError: A quality out of range, or neither 1 nor 3 channels.
+    """
+    if not 1 <= quality <= 95 or clean.shape[1] not in (1, 3):
+        raise SettingsError(f"JPEG takes a quality of 1 to 95 and 1 or 3 channels, got {quality} and {clean.shape[1]}.")
+    values = quantised(clean)
+    buffer = io.BytesIO()
+    Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(buffer, "JPEG", quality=quality)
+    with Image.open(buffer) as image:
+        decoded = np.asarray(image, dtype=np.float32) / 255
+    y = torch.from_numpy(decoded.reshape(*values.shape)).permute(2, 0, 1)[None]
+    return Case(tasks.jpeg(y), clean, f"jpeg {quality}")
+
+
+def masked(clean: Tensor, mask: Tensor, *, sigma: float = 0.0, seed: int = 0) -> Case:
+    """Inpainting: hide what the mask marks with 0.
+
+    Args:
+        clean: (1, C, H, W) in [0, 1].
+        mask: (1, 1, H, W) or (1, C, H, W) of 1 (known) and 0 (to fill in).
+        sigma: Of Gaussian noise on the known pixels, in units of [0, 1].
+        seed: Of the noise.
+
+    Returns:
+        The case.
+
+    Raises:
+        SettingsError: A mask that does not go with the image.
+    """
+    y = add_gaussian(clean, sigma, seed=seed)
+    protocol = MeasurementProtocol(missing="pixel" if mask.shape[1] == 1 else "entry")
+    return Case(tasks.inpaint(y, mask, sigma=sigma), clean, "inpaint", protocol)
+
+
+def scattered(
+    clean: Tensor, *, share: float = 0.5, per: Literal["pixel", "entry"] = "pixel", sigma: float = 0.0, seed: int = 0
+) -> Case:
+    """Keep a random share of the pixels.
+
+    Args:
+        clean: (1, C, H, W) in [0, 1].
+        share: Of pixels kept, in (0, 1).
+        per: "pixel": all channels of a pixel together; "entry": each channel by itself.
+        sigma: Of Gaussian noise on the known pixels, in units of [0, 1].
+        seed: Of the choice and the noise.
+
+    Returns:
+        The case.
+
+    Raises:
+        SettingsError: A share out of range or an unknown ``per``.
+    """
+    if per not in ("pixel", "entry"):
+        raise SettingsError(f"Unknown per '{per}': {nearest(per, ['pixel', 'entry'])}.")
+    channels = 1 if per == "pixel" else clean.shape[1]
+    draw = torch.rand((1, channels, *clean.shape[-2:]), generator=_generator(seed))
+    mask = (draw < _share("share", share)).float()
+    y = add_gaussian(clean, sigma, seed=seed + 1)
+    task = tasks.missing_pixels(y, mask, sigma=sigma)
+    return Case(task, clean, f"{100 * (1 - share):g} % missing", MeasurementProtocol(missing=per))
+
+
+def downsampled(
+    clean: Tensor,
+    *,
+    factor: int = 4,
+    kernel: Kernel | Literal["pil"] = "pil",
+    sigma: float = 0.0,
+    seed: int = 0,
+) -> Case:
+    """Super-resolution: crop to a multiple of the factor and shrink.
+
+    Args:
+        clean: (1, C, H, W) in [0, 1].
+        factor: Whole number, at least 2.
+        kernel: "pil" shrinks as the original does, by Pillow's antialiased Lanczos filter in 8 bit (and restores assuming
+            "lanczos2", as the original does); otherwise the small image is made by the very kernel that is assumed.
+        sigma: Of Gaussian noise, in units of [0, 1].
+        seed: Of the noise.
+
+    Returns:
+        The case, measured on Y without a border of 4 pixels.
+
+    Raises:
+        SettingsError: A factor below 2 or above the image's sides, or "pil" with neither 1 nor 3 channels.
+    """
+    height, width = (side // max(factor, 1) * factor for side in clean.shape[-2:])
+    if factor < 2 or min(height, width) == 0:
+        raise SettingsError(
+            f"The factor must be at least 2 and at most the image's sides ({clean.shape[-1]}x{clean.shape[-2]}), got {factor}."
+        )
+    reference = clean[..., :height, :width]
+    if kernel == "pil":
+        if clean.shape[1] not in (1, 3):
+            raise SettingsError(f"Pillow shrinks images of 1 or 3 channels, got {clean.shape[1]}; name another kernel.")
+        values = quantised(reference)
+        image = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
+        small = np.asarray(image.resize((width // factor, height // factor), Image.Resampling.LANCZOS), np.float32) / 255
+        y = torch.from_numpy(small.reshape(height // factor, width // factor, -1)).permute(2, 0, 1)[None].contiguous()
+        assumed: Kernel = "lanczos2"
+    else:
+        y = operators.Downsample(factor, kernel)(reference)
+        assumed = kernel
+    task = tasks.super_resolve(add_gaussian(y, sigma, seed=seed), factor=factor, kernel=assumed, sigma=sigma)
+    lowres = "Pillow LANCZOS, 8 bit" if kernel == "pil" else kernel
+    return Case(task, reference, f"x{factor}", MeasurementProtocol(channel="y", border=4, lowres=lowres))
+
+
+def blurred(clean: Tensor, psf: Tensor, *, sigma: float = 0.0, seed: int = 0) -> Case:
+    """Blur by a known point spread function.
+
+    Args:
+        clean: (1, C, H, W) in [0, 1].
+        psf: (h, w), not negative.
+        sigma: Of Gaussian noise, in units of [0, 1].
+        seed: Of the noise.
+
+    Returns:
+        The case.
+
+    Raises:
+        SettingsError: A PSF that is negative, zero or larger than the image.
+    """
+    y = add_gaussian(operators.Blur(psf)(clean), sigma, seed=seed)
+    return Case(tasks.deblur(y, psf, sigma=sigma), clean, "blur")
+
+
+def mosaicked(
+    clean: Tensor,
+    *,
+    pattern: Literal["RGGB", "BGGR", "GRBG", "GBRG"] = "RGGB",
+    sigma: float = 0.0,
+    seed: int = 0,
+) -> Case:
+    """Take a Bayer mosaic.
+
+    Args:
+        clean: (1, 3, H, W) in [0, 1].
+        pattern: "RGGB", "BGGR", "GRBG" or "GBRG".
+        sigma: Of Gaussian noise, in units of [0, 1].
+        seed: Of the noise.
+
+    Returns:
+        The case.
+
+    Raises:
+        SettingsError: An unknown pattern or not three channels.
+    """
+    y = add_gaussian(operators.Mosaic(pattern)(clean), sigma, seed=seed)
+    return Case(tasks.demosaic(y, pattern=pattern, sigma=sigma), clean, f"mosaic {pattern}")
+
+
+def measured(clean: Tensor, operator: Callable[[Tensor], Tensor], *, sigma: float = 0.0, seed: int = 0) -> Case:
+    """Measure by any operator of one's own.
+
+    Args:
+        clean: (1, C, H, W) in [0, 1].
+        operator: (1, C, H, W) -> y, differentiable.
+        sigma: Of Gaussian noise on y, in y's units.
+        seed: Of the noise.
+
+    Returns:
+        The case.
+
+    Raises:
+        SettingsError: An operator that fails, or is cut off from its input's gradient.
+    """
+    try:
+        with torch.no_grad():
+            y = operator(clean)
+    except HybridDIPError:
+        raise
+    except Exception as error:  # the operator is anybody's code
+        raise SettingsError(f"The forward operator fails on {tuple(clean.shape)}: {told(error)}.") from None
+    if not isinstance(y, Tensor):
+        raise SettingsError(f"The forward operator must return a tensor, got {type(y).__name__}.")
+    return Case(tasks.linear(add_gaussian(y, sigma, seed=seed), operator, tuple(clean.shape), sigma=sigma), clean, "linear")

@@ -1,0 +1,340 @@
+"""Tasks from an already degraded image: no noise is added here and no reference is needed.
+
+Every function takes tensors in [0, 1] and noise levels in the same units, and returns a :class:`~hybrid_dip.contracts.Task`.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from hybrid_dip.contracts import Fidelity, Task, clamp
+from hybrid_dip.errors import HybridDIPError, SettingsError, told
+from hybrid_dip.problem import fidelity as likelihood
+from hybrid_dip.problem import operators
+from hybrid_dip.problem.resampling import Kernel
+
+
+def _image(observation: Tensor, what: str = "The observation") -> Tensor:
+    if observation.ndim != 4 or observation.shape[0] != 1:
+        raise SettingsError(f"{what} must have the shape (1, C, H, W), got {tuple(observation.shape)}.")
+    if not bool(torch.isfinite(observation).all()):
+        raise SettingsError(f"{what} holds NaN or Inf; finite numbers in [0, 1] were expected.")
+    return observation.detach().float()
+
+
+def _shape(channels: int, height: int, width: int) -> tuple[int, int, int, int]:
+    return (1, channels, height, width)
+
+
+def _sigma(sigma: float) -> float:
+    if not (math.isfinite(sigma) and sigma >= 0):
+        raise SettingsError(f"sigma must be a finite number of at least 0, got {sigma}.")
+    return sigma
+
+
+def estimate_sigma(observation: Tensor) -> float:
+    """Level of Gaussian noise by the median of the finest wavelet coefficients (Donoho & Johnstone 1994), mean over channels.
+
+    Args:
+        observation: (1, C, H, W) in [0, 1].
+
+    Returns:
+        The standard deviation, in units of [0, 1].
+
+    Raises:
+        SettingsError: No channel has any detail.
+    """
+    from skimage.restoration import estimate_sigma as wavelet_sigma
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about channels without any detail, which are left out
+        levels = [float(wavelet_sigma(plane.cpu().numpy())) for plane in observation[0]]
+    known = [level for level in levels if math.isfinite(level)]
+    if not known:
+        raise SettingsError("The noise level of an image without any detail cannot be estimated; give sigma.")
+    return sum(known) / len(known)
+
+
+def paste_known(x: Tensor, task: Task) -> Tensor:
+    """Finish by putting the measured pixels back and clamping to [0, 1]."""
+    known = x if task.weight is None else torch.where(task.weight > 0, task.observation, x)
+    return known.clamp(0, 1)
+
+
+def denoise(observation: Tensor, *, sigma: float | None = None, fidelity: Fidelity = likelihood.gaussian) -> Task:
+    """A noisy image; y = x + noise.
+
+    Args:
+        observation: (1, C, H, W).
+        sigma: Deviation of Gaussian noise in units of [0, 1] (25 grey levels are 25/255); None estimates it.
+        fidelity: ``gaussian``, ``poisson`` (shot noise), ``l1`` (salt and pepper) or ``speckle``; only the first has a sigma.
+
+    Returns:
+        The task.
+
+    Raises:
+        SettingsError: Not one image, not finite, below 16x16 pixels, sigma negative, or a sigma for noise that is not
+            Gaussian.
+    """
+    y = _image(observation)
+    if fidelity is not likelihood.gaussian and sigma is not None:
+        raise SettingsError("sigma is the level of Gaussian noise; leave it out for another noise model.")
+    level = None if sigma is None else _sigma(sigma)
+    task = Task(y, _shape(*y.shape[1:]), operators.Identity(), fidelity, noise_sigma=level, name="denoise")
+    if fidelity is likelihood.gaussian and sigma is None:
+        return replace(task, noise_sigma=estimate_sigma(y))
+    return task
+
+
+def jpeg(observation: Tensor) -> Task:
+    """An image with JPEG artefacts, fitted like a noisy one of unknown level, as the original does.
+
+    Args:
+        observation: (1, C, H, W), the decoded JPEG.
+
+    Returns:
+        The task.
+
+    Raises:
+        SettingsError: Not one image, not finite, or below 16x16 pixels.
+    """
+    y = _image(observation)
+    return Task(y, _shape(*y.shape[1:]), operators.Identity(), likelihood.gaussian, name="jpeg")
+
+
+def _masked(observation: Tensor, mask: Tensor, name: str, sigma: float, fidelity: Fidelity) -> Task:
+    y = _image(observation)
+    known = _image(mask, "The mask")
+    if known.shape[-2:] != y.shape[-2:] or known.shape[1] not in (1, y.shape[1]):
+        raise SettingsError(
+            f"The mask is {known.shape[-1]}x{known.shape[-2]} with {known.shape[1]} channels, the image "
+            f"{y.shape[-1]}x{y.shape[-2]} with {y.shape[1]}; the same size, and one channel or as many, was expected."
+        )
+    if not bool(((known == 0) | (known == 1)).all()):
+        raise SettingsError("The mask must hold only 1 (known) and 0 (to fill in).")
+    if float(known.sum()) == 0:
+        raise SettingsError("The mask marks no pixel as known (255 in a file, 1 in a tensor): nothing to go by.")
+    if float(known.min()) == 1:
+        raise SettingsError("The mask marks every pixel as known (255 in a file, 1 in a tensor): nothing to fill in.")
+    # What lies under the mask is zeroed, so that nothing can depend on it.
+    y = torch.where(known > 0, y, torch.zeros_like(y))
+    # Noisy pixels are not worth pasting back.
+    finisher = paste_known if sigma == 0 else clamp
+    return Task(y, _shape(*y.shape[1:]), operators.Identity(), fidelity, known, sigma or None, finisher=finisher, name=name)
+
+
+def inpaint(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian) -> Task:
+    """An image with regions to fill in. Known pixels are pasted back into the result, unless they are noisy.
+
+    Args:
+        observation: (1, C, H, W); what it holds under the mask does not matter.
+        mask: (1, 1, H, W) or (1, C, H, W) of 1 (known) and 0 (to fill in).
+        sigma: Deviation of Gaussian noise on the known pixels, in units of [0, 1].
+        fidelity: The noise model of the known pixels.
+
+    Returns:
+        The task.
+
+    Raises:
+        SettingsError: Another size, not binary, nothing known or nothing to fill in, or a bad image.
+    """
+    return _masked(observation, mask, "inpaint", _sigma(sigma), fidelity)
+
+
+def missing_pixels(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian) -> Task:
+    """An image of which only scattered pixels were measured (the original's "restoration").
+
+    Args:
+        observation: (1, C, H, W); what it holds where nothing was measured does not matter.
+        mask: (1, 1, H, W) or (1, C, H, W) of 1 (known) and 0 (missing).
+        sigma: Deviation of Gaussian noise on the known pixels, in units of [0, 1].
+        fidelity: The noise model of the known pixels.
+
+    Returns:
+        The task.
+
+    Raises:
+        SettingsError: Another size, not binary, nothing known or nothing missing, or a bad image.
+    """
+    return _masked(observation, mask, "missing-pixels", _sigma(sigma), fidelity)
+
+
+def super_resolve(
+    observation: Tensor,
+    *,
+    factor: int = 4,
+    kernel: Kernel = "lanczos2",
+    sigma: float | None = None,
+    fidelity: Fidelity = likelihood.gaussian,
+) -> Task:
+    """A small image to enlarge; y = downsample(x).
+
+    Args:
+        observation: (1, C, h, w).
+        factor: Whole number, at least 2; the result is (1, C, factor h, factor w).
+        kernel: What made it small, see :class:`hybrid_dip.problem.operators.Downsample`; the original assumes "lanczos2".
+        sigma: Deviation of Gaussian noise, in units of [0, 1]; 0 where there is none, None where it is not known.
+        fidelity: The noise model.
+
+    Returns:
+        The task.
+
+    Raises:
+        SettingsError: A factor below 2 or above the image's sides, an unknown kernel, or a bad image.
+    """
+    y = _image(observation)
+    if factor < 2:
+        raise SettingsError(f"The factor of super-resolution must be a whole number of at least 2, got {factor}.")
+    channels, height, width = y.shape[1:]
+    if factor > min(height, width):
+        raise SettingsError(
+            f"The factor {factor} exceeds the small image's own sides ({width}x{height}); no method fills in so much."
+        )
+    forward = operators.Downsample(factor, kernel)
+    shape = _shape(channels, factor * height, factor * width)
+    return Task(y, shape, forward, fidelity, noise_sigma=None if sigma is None else _sigma(sigma), name="super-resolve")
+
+
+def deblur(observation: Tensor, psf: Tensor, *, sigma: float | None = None, fidelity: Fidelity = likelihood.gaussian) -> Task:
+    """An image blurred by a known point spread function; y = psf * x.
+
+    Args:
+        observation: (1, C, H, W).
+        psf: (h, w), not negative; divided by its sum.
+        sigma: Deviation of Gaussian noise, in units of [0, 1]; 0 where there is none, None where it is not known.
+        fidelity: The noise model.
+
+    Returns:
+        The task.
+
+    Raises:
+        SettingsError: A PSF that is negative, zero or larger than the image, or a bad image.
+    """
+    y = _image(observation)
+    forward = operators.Blur(psf)
+    if psf.shape[0] > y.shape[-2] or psf.shape[1] > y.shape[-1]:
+        raise SettingsError(f"The PSF is {psf.shape[1]}x{psf.shape[0]}, larger than the image of {y.shape[-1]}x{y.shape[-2]}.")
+    return Task(y, _shape(*y.shape[1:]), forward, fidelity, noise_sigma=None if sigma is None else _sigma(sigma), name="deblur")
+
+
+def flash(observation: Tensor, guide: Tensor) -> Task:
+    """A dim, noisy photograph and a second one with flash, which serves as z and lends its edges.
+
+    Args:
+        observation: (1, C, H, W), without flash.
+        guide: (1, C', H, W), with flash.
+
+    Returns:
+        The task.
+
+    Raises:
+        SettingsError: Two sizes, or a bad image.
+    """
+    y = _image(observation)
+    z = _image(guide, "The guide image")
+    if z.shape[-2:] != y.shape[-2:]:
+        raise SettingsError(
+            f"The guide image is {z.shape[-1]}x{z.shape[-2]}, the image {y.shape[-1]}x{y.shape[-2]}; one size was expected."
+        )
+    return Task(y, _shape(*y.shape[1:]), operators.Identity(), likelihood.gaussian, latent=z, name="flash")
+
+
+def demosaic(
+    observation: Tensor,
+    *,
+    pattern: Literal["RGGB", "BGGR", "GRBG", "GBRG"] = "RGGB",
+    sigma: float | None = None,
+    fidelity: Fidelity = likelihood.gaussian,
+) -> Task:
+    """A Bayer mosaic, of which each pixel has one colour only.
+
+    Args:
+        observation: (1, 1, H, W), the raw mosaic; or (1, 3, H, W), of which the entries of the pattern are taken.
+        pattern: "RGGB", "BGGR", "GRBG" or "GBRG".
+        sigma: Deviation of Gaussian noise, in units of [0, 1]; 0 where there is none, None where it is not known.
+        fidelity: The noise model.
+
+    Returns:
+        The task, whose result has three channels.
+
+    Raises:
+        SettingsError: An unknown pattern, neither 1 nor 3 channels, or a bad image.
+    """
+    y = _image(observation)
+    forward = operators.Mosaic(pattern)
+    if y.shape[1] not in (1, 3):
+        raise SettingsError(f"A Bayer mosaic has 1 channel, or 3 to take it from; got {y.shape[1]}.")
+    if y.shape[1] == 3:
+        y = forward(y)
+    shape = _shape(3, *y.shape[-2:])
+    return Task(y, shape, forward, fidelity, noise_sigma=None if sigma is None else _sigma(sigma), name="demosaic")
+
+
+def linear(
+    observation: Tensor,
+    forward: Callable[[Tensor], Tensor],
+    shape: Sequence[int] | None = None,
+    *,
+    sigma: float | None = None,
+    weight: Tensor | None = None,
+    fidelity: Fidelity = likelihood.gaussian,
+    latent: Tensor | None = None,
+) -> Task:
+    """Any differentiable forward operator of one's own: y = forward(x).
+
+    Args:
+        observation: y, of the shape of ``forward``'s output.
+        forward: (1, C, H, W) -> y's shape, differentiable; an ``nn.Module`` is moved to the fit's device, any other callable
+            has to find its tensors' device itself.
+        shape: (1, C, H, W) of the image to restore, or only (C, H, W) or (H, W), the rest as that of y; None: that of y.
+        sigma: Deviation of Gaussian noise on y, in y's units.
+        weight: 1 or 0 an entry of y, broadcast to its shape.
+        fidelity: The noise model.
+        latent: A guide image to be used as z.
+
+    Returns:
+        The task.
+
+    Raises:
+        SettingsError: ``forward`` gives another shape than y, or is cut off from its input's gradient; y is not finite and
+            real; the weight does not broadcast to y.
+    """
+    if not observation.is_floating_point() or not bool(torch.isfinite(observation).all()):
+        raise SettingsError("The observation must hold finite real floating-point numbers.")
+    if weight is not None:
+        try:
+            weight.expand_as(observation)
+        except RuntimeError:
+            raise SettingsError(
+                f"The weight of shape {tuple(weight.shape)} does not broadcast to y, {tuple(observation.shape)}."
+            ) from None
+    given = tuple(shape or ())
+    whole = (*observation.shape[: max(0, 4 - len(given))], *given)
+    if len(whole) != 4 or min(whole) < 1:
+        raise SettingsError(
+            f"The image to restore must be of a shape (1, C, H, W), got {whole} for y of {tuple(observation.shape)}."
+        )
+    shape = (whole[0], whole[1], whole[2], whole[3])
+    x = torch.full(shape, 0.5, device=observation.device, requires_grad=True)
+    try:
+        prediction = forward(x)
+    except HybridDIPError:
+        raise
+    except Exception as error:  # the operator is anybody's code
+        raise SettingsError(f"The forward operator fails on an image of {shape}: {told(error)}.") from None
+    if not isinstance(prediction, Tensor) or prediction.shape != observation.shape:
+        got = tuple(prediction.shape) if isinstance(prediction, Tensor) else type(prediction).__name__
+        raise SettingsError(
+            f"The forward operator gives {got} for an image of {shape}; y has the shape {tuple(observation.shape)}: give the "
+            f"shape of the image to restore."
+        )
+    if not prediction.requires_grad:
+        raise SettingsError("The forward operator's output does not depend on its input by torch's gradient.")
+    if isinstance(forward, nn.Module):
+        forward.requires_grad_(False)
+    return Task(observation, shape, forward, fidelity, weight, sigma, latent)

@@ -1,0 +1,80 @@
+"""A recipe and a seed -> the network and the latent that a fit begins with."""
+
+import torch
+from torch import Tensor, nn
+
+from hybrid_dip.contracts import Task
+from hybrid_dip.errors import HybridDIPError, SettingsError, told
+from hybrid_dip.networks import latents
+from hybrid_dip.recipes.recipe import Recipe
+
+
+def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
+    """Seed the global random state and draw the network and the latent in the original's order, on the CPU.
+
+    Args:
+        task: For the shape, and for the latent where it brings one.
+        recipe: What to make.
+        seed: Of everything random; the state after this call is where the jitter goes on.
+
+    Returns:
+        The network in training mode, and z.
+
+    Raises:
+        SettingsError: A seed out of range, options that the network or the latent cannot be made with, or a start for another
+            network.
+    """
+    if not 0 <= seed < 2**63:
+        raise SettingsError(f"A seed must be a whole number from 0 to 2^63 - 1, got {seed}.")
+    recipe = recipe.bind(task)
+    torch.manual_seed(seed)
+    size = (task.shape[-2], task.shape[-1])
+
+    def draw() -> Tensor:
+        return recipe.latent(size=size) if task.latent is None else latents.image(task.latent).cpu()
+
+    try:
+        z = draw() if recipe.latent_first else None
+        channels = _channels(recipe, task, z)
+        network = recipe.build_network(channels, task.shape[1], size)
+        if not isinstance(network, nn.Module):
+            raise SettingsError(f"A network must be a torch module, got {type(network).__name__}.")
+        if recipe.start is not None:
+            recipe.start.fill(network)
+        network.train()
+        return network, draw() if z is None else z
+    except HybridDIPError:
+        raise
+    except Exception as error:  # a network may be anybody's code
+        raise SettingsError(f"The network or the latent cannot be made: {told(error)}.") from error
+
+
+def sketch(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:
+    """The network and the latent on torch's meta device, which allocates nothing; with values where they cannot be made so.
+
+    Args:
+        task: For the shape.
+        recipe: What to make.
+
+    Returns:
+        The network and z; the global random state stays as it is.
+
+    Raises:
+        SettingsError: Options that the network or the latent cannot be made with.
+    """
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return prepare(task, recipe, seed=0)
+        except SettingsError:  # some look at their own values while they are made
+            return prepare(task, recipe, seed=0)
+
+
+def _channels(recipe: Recipe, task: Task, z: Tensor | None) -> int:
+    """How many channels z has, without drawing it before its turn."""
+    if z is not None:
+        return z.shape[1]
+    if task.latent is not None:
+        return task.latent.shape[1]
+    with torch.random.fork_rng(devices=[]):
+        return recipe.latent(size=(2, 2)).shape[1]

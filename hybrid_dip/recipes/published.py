@@ -1,0 +1,134 @@
+"""Presets of methods that are more than a loss: DeepRED, SGLD, self-guided DIP, autoencoding sequential DIP, DIP-SURE."""
+
+from dataclasses import replace
+from typing import Annotated
+
+from hybrid_dip.contracts import Task
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.fitting import optimizers
+from hybrid_dip.fitting.solvers import ADMM, Averaging, SelfFed, SelfGuided
+from hybrid_dip.problem.least_squares import interpolated
+from hybrid_dip.recipes.presets import original, quick
+from hybrid_dip.recipes.recipe import Preset, Recipe
+from hybrid_dip.recipes.without_fit import Guide
+from hybrid_dip.regularisers.denoisers import Denoiser, nlm
+from hybrid_dip.regularisers.red import RED
+from hybrid_dip.regularisers.sure import Divergence
+from hybrid_dip.regularisers.terms import Term
+from hybrid_dip.stopping.zero_crossing import DIVERGENCE, ZeroCrossing
+
+
+def deepred(
+    task: Task,
+    preset: Annotated[Preset, "presets"] = original,
+    denoiser: Annotated[Denoiser, "denoisers"] = nlm,
+    sigma: float | None = None,
+) -> Recipe:
+    """DeepRED (Mataev, Elad & Milanfar 2019): DIP and regularisation by denoising, by ADMM.
+
+    The published recipe: learning rate 0.008, beta = mu = 0.5, x and u brought up to date at each step, the denoiser at every
+    tenth; while the network fits more than the noise (20 dB between f and y at sigma 25, which is 1.04 sigma^2), beta and mu
+    grow by 0.03 a step.
+
+    Args:
+        task: Any; without a noise level beta and mu stay.
+        preset: Of the network; its regularisers are added to this one.
+        denoiser: (x, sigma) -> x; on the command line ``deepred:denoiser=bundled``.
+        sigma: Noise level that it removes, 0..1; the task's by default.
+
+    Returns:
+        The recipe.
+    """
+    growth = 0.03 if task.noise_sigma else 0.0
+    red = Term(RED(denoiser, sigma, every=10), 1.0, "red")  # lambda = 2 beta
+    solver = ADMM(mu=0.5, every=1, growth=growth, threshold=0.01 / (25 / 255) ** 2)
+    return replace(preset(task), lr=0.008, solver=solver, terms=(red,))
+
+
+def sgld(task: Task, preset: Annotated[Preset, "presets"] = original) -> Recipe:
+    """SGLD as published by Cheng et al. (2019): Adam, noise of twice the learning rate on the filters, outputs averaged.
+
+    20000 steps, of which 7000 do not count, then every fiftieth output. :func:`hybrid_dip.fitting.optimizers.sgld` says what
+    it is not.
+
+    Args:
+        task: Any.
+        preset: Of the network.
+
+    Returns:
+        The recipe.
+    """
+    return replace(
+        preset(task), steps=20000, lr=0.01, optimizer=optimizers.sgld, average=None, fallback=5.0, solver=Averaging(0.35, 50)
+    )
+
+
+def _led(task: Task, preset: Preset, name: str) -> Recipe:
+    about = {"name": "what the observation shows"}
+    recipe = preset(task)
+    if task.latent is not None:
+        raise SettingsError(f"The preset '{name}' makes its own latent, but this task brings one.")
+    return replace(recipe, latent=Guide(interpolated, task, about), jitter=0.0)
+
+
+def self_guided(
+    task: Task, preset: Annotated[Preset, "presets"] = quick, weight: float = 0.1, level: float = 0.1, draws: int = 2
+) -> Recipe:
+    """Self-guided DIP (Liang et al. 2024), see :class:`hybrid_dip.fitting.solvers.SelfGuided`. Slower a step by the number of
+    draws.
+
+    Args:
+        task: Any whose observation A^T brings back to the image's shape.
+        preset: Of the network and the steps.
+        weight: Of the distance between output and input.
+        level: Deviation of the noise on the input.
+        draws: Of it at each step.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SettingsError: The task brings a latent of its own.
+    """
+    return replace(_led(task, preset, "self-guided"), solver=SelfGuided(weight, level, draws))
+
+
+def aseqdip(task: Task, preset: Annotated[Preset, "presets"] = quick, weight: float = 1.0, every: int = 2) -> Recipe:
+    """Autoencoding sequential DIP (Alkhouri et al. 2024), see :class:`hybrid_dip.fitting.solvers.SelfFed`.
+
+    Args:
+        task: Any whose observation A^T brings back to the image's shape.
+        preset: Of the network and the steps.
+        weight: Of the autoencoding term.
+        every: Steps between two changes of the input.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SettingsError: The task brings a latent of its own.
+    """
+    return replace(_led(task, preset, "aseqdip"), solver=SelfFed(weight, every))
+
+
+def dip_sure(task: Task, preset: Annotated[Preset, "presets"] = quick, zeta: float = 0.0) -> Recipe:
+    """DIP-SURE (Jo, Chun & Choi 2021): the input is y, the loss an estimate of the risk, the fit ends where it crosses zero.
+
+    A heuristic: the divergence in the estimate is that of the network at fixed parameters, not of the fit; see
+    :mod:`hybrid_dip.regularisers.sure`.
+
+    Args:
+        task: Denoising of Gaussian noise of a known level, or of Poisson noise with the task's noise left Gaussian.
+        preset: Of the network and the steps.
+        zeta: Gain of Poisson noise, y = zeta Poisson(x / zeta); 0 for Gaussian noise.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SettingsError: Another task, or a noise that is not known.
+    """
+    Divergence(zeta).bind(task)  # says so now where it does not apply
+    recipe = _led(task, preset, "dip-sure")
+    term = Term(Divergence(zeta), 1.0, DIVERGENCE)
+    return replace(recipe, terms=(*recipe.terms, term), rule=ZeroCrossing(zeta))

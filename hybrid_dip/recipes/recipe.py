@@ -1,0 +1,140 @@
+"""What a fit is made with: a frozen description of the network, the latent and the hyper-parameters, without the task."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, Protocol
+
+from torch import Tensor, nn
+
+from hybrid_dip.contracts import Fit, Rule, Task
+from hybrid_dip.fitting.iterates import Growing
+from hybrid_dip.fitting.optimizers import OptimizerFactory, adam
+from hybrid_dip.networks.start import Start
+from hybrid_dip.regularisers.terms import Schedule, SomeTerms, Term
+from hybrid_dip.stopping import MaxSteps
+from hybrid_dip.stopping.selection import Selection
+
+ALL_STEPS = MaxSteps()
+
+
+class Solver(Protocol):
+    """Another way to fit than the plain loop; it is its configuration."""
+
+    def run(self, network: nn.Module, latent: Tensor, task: Task, terms: SomeTerms = (), **options: Any) -> Fit:
+        """Fit, with the arguments of :func:`hybrid_dip.fitting.fit.fit`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about a fit but the task and the regularisers.
+
+    Attributes:
+        network: (in_channels, out_channels) -> module; one that has a parameter ``size`` is given (H, W), too.
+        latent: size=(H, W) -> z; not used where the task brings its own.
+        steps: Steps at most.
+        lr: Learning rate.
+        optimizer: Learning rate -> optimiser factory.
+        lr_schedule: Factor of the learning rate along the fit.
+        jitter: Deviation of the noise added to z at each step.
+        average: Decay of the output average, fixed or growing, or None.
+        fallback: Decibels of the fit to y that may be lost between two looks, or None.
+        parameter_noise: Relative deviation of noise added to the weights at each step.
+        optimise: The network, the latent, or both.
+        runs: Fits with consecutive seeds whose images are averaged.
+        rule: When to stop and what to keep, where the user does not say.
+        latent_first: z is drawn before the network is made, as the original does for super-resolution.
+        start: Values that every fit begins at; None leaves the random ones.
+        solver: What takes the place of the plain loop, or None.
+        terms: Regularisers that belong to the method, beside those of the user.
+        tile: Side in pixels of the tiles that a larger image is fitted in, for which the network and the steps would not do;
+            None where the recipe is for any size.
+        refine: (x, task) -> x, what goes on from the average of the fits' images, or None.
+        note: What the user should know about the choice.
+    """
+
+    network: Callable[..., nn.Module]
+    latent: Callable[..., Tensor]
+    steps: int
+    lr: float = 0.01
+    optimizer: Callable[[float], OptimizerFactory] = adam
+    lr_schedule: Schedule | None = None
+    jitter: float = 0.0
+    average: float | Growing | None = None
+    fallback: float | None = None
+    parameter_noise: float = 0.0
+    optimise: Literal["network", "latent", "both"] = "network"
+    runs: int = 1
+    rule: Rule | Selection = ALL_STEPS
+    latent_first: bool = False
+    start: Start | None = None
+    solver: Solver | None = None
+    terms: tuple[Term, ...] = ()
+    tile: int | None = None
+    refine: Callable[[Tensor, Task], Tensor] | None = None
+    note: str = ""
+
+    def build_network(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> nn.Module:
+        """Make the network for an image of (H, W) with ``out_channels``, drawing its weights."""
+        sized = {"size": size} if "size" in inspect.signature(self.network).parameters else {}
+        return self.network(in_channels, out_channels, **sized)
+
+    def bind(self, task: Task) -> "Recipe":
+        """The recipe for a task: what the network or the latent make of the observation is made of this task's.
+
+        Args:
+            task: To fit; a part of another one, where data are held out.
+
+        Returns:
+            The recipe; itself where nothing in it looks at the observation.
+        """
+        network, latent = (getattr(part, "bind", None) for part in (self.network, self.latent))
+        if network is None and latent is None:
+            return self
+        return replace(
+            self,
+            network=self.network if network is None else network(task),
+            latent=self.latent if latent is None else latent(task),
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Every setting as plain numbers and strings, for a manifest."""
+        return {
+            "network": described(self.network),
+            "latent": described(self.latent),
+            "optimizer": described(self.optimizer),
+            "lr_schedule": None if self.lr_schedule is None else repr(self.lr_schedule),
+            "rule": repr(self.rule),
+            "average": repr(self.average) if isinstance(self.average, Growing) else self.average,
+            **{name: getattr(self, name) for name in _PLAIN},
+            **({} if self.start is None else {"start_sha256": self.start.sha256}),
+            **({} if self.tile is None else {"tile": self.tile}),
+            **({} if self.refine is None else {"refine": described(self.refine)}),
+            **({} if self.solver is None else {"solver": repr(self.solver)}),
+            **({term.name: f"{term.weight} {term.regulariser}" for term in self.terms}),
+        }
+
+
+_PLAIN = ("steps", "lr", "jitter", "fallback", "parameter_noise", "optimise", "runs", "latent_first", "note")
+
+Preset = Callable[[Task], Recipe]
+
+
+def described(maker: Callable[..., Any]) -> dict[str, Any]:
+    """A function and its options as plain numbers and strings.
+
+    Args:
+        maker: A function, a partial of one, or what describes itself by ``describe()``.
+
+    Returns:
+        Name -> value, with the function's own under "name".
+    """
+    if isinstance(maker, partial):
+        return {**described(maker.func), **{f"arg{i}": a for i, a in enumerate(maker.args)}, **maker.keywords}
+    own = getattr(maker, "describe", None)
+    if callable(own):
+        found: dict[str, Any] = own()
+        return found
+    return {"name": getattr(maker, "__name__", type(maker).__name__)}

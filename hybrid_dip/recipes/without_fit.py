@@ -1,0 +1,251 @@
+"""Presets without a fit, to compare with: no prior at all, a denoiser alone; and fits that a denoiser goes on from."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Annotated, Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from hybrid_dip import networks
+from hybrid_dip.contracts import LEAST_SIGMA, Task
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.fitting.solvers.plug_and_play import EXACT, NOISELESS, PlugAndPlay, noise_level
+from hybrid_dip.networks import latents
+from hybrid_dip.problem.least_squares import interpolated, nearest_explanation
+from hybrid_dip.recipes.presets import fast
+from hybrid_dip.recipes.recipe import Preset, Recipe, described
+from hybrid_dip.regularisers.denoisers import Denoiser, nlm
+
+GREY = 0.5
+"""What an image is taken for where the observation says nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class FromObservation:
+    """An image that is made of a task's observation, once, on the CPU.
+
+    Attributes:
+        make: Task -> image.
+        task: Whose observation.
+        about: How, in plain numbers and strings.
+    """
+
+    make: Callable[[Task], Tensor]
+    task: Task
+    about: dict[str, Any]
+
+    @cached_property
+    def image(self) -> Tensor:
+        """(1, C, H, W)."""
+        # A sketch is made on the meta device, but y is an image.
+        with torch.no_grad(), torch.device("cpu"):
+            return self.make(self.task.to("cpu")).detach()
+
+    def bind(self, task: Task) -> Self:
+        """The same of another task: of what is left where data are held out."""
+        return replace(self, task=task)
+
+
+class Ready(FromObservation):
+    """Makes the network x = theta that starts at the image."""
+
+    def __call__(self, in_channels: int, out_channels: int) -> nn.Module:
+        """The pixels; both numbers are those of the task's image."""
+        return networks.Pixels(self.image)
+
+    def describe(self) -> dict[str, Any]:
+        """For a manifest."""
+        return {"name": "pixels", "start": self.about}
+
+
+def _without_fit(image: Ready) -> Recipe:
+    """The network x = theta starts at the image, and is kept before its first step."""
+    return Recipe(image, partial(latents.uniform, channels=1), steps=1)
+
+
+def check_without_fit(recipe: Recipe, given: Iterable[str]) -> None:
+    """Refuse settings of a fit where there is none: steps would fit the pixels to their noise.
+
+    Args:
+        recipe: Of a preset.
+        given: Names of settings that the user gave.
+
+    Raises:
+        SettingsError: There are some, and the preset is one of a denoiser alone.
+    """
+    names = ", ".join(name.replace("_", "-") for name in given)
+    if names and isinstance(recipe.network, Ready):
+        raise SettingsError(f"This preset is a denoiser without a fit, for which {names} cannot be set: leave it out.")
+
+
+def baseline(task: Task) -> Recipe:
+    """No prior worth the name, and no fit: what the observation shows, and what is around where it shows nothing.
+
+        argmin_x |A x - y|^2 + max(sigma^2, 1e-4) |x - v|^2
+
+    v is the mean of what is known around each pixel. For a noisy image that is y, for missing pixels what surrounds them, for a
+    small image one much like its bicubic enlargement: what an attribution counts from.
+
+    Args:
+        task: Any with a linear A.
+
+    Returns:
+        The recipe.
+    """
+    return _without_fit(Ready(_least_squares, task, {"name": "least squares"}))
+
+
+def _least_squares(task: Task) -> Tensor:
+    return nearest_explanation(interpolated(task), task, max((task.noise_sigma or 0.0) ** 2, 1e-4))
+
+
+def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:
+    """A denoiser alone, applied once to the observation: a prior without a fit, to compare with.
+
+    ``one-shot`` by itself is non-local means, a classical denoiser; ``one-shot:denoiser=bundled`` is the learned one. As
+    nothing is fitted, steps cannot be asked for, and regularisers have no effect.
+
+    Args:
+        task: Denoising of Gaussian noise.
+        denoiser: (x, sigma) -> x; on the command line ``one-shot:denoiser=bundled``, by default ``nlm``.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SettingsError: Another task, or another noise.
+    """
+    _only_denoising(task, "one-shot")
+    return _without_fit(Ready(partial(_denoised, denoiser), task, described(denoiser)))
+
+
+def _only_denoising(task: Task, preset: str) -> None:
+    if task.name != "denoise" or task.noise_sigma is None:
+        raise SettingsError(f"The preset '{preset}' is for the task 'denoise' with Gaussian noise; for others: plug-and-play.")
+
+
+def _denoised(denoiser: Denoiser, task: Task) -> Tensor:
+    """D(y)."""
+    if task.weight is not None:
+        raise SettingsError(
+            "A denoiser by itself needs all pixels, but some are held out: take plug-and-play, or the bootstrap."
+        )
+    return denoiser(task.observation, max(task.noise_sigma or 0.0, LEAST_SIGMA))
+
+
+def plug_and_play(
+    task: Task,
+    denoiser: Annotated[Denoiser, "denoisers"] = nlm,
+    first: float = 50 / 255,
+    last: float = 3 / 255,
+    rounds: int = 30,
+) -> Recipe:
+    """A denoiser and the observation in turn, see :mod:`hybrid_dip.fitting.solvers.plug_and_play`: a prior without a fit.
+
+    By itself it takes non-local means; ``plug-and-play:denoiser=bundled`` is the learned prior. For a noisy image and nothing
+    else ``one-shot:denoiser=bundled`` is better and faster. As nothing is fitted, steps cannot be asked for (``rounds`` can),
+    and regularisers have no effect.
+
+    Args:
+        task: With a linear operator and Gaussian noise, or none. Where it does not say how much, the level is estimated for
+            ``deblur`` and ``flash`` and taken to be 0 for missing pixels, super-resolution and mosaics; a note says so.
+        denoiser: (x, sigma) -> x; on the command line ``plug-and-play:denoiser=bundled``, by default ``nlm``.
+        first: Noise level of the first round, 0..1.
+        last: Of the last round.
+        rounds: How many.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SettingsError: Noise levels or rounds out of range, another noise, or its level is known to nobody.
+    """
+    going, note = _informed(PlugAndPlay(denoiser, first, last, rounds), task)
+    if task.name == "denoise":
+        note = "For a noisy image and nothing else the preset one-shot is better and faster."
+    return replace(_without_fit(Ready(partial(_from_grey, going), task, going.describe())), note=note)
+
+
+def _informed(going: PlugAndPlay, task: Task) -> tuple[PlugAndPlay, str]:
+    """Plug-and-play with the task's noise level, and what the user should know where the task does not say it."""
+    going.check(task)
+    level = noise_level(task)
+    if task.noise_sigma is not None or task.weight is not None:
+        return going, ""
+    if task.name in EXACT:
+        return going, f"Plug-and-play takes the observation of '{task.name}' to be without noise; sigma says it if it is not."
+    told = f"Plug-and-play takes the noise level to be {255 * level:.1f} (of 255), an estimate; sigma says it better."
+    return replace(going, noise=level), told
+
+
+def _from_grey(going: PlugAndPlay, task: Task) -> Tensor:
+    return going(nearest_explanation(torch.full(task.shape, GREY), task, NOISELESS**2), task)
+
+
+class Guide(FromObservation):
+    """Makes the latent, which is the image."""
+
+    def __call__(self, size: tuple[int, int]) -> Tensor:
+        """The image; the size is its own."""
+        with torch.device("cpu"):
+            return latents.image(self.image)
+
+    def describe(self) -> dict[str, Any]:
+        """For a manifest."""
+        return self.about
+
+
+def guided(task: Task, preset: Annotated[Preset, "presets"] = fast, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:
+    """Another preset, whose latent is the denoised observation: the fit only has to learn what to change about it.
+
+    Goes well with ``-R denoised-observation:denoiser=NAME@10 --stop max_steps``: noise is a small part of what is fitted then.
+    That an image in place of noise as z leads a fit is the original's flash/no-flash task.
+
+    Args:
+        task: Denoising of Gaussian noise.
+        preset: Of the fit; on the command line ``guided:preset=quick,denoiser=bundled``.
+        denoiser: (x, sigma) -> x.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SettingsError: Another task, or another noise.
+    """
+    _only_denoising(task, "guided")
+    about = {"name": "denoised observation", "denoiser": described(denoiser)}
+    return replace(preset(task), latent=Guide(partial(_denoised, denoiser), task, about))
+
+
+def refined(
+    task: Task,
+    preset: Annotated[Preset, "presets"] = fast,
+    denoiser: Annotated[Denoiser, "denoisers"] = nlm,
+    first: float = 10 / 255,
+    last: float = 3 / 255,
+    rounds: int = 5,
+) -> Recipe:
+    """Another preset, whose image a denoiser goes on from: the image's own prior first, then a learned one.
+
+    A short run of plug-and-play from a low noise level, so that it changes what the fit has left open and no more.
+
+    Args:
+        task: With a linear operator and Gaussian noise, or none.
+        preset: Of the fit; on the command line ``refined:preset=quick,denoiser=bundled``.
+        denoiser: (x, sigma) -> x.
+        first: Noise level of the first round, 0..1: how wrong the fit's image is taken to be.
+        last: Of the last round.
+        rounds: How many.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SettingsError: Noise levels or rounds out of range, another noise or one of a level known to nobody, or the preset is
+            for other tasks.
+    """
+    refine, note = _informed(PlugAndPlay(denoiser, first, last, rounds), task)
+    recipe = preset(task)
+    return replace(recipe, refine=refine, note=" ".join(filter(None, (recipe.note, note))))

@@ -1,0 +1,114 @@
+"""Priors made of a denoiser: likely is what it leaves as it is (RED), or what is near to the denoised observation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from hybrid_dip.contracts import LEAST_SIGMA, Task
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.problem.operators import Identity
+from hybrid_dip.regularisers.denoisers import Denoiser, nlm
+from hybrid_dip.regularisers.levels import AtLevel, Level, check_sigma
+from hybrid_dip.regularisers.memory import Looking, Memory, Remembering, check_every
+from hybrid_dip.regularisers.reference import GuidePixels
+from hybrid_dip.regularisers.terms import Schedule, Weighable
+
+
+@dataclass(frozen=True)
+class RED(Looking):
+    """Regularisation by denoising (Romano, Elad & Milanfar 2017), around any denoiser D.
+
+        R(x) = mean_p x(p) [x - D(x)](p),   grad R(x) = (x - D(x)) / n with x - D(x) held constant
+
+    Only the gradient means something: for most denoisers no energy has it (Reehorst & Schniter 2019), so the value is no curve
+    to look at. D is applied to the current estimate every so many steps; in between D(x) stays and x moves.
+
+    Attributes:
+        denoiser: (x, sigma) -> x; on the command line a name of ``hybrid-dip list denoisers``, ``file.py:name`` or
+            ``module:name``.
+        sigma: Noise level that D removes, 0..1, a number or a schedule such as ``linear=0.1..0.02``; "residual" for that of the
+            current residual (where the noise is not known); None for the noise level of the task (at least 2/255; 10/255
+            where the task has none).
+        over: Steps that a schedule of sigma takes.
+        every: Steps between two applications of D.
+    """
+
+    denoiser: Annotated[Denoiser, "denoisers"] = nlm
+    sigma: float | Schedule | str | None = None
+    over: int = 1000
+    every: int = 10
+
+    def __post_init__(self) -> None:
+        check_every("RED", self.every)
+        check_every("RED's schedule", self.over)
+        check_sigma("RED", self.sigma)
+
+    def bind(self, task: Task) -> Remembering:
+        """Begin a fit; the noise level may be the task's."""
+        return Remembering(AtLevel(self, Level(self.sigma, self.over, task)))
+
+    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+        """D(x), outside of a fit."""
+        return self.at(x, Level(self.sigma, self.over)(x, step))
+
+    def at(self, x: Tensor, sigma: float) -> Memory:
+        """D(x) at a noise level."""
+        with torch.no_grad():
+            found = self.denoiser(x, sigma)
+        if found.shape != x.shape:
+            raise SettingsError(f"The denoiser of RED gave the shape {tuple(found.shape)} for {tuple(x.shape)}.")
+        return {"denoised": found.detach()}
+
+    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+        """<x, x - D(x)> / n, the second factor constant."""
+        return (x * (x.detach() - memory["denoised"])).mean()
+
+    def nearest(self, v: Tensor, gamma: float, memory: Mapping[str, Tensor]) -> Tensor:
+        """The prox where D(x) stays, x = (v + g D(x)) / (1 + g) with g = gamma / n: one step of RED's fixed point."""
+        pull = gamma / v.numel()
+        return (v + pull * memory["denoised"]) / (1 + pull)
+
+
+@dataclass(frozen=True)
+class DenoisedObservation(Weighable):
+    """Mean squared distance to what a denoiser D makes of the noisy observation: a second opinion, asked for once.
+
+    The pull of DeepRED (Mataev, Milanfar & Elad 2019), but D is applied to y and not to the estimate.
+
+        R(x) = mean_p |x(p) - D(y)(p)|^2
+
+    With Gaussian noise and the weight w the fit is, but for a constant, one to (y + w D(y)) / (1 + w), which holds the noise of
+    y divided by 1 + w: the network fits less noise, and what D has smoothed away and y still shows comes back.
+
+    Attributes:
+        denoiser: (x, sigma) -> x, as for RED.
+        sigma: Noise level that D removes, 0..1; None for the task's.
+    """
+
+    denoiser: Annotated[Denoiser, "denoisers"] = nlm
+    sigma: float | None = None
+
+    def __post_init__(self) -> None:
+        check_sigma("DenoisedObservation", self.sigma)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Say that there is no observation outside of a fit."""
+        raise SettingsError("DenoisedObservation can be compared with the observation within a fit only.")
+
+    def bind(self, task: Task) -> GuidePixels:
+        """Begin a fit: denoise y.
+
+        Raises:
+            SettingsError: y is not a whole image of noisy pixels, or its noise level is known to nobody.
+        """
+        y = task.observation
+        if tuple(y.shape) != tuple(task.shape) or task.weight is not None or not isinstance(task.forward, Identity):
+            raise SettingsError(f"DenoisedObservation is for noisy images, not for '{task.name}'; take RED there.")
+        level = task.noise_sigma if self.sigma is None else self.sigma
+        if level is None:
+            raise SettingsError(f"DenoisedObservation needs the noise level of '{task.name}': give sigma, on the scale 0..1.")
+        with torch.no_grad():
+            return GuidePixels(self.denoiser(y, max(level, LEAST_SIGMA)).detach())

@@ -1,0 +1,1 @@
+"""One image: its plan, its cost, and restore()."""

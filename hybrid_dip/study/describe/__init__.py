@@ -1,0 +1,1 @@
+"""A study file -> the runs that it asks for."""

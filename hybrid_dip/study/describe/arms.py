@@ -1,0 +1,121 @@
+"""An arm of a study, with its names made into objects."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybrid_dip.contracts import Rule, Task
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.execution.precision import NOT_ALONE, PLAIN
+from hybrid_dip.fusion.stacking import Arm, arms_of
+from hybrid_dip.recipes import arguments, spec
+from hybrid_dip.recipes.catalogue import catalogue
+from hybrid_dip.recipes.recipe import Recipe
+from hybrid_dip.regularisers.terms import Terms, as_terms
+from hybrid_dip.restoring.plan import planned, resolve
+from hybrid_dip.restoring.restore import evaluated_by_the_loop_alone
+from hybrid_dip.stopping.selection import Selection, check
+from hybrid_dip.study.describe.sections import ArmEntry
+
+SPEC_KINDS = {"preset": "presets", "network": "networks", "latent": "latents", "solver": "solvers", "stop": "stopping"}
+"""Keys of an arm that hold one SPEC -> kind of the catalogue."""
+
+LIST_KINDS = {"regularisers": "regularisers", "presets": "presets"}
+"""Keys of an arm that hold several."""
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """One arm, ready to be made for a case. Plain data: it travels to worker processes.
+
+    Attributes:
+        arm: As written.
+        folder: What paths of one's own Python files in it are relative to.
+    """
+
+    arm: ArmEntry
+    folder: Path
+
+    @property
+    def located(self) -> ArmEntry:
+        """The arm with absolute paths."""
+        start = None if self.arm.start is None else str((self.folder / self.arm.start).absolute())
+        own = {name: spec.located(text, self.folder) for name, text in self._texts().items()}
+        lists = {name: [spec.located(text, self.folder) for text in getattr(self.arm, name)] for name in LIST_KINDS}
+        return self.arm.model_copy(update={**own, **lists, "start": start})
+
+    def files(self) -> dict[str, str]:
+        """SHA-256 of one's own Python files and of plug-ins, by the text that names them."""
+        texts = [(text, SPEC_KINDS[name]) for name, text in self._texts().items()]
+        texts += [(text, kind) for name, kind in LIST_KINDS.items() for text in getattr(self.arm, name)]
+        found = {text: spec.fingerprint(spec.located(text, self.folder), kind, catalogue()) for text, kind in texts}
+        return {text: sha256 for text, sha256 in found.items() if sha256}
+
+    def _texts(self) -> dict[str, str]:
+        named = {name: getattr(self.arm, name) for name in SPEC_KINDS}
+        return {name: text for name, text in named.items() if text is not None}
+
+    def recipe(self, task: Task) -> Recipe:
+        """The preset, with those settings replaced that the arm gives.
+
+        Args:
+            task: The recipe is chosen for it.
+
+        Returns:
+            The recipe for all of it at once.
+
+        Raises:
+            SettingsError: A name, an option or a value is wrong.
+        """
+        arm = self.located
+        return arguments.overridden(resolve(arm.preset, task), **arm.overrides)
+
+    def build(self, task: Task) -> tuple[Recipe, Terms, Rule | Selection]:
+        """Make what a fit needs.
+
+        Args:
+            task: The recipe is chosen for it.
+
+        Returns:
+            Recipe (of an image in tiles, that of a tile), regularisers and stopping rule.
+
+        Raises:
+            SettingsError: A name, an option or a value is wrong, or the rule does not apply to the task.
+        """
+        names, arm = catalogue(), self.located
+        terms = as_terms([spec.term(text, names) for text in arm.regularisers])
+        recipe, _ = planned(task, self.recipe, arm.tile if arm.fuse is None else 0, terms)
+        rule: Rule | Selection = recipe.rule if arm.stop is None else spec.build(arm.stop, "stopping", names)
+        check(rule, task)
+        if arm.fuse is None and arm.presets:
+            raise SettingsError("'presets' take part in a stack: they go with fuse = \"stack\".")
+        if arm.fuse is not None and arm.stop is not None:
+            raise SettingsError("'stop' does not go with 'fuse': each arm of a stack ends by its preset's own rule.")
+        if arm.fuse is not None and arm.execution != PLAIN:
+            raise SettingsError("'precision', 'compile' and 'graph' do not go with 'fuse'.")
+        if arm.fuse is not None and arm.tile:
+            raise SettingsError("'tile' does not go with 'fuse': a stack is of fits to the whole image.")
+        if arm.execution.graphed and not evaluated_by_the_loop_alone(recipe, [*terms, *recipe.terms]):
+            raise SettingsError(NOT_ALONE)
+        return recipe, terms, rule
+
+    def stack(self, task: Task) -> list[Arm]:
+        """The arms of an arm that is a stack; none where it is a plain one.
+
+        Args:
+            task: The recipe is chosen for it.
+
+        Returns:
+            At least two, or none.
+
+        Raises:
+            SettingsError: As :meth:`build`, or only one arm.
+        """
+        if self.arm.fuse is None:
+            return []
+        recipe, terms, _ = self.build(task)
+        arms = [*arms_of(recipe, terms), *(Arm(spec.parse(text).text, text) for text in self.located.presets)]
+        if len(arms) < 2:
+            raise SettingsError("A stack needs at least two arms: add 'regularisers', or 'presets'.")
+        for arm in arms:
+            resolve(arm.preset, task)
+        return arms

@@ -1,0 +1,141 @@
+"""What a study measures of a finished fit: metrics by name, of which image, and the oracle's best on the way."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hybrid_dip.contracts import Validation
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.recipes import spec
+from hybrid_dip.recipes.catalogue import catalogue
+
+RAW = "_raw"
+"""A metric's name with this ending is taken of the network's output, before known pixels are pasted back and values clamped."""
+
+BEST = "psnr_best"
+"""The best PSNR of the finished image at any logged step: an oracle, what no stopping rule can know."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a fit has to be measured by.
+
+    Attributes:
+        image: Finished, (1, C, H, W).
+        raw: The network's output, (1, C, H, W).
+        reference: The clean image, or None.
+        along: PSNR of the finished image at each logged step; empty without a clean image, or where it was fitted in tiles.
+        validation: Scores an image on what was held out, or None.
+    """
+
+    image: Tensor
+    raw: Tensor
+    reference: Tensor | None
+    along: Sequence[float]
+    validation: Validation | None = None
+
+    def truth(self, metric: str) -> Tensor:
+        """The clean image, for a metric that needs it."""
+        if self.reference is None:
+            raise SettingsError(f"'{metric}' needs a clean image: name one as the image's 'reference', or measure 'held_out'.")
+        return self.reference
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of the results.
+
+    Attributes:
+        column: Its name.
+        identity: What it is, so that a value that was measured otherwise is not taken for it.
+        of: Outputs -> value.
+    """
+
+    column: str
+    identity: str
+    of: Callable[[Outputs], float]
+
+
+HELD_OUT = "held_out"
+"""The root mean squared error on the measurements that no fit saw, in grey levels of 255; it needs no clean image."""
+
+
+def _best(outputs: Outputs) -> float:
+    outputs.truth(BEST)
+    if not outputs.along:
+        raise SettingsError(f"'{BEST}' is of fits to the whole image; in tiles there is no step that all of it is at.")
+    return max(outputs.along)
+
+
+def _held_out(outputs: Outputs) -> float:
+    if outputs.validation is None:
+        raise SettingsError(f"'{HELD_OUT}' needs measurements that no fit sees: give the task a share of them, held_out = 0.1.")
+    return outputs.validation.error(outputs.raw)
+
+
+_OWN: dict[str, Callable[[Outputs], float]] = {BEST: _best, HELD_OUT: _held_out}
+
+
+def measure(text: str) -> Measure:
+    """A metric as a study file names it.
+
+    Args:
+        text: A name of ``hybrid-dip list metrics`` or a SPEC, with "_raw" where it is taken of the network's output; or
+            "psnr_best", the oracle; or "held_out".
+
+    Returns:
+        The measure.
+
+    Raises:
+        SettingsError: An unknown name.
+    """
+    if text in _OWN:
+        return Measure(text, text, _OWN[text])
+    plain = text.removesuffix(RAW)
+    of_raw = plain != text
+    function: Callable[[Tensor, Tensor], float] = spec.build(plain, "metrics", catalogue())
+    parsed = spec.parse(plain)
+    options = ",".join(f"{name}={value}" for name, value in parsed.options.items())
+    column = parsed.label + (f":{options}" if options else "") + (RAW if of_raw else "")
+
+    def of(outputs: Outputs) -> float:
+        # A stranger's function gets copies.
+        return float(function((outputs.raw if of_raw else outputs.image).clone(), outputs.truth(column).clone()))
+
+    return Measure(column, f"{column} {spec.fingerprint(plain, 'metrics', catalogue())}".strip(), of)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one measure gave.
+
+    Attributes:
+        measure: Which.
+        value: NaN where it failed.
+        error: Why it failed, or "".
+    """
+
+    measure: Measure
+    value: float
+    error: str = ""
+
+
+def measure_all(texts: Sequence[str], outputs: Outputs) -> list[Measured]:
+    """Take all metrics; one that fails does not lose the fit.
+
+    Args:
+        texts: As in the study file.
+        outputs: Of a fit.
+
+    Returns:
+        One a text.
+    """
+    found = []
+    for one in map(measure, texts):
+        try:
+            found.append(Measured(one, one.of(outputs)))
+        except Exception as error:  # a metric may be anybody's
+            message = f"'{one.column}' cannot be measured: {type(error).__name__}: {' '.join(str(error).split())}"
+            found.append(Measured(one, float("nan"), message))
+    return found

@@ -1,0 +1,195 @@
+"""Where a study's clean images come from: files, folders, globs, and scikit-image's own photographs."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hybrid_dip.errors import ImageFileError, SettingsError, brief, nearest
+from hybrid_dip.images.files import crop_to_centre, load_image
+from hybrid_dip.study.describe.sections import ImageEntry
+from hybrid_dip.study.describe.settings import place
+
+SKIMAGE = "skimage:"
+_NO_IMAGES = {"data_dir", "download_all", "file_hash", "lbp_frontal_face_cascade_filename"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image.
+
+    Attributes:
+        name: In the results.
+        path: A file, or ``skimage:NAME``.
+        box: (top, left, height, width) cut out of it first, or None.
+        crop: Side of the centre crop cut out of what is left, or None.
+        reference: Of a degraded image the clean one, where somebody has it.
+    """
+
+    name: str
+    path: str
+    box: tuple[int, int, int, int] | None = None
+    crop: int | None = None
+    reference: str | None = None
+
+    def cropped(self, crop: int | None) -> "Source":
+        """The same with another centre crop, where one is given."""
+        return self if crop is None else replace(self, crop=crop)
+
+    def cut(self, x: Tensor, scale: int = 1) -> Tensor:
+        """Cut what lies over the whole image, such as a mask, to the part that is used.
+
+        Args:
+            x: (1, C, H, W).
+            scale: x is so many times as large as the image.
+
+        Returns:
+            (1, C, h, w).
+
+        Raises:
+            SettingsError: The box reaches beyond the image.
+        """
+        if self.box is not None:
+            top, left, height, width = (scale * side for side in self.box)
+            if min(top, left) < 0 or min(height, width) < 1 or top + height > x.shape[-2] or left + width > x.shape[-1]:
+                raise SettingsError(
+                    f"The crop {list(self.box)} (top, left, height, width) reaches beyond {self.path}, which is "
+                    f"{x.shape[-2]} pixels high and {x.shape[-1]} wide."
+                )
+            x = x[..., top : top + height, left : left + width]
+        return (x if self.crop is None else crop_to_centre(x, self.crop, scale)).contiguous()
+
+    def load(self) -> Tensor:
+        """Read it.
+
+        Returns:
+            (1, C, H, W) in [0, 1], cropped.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ImageFileError: It cannot be read, or is no photograph.
+            SettingsError: The box reaches beyond the image.
+        """
+        return self.cut(_load(self.path))
+
+    def load_reference(self, scale: int) -> Tensor:
+        """Read the clean image that belongs to a degraded one.
+
+        Args:
+            scale: It is so many times as large.
+
+        Returns:
+            (1, C, H, W) in [0, 1], cropped as the degraded one.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ImageFileError: It cannot be read.
+            SettingsError: There is none, or the box reaches beyond it.
+        """
+        if self.reference is None:
+            raise SettingsError(f"{self.name} has no clean image.")
+        return self.cut(_load(self.reference), scale)
+
+
+def _load(path: str) -> Tensor:
+    return _sample(path.removeprefix(SKIMAGE)) if path.startswith(SKIMAGE) else load_image(path)
+
+
+def expand(entries: Iterable[ImageEntry], folder: Path, crop: int | None) -> list[Source]:
+    """The images that entries of a study file stand for.
+
+    Args:
+        entries: Files, folders, globs or ``skimage:NAME``.
+        folder: What relative paths are relative to.
+        crop: The study's own, where an entry has none.
+
+    Returns:
+        Sources with distinct names, in the order of the entries, those of a folder or glob sorted.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        SettingsError: An entry stands for no image, one name is asked for several, or two images have one name.
+    """
+    found = []
+    for index, entry in enumerate(entries):
+        where = place("images", index, entry.path)
+        paths = _paths(entry.path, folder, where)
+        for what, given in {"name": entry.name, "reference": entry.reference}.items():
+            if given is not None and len(paths) > 1:
+                raise SettingsError(f"{where}: a {what} is for one image, and this stands for {len(paths)}.")
+        reference = None if entry.reference is None else _paths(entry.reference, folder, where)[0]
+        box = entry.crop if isinstance(entry.crop, list) else None
+        side = entry.crop if isinstance(entry.crop, int) else crop
+        for path in paths:
+            name = entry.name or (path.removeprefix(SKIMAGE) if path.startswith(SKIMAGE) else Path(path).stem)
+            corners = None if box is None else (box[0], box[1], box[2], box[3])
+            found.append(Source(name, path, corners, side, reference))
+    return _distinct(found)
+
+
+def absolute(text: str) -> str:
+    """A file, folder or glob as it is found from anywhere; ``skimage:NAME`` is."""
+    return text if text.startswith(SKIMAGE) else str(Path(text).absolute())
+
+
+def _paths(text: str, folder: Path, where: str) -> list[str]:
+    if text.startswith(SKIMAGE):
+        import skimage.data
+
+        name, known = text.removeprefix(SKIMAGE), sorted(set(skimage.data.__all__) - _NO_IMAGES)
+        if name not in known:
+            raise SettingsError(f"{where}: scikit-image has no image '{name}': {nearest(name, known)}.")
+        return [text]
+    path = folder / text
+    if path.is_dir():
+        paths = [inside for inside in path.iterdir() if inside.is_file() and inside.suffix.lower() in _suffixes()]
+        paths = [inside for inside in paths if not inside.name.startswith(".")]
+    elif any(character in text for character in "*?[") and not path.exists():
+        # The folder's own name is no pattern, whatever characters it has.
+        start, pattern = (Path(path.anchor), str(path.relative_to(path.anchor))) if Path(text).is_absolute() else (folder, text)
+        paths = [inside for inside in start.glob(pattern) if inside.is_file()]
+    else:
+        if not path.exists():
+            raise FileNotFoundError(f"{where}: there is no file {path}.")
+        paths = [path]
+    if not paths:
+        raise SettingsError(f"{where}: there are no images in {path}.")
+    return [str(inside.absolute()) for inside in sorted(paths)]
+
+
+def _suffixes() -> set[str]:
+    readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return {*readable, ".npy"} - {".pdf", ".eps", ".ps"}
+
+
+def _distinct(sources: list[Source]) -> list[Source]:
+    """Images of one name from different folders get their folder's name, too."""
+    counts = Counter(source.name for source in sources)
+    named = [
+        source if counts[source.name] == 1 else replace(source, name=f"{Path(source.path).parent.name}-{source.name}")
+        for source in sources
+    ]
+    for name, count in Counter(source.name for source in named).items():
+        if count > 1:
+            raise SettingsError(f"{count} images are called '{name}': give them names, as in {{path = ..., name = ...}}.")
+    return named
+
+
+def _sample(name: str) -> Tensor:
+    import skimage.data
+
+    try:
+        array = getattr(skimage.data, name)()
+    except (OSError, ImportError) as error:  # most come with the package; the rest would be downloaded
+        raise ImageFileError(
+            f"scikit-image's '{name}' is not in its package and cannot be downloaded ({brief(error)})."
+        ) from None
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or not (array.ndim == 2 or array.shape[2:] in ((3,), (4,))):
+        raise ImageFileError(f"scikit-image's '{name}' is not a photograph of 8 bits a channel.")
+    planes = array[..., None] if array.ndim == 2 else array[..., :3]
+    return torch.from_numpy(np.ascontiguousarray(planes)).permute(2, 0, 1)[None].float() / 255

@@ -1,0 +1,122 @@
+"""What a run has before it: a task made from an image, and what the result is measured by. A fit sees the task only."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hybrid_dip.contracts import Case, MeasurementProtocol, Task, Validation
+from hybrid_dip.errors import HybridDIPError, SettingsError, told
+from hybrid_dip.images.files import fingerprint
+from hybrid_dip.recipes import arguments, spec
+from hybrid_dip.recipes.catalogue import catalogue
+from hybrid_dip.study.describe.sections import TaskEntry
+from hybrid_dip.study.describe.sources import Source
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A task to fit, and what its result is measured by.
+
+    Attributes:
+        task: To fit, without what is held out.
+        reference: The clean image, or None where nobody has it.
+        validation: Scores an image on what is held out, or None.
+        protocol: How the image was degraded.
+    """
+
+    task: Task
+    reference: Tensor | None
+    validation: Validation | None = None
+    protocol: MeasurementProtocol = field(default_factory=MeasurementProtocol)
+
+    @property
+    def image_sha256(self) -> str:
+        """Of the clean image, or of the observation where there is none."""
+        return fingerprint(self.task.observation if self.reference is None else self.reference)
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """One task of a study, ready to be made for an image. Plain data: it travels to worker processes.
+
+    Attributes:
+        entry: As written.
+        folder: What paths in it are relative to.
+    """
+
+    entry: TaskEntry
+    folder: Path
+
+    @property
+    def kind(self) -> str:
+        """What names of the catalogue the task's kind is one of."""
+        return "tasks" if self.entry.observed else "degradations"
+
+    def settings(self) -> dict[str, Any]:
+        """Everything written of the task but its label and its crop."""
+        extra = {"observed": self.entry.observed, "held_out": self.entry.held_out}
+        return {"kind": self.entry.kind, **self.entry.options, **{name: value for name, value in extra.items() if value}}
+
+    def build(self, source: Source) -> Subject:
+        """Degrade a clean image, or take one that is degraded as it is.
+
+        Args:
+            source: The image.
+
+        Returns:
+            The task, and what measures it.
+
+        Raises:
+            SettingsError: An option that the task does not take, lacks, or cannot work with.
+        """
+        own = source.cropped(self.entry.crop)
+        try:
+            subject = self._observed(own) if self.entry.observed else self._degraded(own)
+        except (TypeError, AttributeError, ValueError, RuntimeError) as error:  # a value that cannot be worked with
+            if isinstance(error, HybridDIPError):
+                raise
+            raise SettingsError(f"An option of '{self.entry.kind}' has a value that cannot be used: {told(error)}.") from None
+        if self.entry.held_out is None:
+            return subject
+        task, validation = subject.task.split(self.entry.held_out)
+        return Subject(task, subject.reference, validation, subject.protocol)
+
+    def _degraded(self, own: Source) -> Subject:
+        factory = catalogue().get("degradations", self.entry.kind)
+        spec.check_options(partial(factory, None), self.entry.kind, self.entry.options)
+        readers = arguments.degradation_readers(own.cut, self.folder)
+        case: Case = arguments.call(factory, self.entry.kind, own.load(), self.entry.options, readers, spelled=_quoted)
+        return Subject(case.task, case.reference, protocol=case.protocol)
+
+    def _observed(self, own: Source) -> Subject:
+        task = arguments.make_task(self.entry.kind, own.load(), self.entry.options, own.cut, self.folder, _quoted)
+        if own.reference is None:
+            return Subject(task, None)
+        reference = own.load_reference(max(1, task.shape[-1] // own.load().shape[-1]))
+        if tuple(reference.shape) != tuple(task.shape):
+            raise SettingsError(
+                f"The clean image {own.reference} is {reference.shape[-1]}x{reference.shape[-2]} with {reference.shape[1]} "
+                f"channels; the result will be {task.shape[-1]}x{task.shape[-2]} with {task.shape[1]}."
+            )
+        return Subject(task, reference)
+
+    def files(self) -> Mapping[str, str]:
+        """SHA-256 of the files that options name, such as a mask; absolute paths would differ between machines."""
+        named = {name: value for name, value in self.entry.options.items() if isinstance(value, str)}
+        found = {name: self.folder / value for name, value in named.items() if (self.folder / value).is_file()}
+        hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()}
+        names = catalogue()
+        if "operator" in named:
+            hashes["operator"] = spec.fingerprint(spec.located(named["operator"], self.folder), "operators", names)
+        hashes[self.entry.kind] = spec.fingerprint(self.entry.kind, self.kind, names)
+        return {name: sha256 for name, sha256 in hashes.items() if sha256}
+
+
+def _quoted(name: str) -> str:
+    """How a parameter is written in a study file."""
+    return f"'{arguments.as_key(name)}'"

@@ -1,0 +1,141 @@
+"""Many degraded images restored in one call: a study of one arm, whose restored images are put side by side."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.execution import devices
+from hybrid_dip.images import figures
+from hybrid_dip.images.files import read_picture, save_image
+from hybrid_dip.problem.tiles import of_one_fit
+from hybrid_dip.restoring.estimate import memory_of_a_step, side_of_tiles
+from hybrid_dip.restoring.plan import tiles_for
+from hybrid_dip.study.describe.plan import Plan, Run
+from hybrid_dip.study.describe.sections import ImageEntry
+from hybrid_dip.study.describe.sources import expand
+from hybrid_dip.study.running.executors import gpus
+from hybrid_dip.study.running.forecast import PROCESS
+from hybrid_dip.study.running.store import Store
+from hybrid_dip.study.running.terminal import worker_count
+
+NAME = "restored"
+"""Of the study."""
+
+
+def many_content(
+    folder: Path, references: Path | None, task: Mapping[str, Any], arm: Mapping[str, Any], crop: int | None
+) -> dict[str, Any]:
+    """The study of ``hybrid-dip restore FOLDER``.
+
+    Args:
+        folder: Of the degraded images.
+        references: Folder of the clean ones, of the same names but for the suffix, or None.
+        task: Entry of a study file.
+        arm: Entry of a study file, without its name.
+        crop: Side of the centre crop, or None.
+
+    Returns:
+        A study's content, without threads.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        SettingsError: A folder without images, or an image without its reference.
+    """
+    sources = expand([ImageEntry(path=str(folder.absolute()))], Path(), None)
+    images: list[dict[str, Any]] = [{"path": source.path, "name": source.name} for source in sources]
+    if references is not None:
+        if not references.is_dir():
+            raise SettingsError(f"For a folder of images --reference is a folder, too; {references} is none.")
+        clean = {source.name: source.path for source in expand([ImageEntry(path=str(references.absolute()))], Path(), None)}
+        missing = [image["name"] for image in images if image["name"] not in clean]
+        if missing:
+            raise SettingsError(f"{references} has no clean image for {missing[0]}: the same names are needed.")
+        images = [{**image, "reference": clean[image["name"]]} for image in images]
+    content: dict[str, Any] = {
+        "name": NAME,
+        "metrics": [] if references is None else ["psnr", "ssim"],
+        "images": images,
+        "tasks": [dict(task)],
+        "arms": [{"name": NAME, **arm}],
+    }
+    return content if crop is None else {**content, "crop": crop}
+
+
+def processes(plan: Plan, workers: int | None) -> int:
+    """How many images of a folder are restored at a time.
+
+    Args:
+        plan: Of :func:`many_content`.
+        workers: As many as somebody asked for, or None.
+
+    Returns:
+        Those; else as many as keep all cores or GPUs busy, and on the CPU fit into memory together, but one in any case.
+
+    Raises:
+        SettingsError: Fewer than one were asked for.
+    """
+    count, run = worker_count(workers, plan), _largest(plan)
+    if workers is None and run.device == "cpu":
+        task = run.subject().task
+        recipe, _, _ = run.fitting.build(task)
+        needed = memory_of_a_step(of_one_fit(task, tiles_for(task, recipe)), recipe)
+        count = max(1, min(count, devices.free_memory(devices.pick(run.device)) // (needed + PROCESS)))
+    return min(count, len(plan.unique))
+
+
+def side_for_all(plan: Plan, count: int) -> int | None:
+    """The tiles in which the images of a folder fit into memory.
+
+    Args:
+        plan: Of :func:`many_content`.
+        count: Images that are restored at a time.
+
+    Returns:
+        The side of the tiles for the largest image as :func:`hybrid_dip.restoring.estimate.side_of_tiles` has it: None for
+        the recipe's own. Images no larger than a tile are fitted as a whole.
+    """
+    run = _largest(plan)
+    device = devices.pick(run.device)
+    task = run.subject().task
+    terms = run.fitting.build(task)[1]
+    together = math.ceil(count / max(1, len(gpus(run.device))))
+    free = devices.free_memory(device) // together - (PROCESS if device.type == "cpu" else 0)
+    return side_of_tiles("auto", task, run.fitting.recipe, device, terms, free=free)
+
+
+def _largest(plan: Plan) -> Run:
+    return max(plan.runs, key=lambda run: run.pixels)
+
+
+def put_together(plan: Plan, store: Store) -> list[Path]:
+    """Write DIR/NAME.png of each restored image, with the alpha channel and the bit depth of the degraded one.
+
+    Args:
+        plan: Of :func:`many_content`.
+        store: The study's folder.
+
+    Returns:
+        The files, of the runs that are done well.
+
+    Raises:
+        StorageError: They cannot be written.
+    """
+    there = store.records(plan.unique)
+    written = []
+    for run in plan.runs:
+        if run.key not in there or there[run.key]["error"]:
+            continue
+        picture = read_picture(Path(run.source.path))
+        image = run.subject().task.finish(store.output(run.key))
+        path = store.path / f"{run.image}.png"
+        with store.writing():
+            shown = image if image.shape[1] in (1, 3) else figures.displayable(image)
+            cut = picture if picture.alpha is None else replace(picture, alpha=run.source.cut(picture.alpha))
+            save_image(shown, path, alpha=cut.alpha_at((image.shape[-2], image.shape[-1])), bits=picture.bits)
+            if picture.is_array or image.shape[1] not in (1, 3):
+                save_image(image, path.with_suffix(".npy"))
+        written.append(path)
+    return written

@@ -1,0 +1,1 @@
+"""Finished runs -> tables, statistics, attribution and the report."""

@@ -1,0 +1,136 @@
+"""report.md: the tables of a study, for whoever reads them beside the code."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from hybrid_dip.restoring.estimate import duration
+from hybrid_dip.study.describe.measures import BEST
+from hybrid_dip.study.describe.plan import Plan
+from hybrid_dip.study.reporting import results
+from hybrid_dip.study.reporting.statistics import RESAMPLES
+
+
+def as_markdown(
+    plan: Plan,
+    table: pd.DataFrame,
+    pictures: Mapping[str, str],
+    curves: str | None,
+    protocols: Mapping[str, str],
+    provenance: Sequence[str],
+    notes: Sequence[str],
+) -> str:
+    """The report in Markdown.
+
+    Args:
+        plan: The study.
+        table: Its finished runs.
+        pictures: Task -> file of its pictures.
+        curves: File of the curves, or None.
+        protocols: Task -> how the images were degraded.
+        provenance: Versions and machines.
+        notes: What the reader should know first.
+
+    Returns:
+        Markdown.
+    """
+    failed = table[table["error"] != ""]
+    lines = [f"# {plan.study.name}", ""]
+    for note in notes:
+        lines += [f"**{note}**", ""]
+    seeds = ", ".join(str(seed) for seed in plan.study.seeds)
+    lines += [
+        f"{len(plan.images)} images, {len(plan.tasks)} tasks, {len(plan.arms)} arms, seeds {seeds}: {len(plan.runs)} runs, "
+        f"{len(failed)} of them failed; {duration(results.seconds(plan, table))} of fitting.",
+        "",
+        "Each figure is a mean over images, after a mean over seeds, with its 95 % bootstrap interval over images "
+        f"({RESAMPLES} resamples). Every run, with its error where it failed, is in [results.csv](results.csv).",
+        "",
+    ]
+    for task in plan.tasks:
+        lines += [f"## {task}", "", protocols[task], "", *task_table(plan, task, table), ""]
+        if task in pictures:
+            lines += [f"![{task}: degraded, restored by each arm, clean]({pictures[task]})", ""]
+    if curves is not None:
+        lines += [
+            "## Along the fits",
+            "",
+            "PSNR of the finished image at each logged step (no fit sees it): a line an image, a dot where the image was kept.",
+            "",
+            f"![PSNR against the step]({curves})",
+            "",
+        ]
+    if len(failed):
+        lines += ["## Failed", "", "| image | task | arm | seed | error |", "|---|---|---|---|---|"]
+        for row in failed.itertuples():
+            cells = [str(cell) for cell in (row.image, row.task, row.arm, row.seed, row.error)]
+            lines.append("| " + " | ".join(map(_text, cells)) + " |")
+        lines.append("")
+    lines += ["## How it was made", "", *(f"- {line}" for line in provenance), ""]
+    return "\n".join(lines)
+
+
+def task_table(plan: Plan, task: str, table: pd.DataFrame) -> list[str]:
+    """What the arms reached on a task; where they have not finished the same images and seeds, on those that all have, too.
+
+    Args:
+        plan: The study.
+        task: Label.
+        table: From :func:`hybrid_dip.study.reporting.results.load`.
+
+    Returns:
+        Lines of Markdown.
+    """
+    own = table[(table["task"] == task) & (table["error"] == "")]
+    if own.empty:
+        return ["No run is finished well."]
+    lines = _rows(plan, own)
+    cells = [set(zip(arm["image"], arm["seed"], strict=True)) for _, arm in own.groupby("arm")]
+    if len({frozenset(cell) for cell in cells}) > 1:
+        common = set.intersection(*cells)
+        lines += ["", "**These arms have not finished the same images and seeds**; do not compare them."]
+        if common:
+            shared = own[[cell in common for cell in zip(own["image"], own["seed"], strict=True)]]
+            lines[-1] = "**These arms have not finished the same images and seeds**; on those that all have:"
+            lines += ["", *_rows(plan, shared)]
+    return lines
+
+
+def _rows(plan: Plan, own: pd.DataFrame) -> list[str]:
+    names = results.columns(plan)
+    summary = results.summarise(own, names)
+    lines = [
+        "| arm | " + " | ".join(_title(name) for name in names) + " | images | runs | steps | time a run |",
+        "|---" * (len(names) + 5) + "|",
+    ]
+    for arm in plan.arms:
+        rows = summary[summary["arm"] == arm]
+        if rows.empty:
+            continue
+        runs = own[own["arm"] == arm]
+        cells = [_cell(rows[rows["metric"] == name].iloc[0]) for name in names]
+        steps = f"{runs['steps'].min()}" + ("" if runs["steps"].nunique() == 1 else f" to {runs['steps'].max()}")
+        seconds = duration(float(runs["seconds"].mean()))
+        facts = f"{runs['image'].nunique()} | {len(runs)} | {steps} | {seconds}"
+        lines.append(f"| {_text(arm)} | " + " | ".join(cells) + f" | {facts} |")
+    return lines
+
+
+def _text(label: str) -> str:
+    """As a cell of a table."""
+    return label.replace("|", "\\|")
+
+
+def _title(name: str) -> str:
+    if name == BEST:
+        return f"{name} (oracle, dB)"
+    return _text(f"{name} (dB)" if name.startswith("psnr") else name)
+
+
+def _cell(row: Any) -> str:
+    digits = 2 if row["metric"].startswith("psnr") else 3
+    if row["mean"] != row["mean"]:
+        return "-"
+    spread = "" if row["low"] != row["low"] else f" [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    return f"{row['mean']:.{digits}f}{spread}"

@@ -1,0 +1,1 @@
+"""Runs -> finished runs in a folder, by any number of processes."""

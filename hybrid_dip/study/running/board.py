@@ -1,0 +1,138 @@
+"""How a study goes on, for a person: a line a worker, and one for the whole with the time left."""
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import IO, Any
+
+from tqdm import tqdm
+
+from hybrid_dip.restoring.estimate import duration
+from hybrid_dip.study.describe.plan import Plan, Run
+from hybrid_dip.study.running.store import Store
+from hybrid_dip.study.running.work import Outcome
+
+MOST_LINES = 16
+"""Workers shown at a time."""
+
+PAUSE = 10.0
+"""Seconds between two lines where nobody watches a terminal."""
+
+
+class Clock:
+    """The time left, from what was seen: runs of one arm on one task take about as long as each other.
+
+    Args:
+        plan: What is to be done.
+        workers: How many work at a time.
+    """
+
+    def __init__(self, plan: Plan, workers: int):
+        self.workers = workers
+        self._steps = {run.key: run.steps * run.fits * run.passes for run in plan.runs}
+        self._kind = {run.key: (run.arm, run.task) for run in plan.runs}
+        self._pace: dict[tuple[str, str], list[float]] = defaultdict(list)
+
+    def saw(self, key: str, seconds: float, steps: int) -> None:
+        """Learn from a run.
+
+        Args:
+            key: Of the run.
+            seconds: That it took for ``steps`` steps.
+            steps: As many.
+        """
+        if steps > 0:
+            self._pace[self._kind[key]].append(seconds / steps)
+
+    def left(self, keys: list[str], done_steps: Mapping[str, int]) -> float | None:
+        """Seconds until the rest is done.
+
+        Args:
+            keys: Of the runs to do.
+            done_steps: Steps taken of those that are going on.
+
+        Returns:
+            Seconds, or None before anything was seen.
+        """
+        if not self._pace:
+            return None
+        means = {kind: sum(paces) / len(paces) for kind, paces in self._pace.items()}
+        usual = sum(means.values()) / len(means)
+        rest = sum(means.get(self._kind[key], usual) * (self._steps[key] - done_steps.get(key, 0)) for key in keys)
+        return rest / max(1, min(self.workers, len(keys)))
+
+
+class Board:
+    """Shows a study on a terminal, or line by line in a log.
+
+    Args:
+        plan: What is to be done.
+        store: Where the leases tell who does what.
+        workers: How many work at a time.
+        stream: Where to.
+    """
+
+    def __init__(self, plan: Plan, store: Store, workers: int, stream: IO[str] | None = None):
+        self.stream = stream or sys.stderr
+        self._store = store
+        self._clock = Clock(plan, workers)
+        self._known = {run.key for run in plan.runs}
+        self._failed = 0
+        self._said = 0.0
+        self._live = self.stream.isatty()
+        self._total = tqdm(
+            total=len(self._known),
+            desc=plan.study.name,
+            unit="run",
+            position=0,
+            file=self.stream,
+            disable=not self._live,
+            bar_format="{desc}: {n_fmt}/{total_fmt} runs |{bar}|{postfix}",
+        )
+        self._lines: list[Any] = []
+
+    def finished(self, run: Run, outcome: Outcome) -> None:
+        """Count a run."""
+        record = self._store.record(run.key) or {}
+        self._clock.saw(run.key, record.get("seconds", 0.0), record.get("steps", 0))
+        if outcome.status == "failed":
+            self._failed += 1
+            tqdm.write(f"{run.label} failed: {outcome.message}", file=self.stream)
+
+    def tick(self, left: list[Run]) -> None:
+        """Draw how it stands."""
+        if not self._live and time.monotonic() - self._said < PAUSE and left:
+            return
+        self._said = time.monotonic()
+        holders = {key: held for key, held in self._store.holders().items() if key in self._known}
+        steps = {key: int(held.about.get("step", 0)) for key, held in holders.items()}
+        seconds = self._clock.left([run.key for run in left], steps)
+        rest = "time left not known yet" if seconds is None else f"{duration(seconds)} left"
+        failed = f", {self._failed} failed" if self._failed else ""
+        done = len(self._known) - len(left)
+        if not self._live:
+            print(f"{done}/{len(self._known)} runs{failed}, {len(holders)} going on, {rest}", file=self.stream, flush=True)
+            return
+        self._total.n = done
+        self._total.set_postfix_str(f"{rest}{failed}")
+        shown = sorted(holders.values(), key=lambda held: (held.host, held.pid))[:MOST_LINES]
+        while len(self._lines) < len(shown):
+            position = len(self._lines) + 1
+            form = "  {desc} |{bar}| {n_fmt}/{total_fmt} steps"
+            self._lines.append(tqdm(total=1, position=position, leave=False, file=self.stream, bar_format=form))
+        for line, held in zip(self._lines, shown, strict=False):
+            line.total = max(1, int(held.about.get("steps", 1)))
+            line.n = min(line.total, int(held.about.get("step", 0)))
+            line.set_description_str(f"{held.host.split()[0]}:{held.pid} {held.about.get('run', '')}"[:72])
+            line.refresh()
+        for line in self._lines[len(shown) :]:
+            line.n = 0
+            line.set_description_str("idle")
+            line.refresh()
+
+    def close(self) -> None:
+        """Leave the total as it stands."""
+        for line in self._lines:
+            line.close()
+        self._total.close()

@@ -1,0 +1,264 @@
+"""What a study will cost, before anything starts: time from three timed steps an arm, disk, memory."""
+
+import shutil
+import statistics
+import time
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hybrid_dip.contracts import Step
+from hybrid_dip.execution import devices
+from hybrid_dip.problem.tiles import of_one_fit
+from hybrid_dip.recipes.recipe import ALL_STEPS
+from hybrid_dip.restoring.estimate import duration, memory_of_a_step
+from hybrid_dip.restoring.plan import tiles_for
+from hybrid_dip.restoring.restore import RunHooks, log_interval, restore
+from hybrid_dip.study.describe.plan import Plan, Run
+from hybrid_dip.study.running.store import Store
+
+TIMED_STEPS = 3
+PROCESS = 350 * 2**20
+"""Bytes that a worker process has for itself beside its fit (benchmarks/studies.py memory measures them)."""
+
+HISTORY_ROW, MANIFEST = 150, 4096
+"""Bytes of a row of history.csv, and of run.json."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What three steps of a run showed.
+
+    Attributes:
+        seconds_per_step: Median of three, after one to warm up.
+        memory: Bytes of a step; 0 where they cannot be told beforehand.
+        pixels: Of the image, or of the tile of it, that was timed.
+        state: Bytes of a saved state.
+        error: Why it could not be timed, or "".
+    """
+
+    seconds_per_step: float
+    memory: int
+    pixels: int
+    state: int
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class ArmForecast:
+    """One arm on one task.
+
+    Attributes:
+        arm: Label.
+        task: Label.
+        runs: Still to do.
+        seconds_per_step: On the largest image.
+        seconds: Of all those runs, one after the other.
+        error: Why its steps could not be timed, or "".
+    """
+
+    arm: str
+    task: str
+    runs: int
+    seconds_per_step: float
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a study will cost.
+
+    Attributes:
+        name: Of the study.
+        runs: In total.
+        finished: Of them.
+        workers: At a time.
+        threads: Of each.
+        device: Where.
+        seconds: Of all runs to do, one after the other.
+        wall_seconds: With all workers.
+        disk_bytes: That will be written.
+        disk_free: Where it is written to.
+        memory_bytes: Of all workers at a time.
+        memory_free: Of the machine, or of one GPU.
+        arms: One by one.
+    """
+
+    name: str
+    runs: int
+    finished: int
+    workers: int
+    threads: int
+    device: str
+    seconds: float
+    wall_seconds: float
+    disk_bytes: int
+    disk_free: int
+    memory_bytes: int
+    memory_free: int
+    arms: tuple[ArmForecast, ...]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What will not fit, in sentences."""
+        found = []
+        if self.disk_bytes > self.disk_free:
+            found.append(f"The disk has {_size(self.disk_free)} free, and {_size(self.disk_bytes)} will be written.")
+        if self.memory_bytes > self.memory_free:
+            found.append(f"{_size(self.memory_free)} of memory are free, which is too little: take fewer --workers.")
+        found += [f"{arm.arm} on {arm.task} does not work: {arm.error}" for arm in self.arms if arm.error]
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain numbers and strings."""
+        return {**asdict(self), "warnings": self.warnings}
+
+    def sentences(self) -> str:
+        """For a person."""
+        head = f"{self.name}: {self.runs} runs, {self.finished} of them finished."
+        rows = [
+            f"  {arm.runs:>5} x {arm.arm:<24} {arm.task:<28} "
+            + (arm.error or f"{arm.seconds_per_step:.3g} s a step, {duration(arm.seconds)} in total")
+            for arm in self.arms
+        ]
+        plural = "s" if self.workers > 1 else ""
+        tail = (
+            f"{duration(self.wall_seconds)} with {self.workers} worker{plural} of {self.threads} thread"
+            f"{'s' if self.threads > 1 else ''} on {self.device} (from {TIMED_STEPS} timed steps an arm and task); "
+            f"{_size(self.disk_bytes)} of disk ({_size(self.disk_free)} free); "
+            f"{_size(self.memory_bytes)} of memory ({_size(self.memory_free)} free)."
+        )
+        return "\n".join([head, *rows, tail, *self.warnings])
+
+
+def forecast(plan: Plan, store: Store, executor: Executor, workers: int) -> Forecast:
+    """What is left of a study will cost.
+
+    Args:
+        plan: The study.
+        store: Its folder; what is finished costs nothing.
+        executor: Where steps are timed, as many arms at a time as there are workers, because workers slow each other down.
+        workers: How many work at a time.
+
+    Returns:
+        The forecast.
+    """
+    there = store.finished()
+    left = [run for key, run in plan.unique.items() if key not in there]
+    largest: dict[tuple[str, str], Run] = {}
+    sizes = _pixels(left)
+    for run in left:
+        cell = (run.task, run.arm)
+        if cell not in largest or sizes[run.task, run.image] > sizes[run.task, largest[cell].image]:
+            largest[cell] = run
+    timed = {cell: executor.submit(time_steps, run) for cell, run in largest.items()}
+    samples = {cell: future.result() for cell, future in timed.items()}
+    arms, longest = [], 0.0
+    for (task, arm), sample in samples.items():
+        own = [run for run in left if (run.task, run.arm) == (task, arm)]
+        each = [
+            run.fits
+            * run.passes
+            * min(
+                run.seconds / run.tiles if run.seconds else float("inf"),
+                run.steps * sample.seconds_per_step * run.pixels / max(1, sample.pixels),
+            )
+            for run in own
+        ]
+        longest = max([longest, *each])
+        arms.append(ArmForecast(arm, task, len(own), sample.seconds_per_step, sum(each), sample.error))
+    seconds = sum(arm.seconds for arm in arms)
+    at_once = max(1, min(workers, len(left)))
+    # A channel of a pixel is 4 bytes in output.npy, and at most 1 in restored.png.
+    results = sum(5 * 3 * sizes[run.task, run.image] + MANIFEST + HISTORY_ROW * _rows(run) for run in left)
+    states = sorted((sample.state for sample in samples.values()), reverse=True)
+    peak = max((sample.memory for sample in samples.values()), default=0)
+    device = devices.pick(plan.runs[0].device)
+    threads = plan.runs[0].threads
+    return Forecast(
+        name=plan.study.name,
+        runs=len(plan.unique),
+        finished=len(plan.unique) - len(left),
+        workers=workers,
+        threads=threads,
+        device=plan.runs[0].device,
+        seconds=seconds,
+        wall_seconds=max(longest, seconds / at_once),
+        disk_bytes=results + (states[0] * at_once if states else 0),
+        disk_free=shutil.disk_usage(_existing(store.path)).free,
+        memory_bytes=at_once * (peak + (PROCESS if device.type == "cpu" else 0)),
+        memory_free=devices.free_memory(device),
+        arms=tuple(arms),
+    )
+
+
+def time_steps(run: Run) -> Sample:
+    """Time a few steps of a run, as a worker would do it.
+
+    Args:
+        run: Any.
+
+    Returns:
+        The sample; an error is in it rather than raised.
+    """
+    stamps: list[float] = []
+    torch.set_num_threads(run.threads)
+    device = devices.pick(run.device)
+
+    def watch(step: Step) -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        stamps.append(time.perf_counter())
+
+    try:
+        task = run.preparing.build(run.source).task
+        recipe, terms, _ = run.fitting.build(task)
+        task = of_one_fit(task, tiles_for(task, recipe))
+        memory = memory_of_a_step(task, recipe)
+        hooks = RunHooks(observers=[watch])
+        result = restore(
+            task,
+            preset=recipe,
+            regularisers=terms,
+            steps=TIMED_STEPS + 1,
+            device=device,
+            execution=run.fitting.arm.execution,
+            rule=ALL_STEPS,
+            tile=0,
+            log_every=log_interval(recipe.steps),
+            hooks=lambda seed: hooks,
+        )
+    except Exception as error:  # a prior may fail in any way; the forecast says so
+        return Sample(0.0, 0, run.pixels, 0, f"{type(error).__name__}: {' '.join(str(error).split())}")
+    seconds = statistics.median(after - before for before, after in pairwise(stamps))
+    # Parameters and two moments, each three times: as they are, at the last logged step, and at the last good one.
+    return Sample(seconds, memory, run.pixels, 9 * 4 * result.parameters)
+
+
+def _pixels(runs: list[Run]) -> dict[tuple[str, str], int]:
+    found: dict[tuple[str, str], int] = {}
+    for run in runs:
+        if (run.task, run.image) not in found:
+            shape = run.preparing.build(run.source).task.shape
+            found[run.task, run.image] = shape[-1] * shape[-2]
+    return found
+
+
+def _rows(run: Run) -> int:
+    return run.fits * run.steps // log_interval(run.steps)
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -1,0 +1,232 @@
+"""All runs of a plan through an executor: started, watched, repeated where a worker died, recorded where one fails."""
+
+import contextlib
+import math
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from dataclasses import dataclass
+from typing import Protocol
+
+from hybrid_dip.errors import HybridDIPError, StorageError
+from hybrid_dip.study.describe.plan import Plan, Run
+from hybrid_dip.study.running.lease import Lease, acquire
+from hybrid_dip.study.running.store import RUNNER, Store
+from hybrid_dip.study.running.work import LEAST_AGE, Outcome, perform
+
+MOST_DEATHS = 3
+"""So many workers may die at a run before it counts as failed."""
+
+PATIENCE = 2.0
+"""Seconds between two tries for a run that somebody else works on."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Where a study stands.
+
+    Attributes:
+        total: Runs of the plan.
+        done: Finished well.
+        failed: Recorded with an error.
+        reason: Why the runner ended: "complete", "interrupted" or "budget".
+    """
+
+    total: int
+    done: int
+    failed: int
+    reason: str = "complete"
+
+    @property
+    def left(self) -> int:
+        """Runs still to do."""
+        return self.total - self.done - self.failed
+
+
+class Watcher(Protocol):
+    """Whoever shows how a study goes on."""
+
+    def finished(self, run: Run, outcome: Outcome) -> None:
+        """Called for each run that is done or has failed."""
+        ...
+
+    def tick(self, left: list[Run]) -> None:
+        """Called about once a second with what is still to do."""
+        ...
+
+
+class Unwatched:
+    """Shows nothing."""
+
+    def finished(self, run: Run, outcome: Outcome) -> None:
+        """Do nothing."""
+
+    def tick(self, left: list[Run]) -> None:
+        """Do nothing."""
+
+
+def tally(plan: Plan, store: Store, reason: str = "complete") -> Tally:
+    """Count what is finished.
+
+    Args:
+        plan: Of the study.
+        store: Its folder.
+        reason: Why the runner ended.
+
+    Returns:
+        The counts.
+    """
+    records = store.records(plan.unique)
+    failed = sum(1 for record in records.values() if record["error"])
+    return Tally(len(plan.unique), len(records) - failed, failed, reason)
+
+
+def run_study(
+    plan: Plan,
+    store: Store,
+    executor: Executor,
+    *,
+    at_once: int | None = None,
+    retry_failed: bool = False,
+    halt: Callable[[], bool] = lambda: False,
+    watcher: Watcher | None = None,
+    checkpoint_age: float = LEAST_AGE,
+) -> Tally:
+    """Do all runs of a plan that are not finished.
+
+    May be interrupted, killed, repeated, and called on several machines at once.
+
+    Args:
+        plan: What to do.
+        store: The folder; all workers must see it under the same path.
+        executor: Any; its workers must be able to import this package.
+        at_once: Runs handed to the executor at a time; None hands over all.
+        retry_failed: Do those again that are recorded with an error.
+        halt: Asked about once a second whether to save all states and end.
+        watcher: Is told how it goes.
+        checkpoint_age: Seconds between two saved states of a run.
+
+    Returns:
+        Where the study stands now.
+
+    Raises:
+        StorageError: The folder cannot be written; what is finished is safe.
+        HybridDIPError: The executor is broken.
+    """
+    watcher = watcher or Unwatched()
+    with store.writing():
+        # Workers stop when this lease is gone: a file can be removed even where the disk is full.
+        runner = acquire(store.work(f"{RUNNER}{secrets.token_hex(4)}"), {})
+    assert runner is not None  # nobody else has drawn this name
+    try:
+        with runner.beating(dict) as lost:
+            if retry_failed:
+                _forget_failures(plan, store)
+            reason = _run(plan, store, executor, runner, lost, at_once, halt, watcher, checkpoint_age)
+    except BrokenExecutor as error:
+        raise HybridDIPError(
+            f"The executor is broken ({error}): what is finished is safe; run the study again with a new one."
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):  # where the folder has become read-only, that has been said already
+            runner.release()
+            runner.path.parent.rmdir()
+    store.clear(plan.unique)
+    return tally(plan, store, reason)
+
+
+def _run(
+    plan: Plan,
+    store: Store,
+    executor: Executor,
+    runner: Lease,
+    lost: Callable[[], bool],
+    at_once: int | None,
+    halt: Callable[[], bool],
+    watcher: Watcher,
+    checkpoint_age: float,
+) -> str:
+    """The loop; returns why it ended."""
+    there = store.finished()
+    store.clear(there)
+    left = {key: run for key, run in plan.unique.items() if key not in there}
+    waiting = dict.fromkeys(left, 0.0)  # key -> time before which it is not tried
+    active: dict[Future[Outcome], Run] = {}
+    deaths: Counter[str] = Counter()
+    deadline = time.monotonic() + 3600 * (plan.study.budget.hours or math.inf)
+    given = (str(store.path.absolute()), str(runner.path.absolute()), checkpoint_age)
+    reason, unwritable = "complete", ""
+
+    def end(why: str) -> None:
+        """Start nothing more, and have what is going on saved."""
+        nonlocal reason, active
+        reason = why
+        waiting.clear()
+        active = {future: run for future, run in active.items() if not future.cancel()}
+        runner.release()
+
+    while waiting or active:
+        if reason == "complete":
+            if lost():
+                raise HybridDIPError(f"Somebody has removed {runner.path}: what is finished is safe; run the study again.")
+            if halt():
+                end("interrupted")
+            elif time.monotonic() > deadline:
+                end("budget")
+        room = len(waiting) if at_once is None else at_once - len(active)
+        for key in [key for key, when in waiting.items() if when <= time.monotonic()][:room]:
+            del waiting[key]
+            active[executor.submit(perform, left[key], *given)] = left[key]
+        watcher.tick(list(left.values()))
+        if not active:
+            time.sleep(0.2)
+            continue
+        for future in wait(active, timeout=1.0, return_when=FIRST_COMPLETED).done:
+            run = active.pop(future)
+            outcome = _outcome(future, run, store, deaths)
+            if outcome.status in ("done", "failed"):
+                del left[run.key]
+                watcher.finished(run, outcome)
+            elif outcome.status == "unwritable":
+                unwritable = outcome.message
+                end("unwritable")
+            elif reason == "complete":
+                waiting[run.key] = 0.0 if outcome.status == "died" else time.monotonic() + PATIENCE
+    if unwritable:
+        raise StorageError(unwritable)
+    return reason
+
+
+def _forget_failures(plan: Plan, store: Store) -> None:
+    """Have failed runs done again; each is looked at under its lease, for another runner may have done so already."""
+    for key, record in store.records(plan.unique).items():
+        if record["error"]:
+            with store.writing():
+                lease = acquire(store.work(key), {})
+            if lease is not None:
+                again = store.record(key)
+                if again is not None and again["error"]:
+                    store.discard(key)
+                lease.release()
+
+
+def _outcome(future: "Future[Outcome]", run: Run, store: Store, deaths: Counter[str]) -> Outcome:
+    """What became of a run; too many dead workers are recorded as a failure."""
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, BrokenExecutor):
+        raise error
+    deaths[run.key] += 1
+    if deaths[run.key] < MOST_DEATHS:
+        return Outcome(run.key, "died")
+    message = f"{type(error).__name__}: {' '.join(str(error).split())} ({MOST_DEATHS} times)"
+    with store.writing():
+        lease = acquire(store.work(run.key), {})
+    if lease is None:
+        return Outcome(run.key, "busy")
+    store.publish(run.key, {**run.identity, "error": message})
+    store.sweep(run.key)
+    return Outcome(run.key, "failed", message)

@@ -1,0 +1,130 @@
+"""Where a study stands, from its folder alone."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hybrid_dip.errors import SettingsError, StorageError
+from hybrid_dip.images.atomic import write_text
+from hybrid_dip.study.describe.plan import Plan
+from hybrid_dip.study.running.store import Store
+
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a study stands.
+
+    Attributes:
+        name: Of the study.
+        total: Runs of the plan that was last run in this folder.
+        done: Finished well.
+        failed: Run -> error.
+        running: Worker -> what it is at, with step and steps.
+    """
+
+    name: str
+    total: int
+    done: int
+    failed: Mapping[str, str]
+    running: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def left(self) -> int:
+        """Neither finished nor going on."""
+        return self.total - self.done - len(self.failed) - len(self.running)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**asdict(self), "left": self.left}
+
+    def sentences(self) -> str:
+        """For a person."""
+        lines = [
+            f"{self.name}: {self.done} of {self.total} runs done, {len(self.failed)} failed, {len(self.running)} going on, "
+            f"{self.left} left."
+        ]
+        lines += [
+            f"  {worker}: {about.get('run', '')}, step {about.get('step', 0)} of {about.get('steps', 0)}"
+            for worker, about in self.running.items()
+        ]
+        lines += [f"  failed: {label}: {error}" for label, error in self.failed.items()]
+        return "\n".join(lines)
+
+
+def save_plan(plan: Plan, store: Store, images: str | None = None) -> None:
+    """Write down which runs a study has, for :func:`status`, and how it was run, for a report.
+
+    Args:
+        plan: The study.
+        store: Its folder.
+        images: Instead of the study's own, where that was asked for.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    first = plan.runs[0]
+    content = {
+        "name": plan.study.name,
+        "file": plan.study.path.name,
+        "options": {"images": images, "device": first.device, "threads": first.threads, "version": first.version},
+        "runs": {key: run.label for key, run in plan.unique.items()},
+    }
+    with store.writing():
+        store.path.mkdir(parents=True, exist_ok=True)
+        write_text(store.path / PLAN, json.dumps(content, indent=1) + "\n")
+
+
+def planned_with(store: Store) -> dict[str, Any]:
+    """How the study in a folder was last run: the arguments of :func:`hybrid_dip.study.describe.plan.plan_study`.
+
+    Args:
+        store: The folder.
+
+    Returns:
+        images, device, threads and version; empty where nothing is known.
+
+    Raises:
+        StorageError: The file that says so is damaged.
+    """
+    found: dict[str, Any] = _saved(store)["options"] if (store.path / PLAN).is_file() else {}
+    return found
+
+
+def _saved(store: Store) -> dict[str, Any]:
+    path = store.path / PLAN
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        _ = found["options"], found["runs"], found["name"]
+    except (ValueError, TypeError, KeyError):
+        raise StorageError(f"{path} is damaged; remove it and give `hybrid-dip study run` again, which writes it.") from None
+    return found
+
+
+def status(store: Store) -> Status:
+    """Where the study in a folder stands.
+
+    Args:
+        store: The folder.
+
+    Returns:
+        The status.
+
+    Raises:
+        SettingsError: No study was run there.
+    """
+    path = store.path / PLAN
+    if not path.is_file():
+        raise SettingsError(f"{store.path} is not a study's folder: it has no {PLAN}, which `hybrid-dip study run` writes.")
+    content = _saved(store)
+    runs: dict[str, str] = content["runs"]
+    records = store.records(runs)
+    failed = {runs[key]: record["error"] for key, record in records.items() if record["error"]}
+    running = {
+        f"{held.host.split()[0]}:{held.pid}": held.about
+        for key, held in store.holders().items()
+        if key in runs and key not in records
+    }
+    return Status(content["name"], len(runs), len(records) - len(failed), failed, running)

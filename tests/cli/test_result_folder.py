@@ -1,0 +1,87 @@
+"""What is in a result folder already: left alone, gone on with, or replaced, as asked."""
+
+from pathlib import Path
+
+import torch
+
+from hybrid_dip.images.files import save_image
+from tests.command import SMALL, Command
+
+
+def test_foreign_files_survive(tmp_path: Path, files: Path, hybrid_dip_command: Command) -> None:
+    """What looks like leftovers in a folder that is not ours is nobody's business."""
+    (tmp_path / "mine" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "mine" / ".movie.partial").write_text("precious")
+    for flag in ([], ["--resume"], ["--overwrite"]):
+        command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 1, "-o", tmp_path / "mine", *flag]
+        assert hybrid_dip_command(*command)[0] == 2
+    assert (tmp_path / "mine" / ".movie.partial").read_text() == "precious"
+    assert (tmp_path / "mine" / "checkpoint").is_dir()
+
+
+def test_a_failing_overwrite_keeps_the_old_results(files: Path, hybrid_dip_command: Command) -> None:
+    command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 2, "-o", files / "out"]
+    assert hybrid_dip_command(*command)[0] == 0
+    before = (files / "out" / "restored.png").read_bytes()
+    assert hybrid_dip_command(*command, "--overwrite", "-R", f"{files / 'prior.py'}:nan@1")[0] == 2
+    assert (files / "out" / "restored.png").read_bytes() == before
+
+
+def test_overwrite_removes_our_files_only(files: Path, hybrid_dip_command: Command) -> None:
+    command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 2, "-o", files / "out"]
+    assert hybrid_dip_command(*command, "--gif", "--runs", 2)[0] == 0
+    (files / "out" / "notes.txt").write_text("precious")
+    assert hybrid_dip_command(*command, "--overwrite")[0] == 0
+    left = {path.name for path in (files / "out").iterdir()}
+    assert left == {
+        "notes.txt", "restored.png", "last.png", "history.csv", "run.json", "curves.png", "comparison.png", "checkpoint"
+    }  # fmt: skip
+    assert not (files / "out" / "checkpoint" / "seed-1.pt").exists()
+
+
+def test_a_changed_reference_is_noticed_on_resume(files: Path, hybrid_dip_command: Command) -> None:
+    command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 2, "-o", files / "out"]
+    command += ["--reference", files / "clean.png"]
+    assert hybrid_dip_command(*command)[0] == 0
+    save_image(torch.rand(1, 3, 32, 32), files / "clean.png")
+    status, _, err = hybrid_dip_command(*command, "--resume")
+    assert status == 2
+    assert "reference_sha256" in err
+
+
+def test_damaged_settings_are_named(files: Path, hybrid_dip_command: Command) -> None:
+    command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 2, "-o", files / "out"]
+    assert hybrid_dip_command(*command)[0] == 0
+    for text in ("{", "[]"):
+        (files / "out" / "checkpoint" / "settings.json").write_text(text)
+        status, _, err = hybrid_dip_command(*command, "--resume")
+        assert status == 2
+        assert "settings.json is damaged" in err
+
+
+def test_a_changed_prior_is_noticed_on_resume(files: Path, hybrid_dip_command: Command) -> None:
+    (files / "mine.py").write_text("def prior(x):\n    return x.mean()\n")
+    command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 2, "-o", files / "out"]
+    command += ["-R", f"{files / 'mine.py'}:prior@0.1"]
+    assert hybrid_dip_command(*command)[0] == 0
+    (files / "mine.py").write_text("def prior(x):\n    return x.square().mean()\n")
+    status, _, err = hybrid_dip_command(*command, "--resume")
+    assert status == 2
+    assert "regularisers_sha256" in err
+
+
+def test_an_existing_result_is_left_alone_unless_asked(files: Path, hybrid_dip_command: Command) -> None:
+    command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 3, "-o", files / "out"]
+    assert hybrid_dip_command(*command)[0] == 0
+    first = (files / "out" / "run.json").read_bytes()
+    status, _, err = hybrid_dip_command(*command)
+    assert status == 2
+    assert "--resume to go on, or --overwrite" in err
+    status, _, err = hybrid_dip_command(*command, "--resume")
+    assert status == 0
+    assert "finished already" in err
+    assert (files / "out" / "run.json").read_bytes() == first
+    status, _, err = hybrid_dip_command(*command[:-3], 4, "-o", files / "out", "--resume")
+    assert status == 2
+    assert "other settings" in err
+    assert hybrid_dip_command(*command, "--overwrite")[0] == 0

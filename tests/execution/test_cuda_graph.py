@@ -1,0 +1,103 @@
+"""What can be seen of a replayed network without a CUDA device; the rest is in tests/gpu."""
+
+import shutil
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import hybrid_dip as hd
+from hybrid_dip.contracts import Task
+from hybrid_dip.execution import cuda_graph
+from hybrid_dip.execution.cuda_graph import Forward
+from hybrid_dip.networks import latents
+from hybrid_dip.recipes.prepare import prepare
+from hybrid_dip.recipes.presets import quick
+from tests.fits import lean
+
+
+class InPlace(torch.autograd.Function):
+    """Puts an image where the one before it was, as a graph does."""
+
+    @staticmethod
+    def forward(context: Any, image: Tensor, memory: Tensor) -> Tensor:
+        memory.copy_(image)
+        return memory.detach()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+def in_one_place(made: list[Tensor]) -> Any:
+    """Make a forward whose outputs overwrite each other, and count them."""
+
+    def make(forward: Forward, z: Tensor) -> Forward:
+        memory = torch.empty(1, 3, 32, 32)
+
+        def call(z: Tensor) -> Tensor:
+            made.append(z)
+            output: Tensor = InPlace.apply(forward(z), memory)
+            return output
+
+        return call
+
+    return make
+
+
+def test_a_fit_is_the_same_where_outputs_overwrite_each_other(noisy: Task) -> None:
+    torch.manual_seed(0)
+    z = latents.uniform(8, (32, 32))
+    found, made = [], []
+    for replay in (False, True):
+        torch.manual_seed(1)
+        network = lean()
+        if replay:
+            cuda_graph._replayed(network, in_one_place(made))
+        found.append(hd.fit(network, z, noisy, 0.01 * hd.TV(), max_steps=12, average=0.9, jitter=0.03, log_every=5))
+    assert len(made) == 12
+    assert torch.equal(found[0].image, found[1].image)
+    assert torch.equal(found[0].last, found[1].last)
+    assert list(found[0].state["network"]) == list(found[1].state["network"])
+
+
+def test_without_gradients_nothing_is_replayed() -> None:
+    network, made = lean(), []
+    cuda_graph._replayed(network, in_one_place(made))
+    z = latents.uniform(8, (32, 32))
+    with torch.no_grad():
+        network(z)
+    assert not made
+    network(z)
+    assert len(made) == 1
+
+
+def test_what_is_recorded_is_a_function_of_leaves_in_the_same_memory() -> None:
+    network, z = lean(), latents.uniform(8, (32, 32))
+    evaluate, parameters = cuda_graph._as_function(network, network.forward)
+    expected = torch.autograd.grad(network(z).square().mean(), list(network.parameters()))
+    cuda_graph._replayed(network, lambda forward, z: pytest.fail("the network's own forward is what is recorded"))
+    twins = [parameter.detach().requires_grad_() for parameter in parameters]
+    found = torch.autograd.grad(evaluate(z, *twins).square().mean(), twins)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    before = evaluate(z, *twins)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.mul_(1.1)
+    assert not torch.equal(evaluate(z, *twins), before)
+
+
+@pytest.mark.slow
+def test_a_network_that_is_compiled_to_be_replayed_gives_the_same_gradients(noisy: Task) -> None:
+    if shutil.which("g++") is None and shutil.which("c++") is None:
+        pytest.skip("torch.compile needs a C++ compiler, and there is none here")
+    gradients = []
+    for replay in (False, True):
+        network, z = prepare(noisy, quick(noisy), 0)
+        if replay:
+            cuda_graph.compiled(network)
+        (network(z) - noisy.observation).square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
+    assert float(torch.cosine_similarity(*gradients, dim=0)) > 0.9999
+    assert float(gradients[1].norm() / gradients[0].norm()) == pytest.approx(1, abs=1e-3)

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.images.metrics import psnr, ssim
+from hybrid_dip.study.describe.measures import Outputs, measure
+
+
+def test_a_measure_is_of_the_finished_image_the_raw_one_or_the_best_on_the_way() -> None:
+    image, raw, reference = torch.rand(3, 1, 3, 16, 16)
+    outputs = Outputs(image, raw, reference, along=[10.0, 30.0, 20.0])
+    expected = {
+        "psnr": psnr(image, reference),
+        "psnr_raw": psnr(raw, reference),
+        "ssim_raw": ssim(raw, reference),
+        "psnr_best": 30.0,
+    }
+    for text, value in expected.items():
+        found = measure(text)
+        assert found.column == text
+        assert found.of(outputs) == value
+
+
+def test_one_s_own_metric_is_called_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def darkness(x, reference):\n    return float((1 - x).mean())\n")
+    found = measure(f"{tmp_path}/mine.py:darkness")
+    assert found.column == "darkness"
+    zeros = torch.zeros(1, 1, 16, 16)
+    assert found.of(Outputs(zeros, zeros, zeros, [])) == 1.0
+
+
+def test_an_unknown_one_is_refused_with_the_nearest() -> None:
+    with pytest.raises(SettingsError, match="did you mean 'psnr'"):
+        measure("psnrr_raw")
+
+
+def test_the_best_along_a_fit_needs_one_fit_of_the_whole_image() -> None:
+    x = torch.zeros(1, 3, 16, 16)
+    with pytest.raises(SettingsError, match="in tiles there is no step"):
+        measure("psnr_best").of(Outputs(x, x, x, along=[]))

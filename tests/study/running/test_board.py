@@ -1,0 +1,60 @@
+import io
+from concurrent.futures import Executor
+
+from hybrid_dip.study.running.board import Board, Clock
+from hybrid_dip.study.running.lease import acquire
+from hybrid_dip.study.running.run import run_study
+from hybrid_dip.study.running.store import Store
+from hybrid_dip.study.running.work import Outcome
+from tests.studies import MakePlan
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_time_left_is_learnt_from_what_was_seen(make_plan: MakePlan) -> None:
+    plan = make_plan(seeds=[0, 1])
+    keys = [run.key for run in plan.runs]
+    clock = Clock(plan, workers=2)
+    assert clock.left(keys, {}) is None
+    clock.saw(keys[0], seconds=10.0, steps=5)
+    clock.saw(keys[1], seconds=20.0, steps=5)
+    assert clock.left(keys[2:], {}) == (10 + 20) / 2
+    assert clock.left(keys[2:], {keys[2]: 4}) == (2 + 20) / 2
+    assert clock.left(keys[3:], {}) == 20.0, "one run is done by one worker"
+
+
+def test_a_log_gets_lines_and_a_terminal_a_line_a_worker(make_plan: MakePlan, store: Store) -> None:
+    plan = make_plan()
+    for path, about in zip(plan.runs, ({"step": 2}, {"step": 3}), strict=True):
+        acquire(store.work(path.key), {"run": path.label, "steps": 5, **about})
+    log, terminal = io.StringIO(), Terminal()
+    for stream in (log, terminal):
+        board = Board(plan, store, workers=2, stream=stream)
+        board.tick(list(plan.runs))
+        board.close()
+    assert log.getvalue() == "0/2 runs, 2 going on, time left not known yet\n"
+    shown = terminal.getvalue()
+    assert "tiny: 0/2 runs" in shown
+    assert "astronaut, denoise, dip, seed 0" in shown
+    assert "2/5 steps" in shown
+    assert "3/5 steps" in shown
+
+
+def test_failures_are_told_at_once(make_plan: MakePlan, store: Store) -> None:
+    plan = make_plan()
+    log = io.StringIO()
+    board = Board(plan, store, workers=1, stream=log)
+    board.finished(plan.runs[0], Outcome(plan.runs[0].key, "failed", "FitError: no"))
+    board.tick(list(plan.runs[1:]))
+    assert "astronaut, denoise, dip, seed 0 failed: FitError: no" in log.getvalue()
+    assert "1/2 runs, 1 failed, 0 going on" in log.getvalue()
+
+
+def test_it_watches_a_study(make_plan: MakePlan, store: Store, executor: Executor) -> None:
+    plan = make_plan()
+    log = io.StringIO()
+    run_study(plan, store, executor, watcher=Board(plan, store, workers=2, stream=log))
+    assert log.getvalue().startswith("0/2 runs")

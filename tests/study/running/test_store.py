@@ -1,0 +1,135 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hybrid_dip.errors import StorageError
+from hybrid_dip.study.running.lease import acquire
+from hybrid_dip.study.running.store import Store
+from tests.studies import InNamespace
+
+
+def test_a_run_appears_whole_or_not_at_all(store: Store) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half.txt").write_text("half")
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        store.publish("a", {"error": "", "metrics": {}}, fail)
+    assert not store.has("a")
+    assert list((store.path / "runs").iterdir()) == list(store.work("a").iterdir()) == []
+    assert store.publish("a", {"error": "", "metrics": {"psnr": 1}})
+    assert store.record("a") == {"error": "", "metrics": {"psnr": 1}}
+    assert store.finished() == {"a"}
+    store.run("b").mkdir()
+    assert store.finished() == {"a"}, "an empty folder is no finished run"
+    assert store.publish("b", {"error": "", "metrics": {}})
+    assert store.finished() == {"a", "b"}
+
+
+def test_an_attempt_that_was_swept_away_by_a_new_holder_is_dropped(store: Store) -> None:
+    assert not store.publish("a", {"error": "", "metrics": {}}, lambda folder: shutil.rmtree(folder))
+    assert not store.has("a")
+
+
+def test_the_first_to_publish_stays(store: Store) -> None:
+    store.publish("a", {"error": "", "metrics": {"a": 1}})
+    store.publish("a", {"error": "", "metrics": {"a": 2}})
+    assert store.records(["a", "b"]) == {"a": {"error": "", "metrics": {"a": 1}}}
+    assert [path.name for path in (store.path / "runs").iterdir()] == ["a"]
+
+
+def test_what_killed_workers_left_is_swept(store: Store) -> None:
+    store.publish("b", {"error": "", "metrics": {}})
+    for key in ("a", "b"):
+        (store.work(key) / "12345678.partial").mkdir(parents=True)
+        store.sweep(key)
+    assert list(store.work("a").iterdir()) == [], "of a run that is not finished the folder stays, for its state"
+    assert not store.work("b").exists()
+    assert store.finished() == {"b"}
+
+
+def test_what_others_are_at_is_not_cleared(store: Store) -> None:
+    theirs, runner = acquire(store.work("a"), {}), acquire(store.work(".runner.1"), {})
+    assert theirs is not None
+    assert runner is not None
+    store.publish("b", {"error": "", "metrics": {}})
+    (store.work("b") / "12345678.partial").mkdir(parents=True)
+    store.work(".runner.2").mkdir()
+    store.clear(["a", "b"])
+    assert sorted(path.name for path in (store.path / "work").iterdir()) == [".runner.1", "a"]
+    theirs.release()
+    runner.release()
+    store.work("a").rmdir()
+    store.clear()
+    assert not (store.path / "work").exists()
+
+
+def test_a_discarded_run_is_gone_in_one_move(store: Store) -> None:
+    store.publish("a", {"error": "x"})
+    store.discard("a")
+    store.discard("a")
+    assert not store.has("a")
+    assert list((store.path / "runs").iterdir()) == list(store.work("a").iterdir()) == []
+
+
+def test_a_damaged_manifest_is_named(store: Store) -> None:
+    store.publish("a", {"error": "", "metrics": {}})
+    (store.run("a") / "run.json").write_text("{")
+    with pytest.raises(StorageError, match=r"run\.json is missing or damaged; remove the folder"):
+        store.record("a")
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StorageError, match=r"cannot be written .*: what is finished is safe"):
+        Store(tmp_path / "file" / "out").publish("a", {})
+
+
+FILLING = """
+import sys
+from pathlib import Path
+from hybrid_dip.errors import StorageError
+from hybrid_dip.study.running.store import Store
+store = Store(Path(sys.argv[1]) / "out")
+store.publish("a", {"error": "", "metrics": {}}, lambda folder: (folder / "x").write_bytes(b"x" * 100_000))
+try:
+    store.publish("b", {"error": "", "metrics": {}}, lambda folder: (folder / "x").write_bytes(b"x" * 300_000))
+except StorageError as error:
+    print(error)
+print(sorted(path.name for path in (store.path / "runs").iterdir()), (store.run("a") / "x").stat().st_size)
+print(list(store.work("b").iterdir()))
+"""
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, in_namespace: InNamespace) -> None:
+    script = 'mount -t tmpfs -o size=256k tmpfs "$1" && exec "$2" -c "$3" "$1"'
+    sentence, whole, rest = in_namespace(script, str(tmp_path), sys.executable, FILLING).stdout.splitlines()
+    assert "cannot be written (No space left on device): what is finished is safe" in sentence
+    assert (whole, rest) == ("['a'] 100000", "[]")
+
+
+def test_a_file_that_grows_too_large_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """The same where no file system may be mounted: a limit on the size of files stops the write in the middle."""
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+    command = [sys.executable, "-c", limit + FILLING, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    sentence, whole, rest = done.stdout.splitlines()
+    assert "cannot be written (File too large): what is finished is safe" in sentence
+    assert (whole, rest) == ("['a'] 100000", "[]")
+
+
+def test_outputs_and_histories_that_are_missing_or_damaged_are_named(store: Store) -> None:
+    store.publish("a", {"error": "", "metrics": {}})
+    for read, name in ((store.output, "output.npy"), (store.history, "history.csv")):
+        with pytest.raises(StorageError, match=rf"{name} is missing or damaged; remove the folder"):
+            read("a")
+        (store.run("a") / name).write_bytes(b"step,seed\nx,y\n")
+        with pytest.raises(StorageError, match=rf"{name} is missing or damaged"):
+            read("a")
+    for content in ("[]", "{}", '{"error": ""}'):
+        (store.run("a") / "run.json").write_text(content)
+        with pytest.raises(StorageError, match=r"run\.json is missing or damaged"):
+            store.record("a")
