@@ -111,7 +111,7 @@ def test_step_in_other_ways() -> None:
     assert "| 64 | float32 |" in command(*STEP, "--sizes", 64, "--plain", "--rounds", 1)
 
 
-def test_a_profile_tells_products_of_matrices_of_the_optimiser_from_convolutions() -> None:
+def test_a_profile_tells_the_optimiser_from_convolutions() -> None:
     script = f"""
 import sys
 sys.path.insert(0, {str(BENCHMARKS)!r})
@@ -130,7 +130,7 @@ print({{part for name, part in named if name == "aten::baddbmm"}}, {{part for na
     assert command("-c", script).splitlines()[-1] == "{'optimiser'} {'convolutions'}"
 
 
-def test_a_profile_counts_what_upsampling_and_padding_are_made_of_as_theirs_and_views_as_no_traffic() -> None:
+def test_a_profile_counts_parts_by_their_owner_and_views_not() -> None:
     script = f"""
 import sys
 sys.path.insert(0, {str(BENCHMARKS)!r})

@@ -48,7 +48,7 @@ def test_folds_are_disjoint_and_complete() -> None:
     assert torch.equal(torch.stack(held).sum(0), torch.ones_like(held[0]))
 
 
-def test_the_split_is_seeded_and_leaves_the_callers_random_state_alone() -> None:
+def test_the_split_leaves_the_caller_s_random_state_alone() -> None:
     task = tasks.denoise(torch.rand(1, 1, 16, 16), sigma=0.1)
     before = torch.get_rng_state()
     first, again, other = (task.split(0.1, seed=seed)[1].held_out for seed in (1, 1, 2))
@@ -76,7 +76,7 @@ def test_a_residual_is_zero_where_nothing_was_measured() -> None:
     assert float(task.measured) == 3 * 16 * 8
 
 
-def test_noise_gradient_is_the_norm_of_the_fidelitys_gradient_at_noise() -> None:
+def test_noise_gradient_is_the_fidelity_s_gradient_at_noise() -> None:
     sigma = 0.1
     y = torch.rand(1, 3, 64, 64)
     task = tasks.denoise(y, sigma=sigma)
@@ -85,7 +85,7 @@ def test_noise_gradient_is_the_norm_of_the_fidelitys_gradient_at_noise() -> None
     assert float(gradient.norm()) == pytest.approx(task.noise_gradient, rel=0.02)
 
 
-def test_finish_pastes_known_pixels_of_the_task_it_is_called_on() -> None:
+def test_finish_pastes_known_pixels_of_its_own_task() -> None:
     y = torch.rand(1, 3, 16, 16)
     mask = (torch.rand(1, 1, 16, 16) < 0.5).float()
     task: Task = tasks.inpaint(y, mask)

@@ -146,7 +146,7 @@ def test_the_stack_of_priors_did_what_its_readme_says(monkeypatch: pytest.Monkey
     assert gains[2] in first_screen
 
 
-def test_the_index_names_every_experiment_with_a_picture_that_is_there() -> None:
+def test_the_index_shows_every_experiment_with_its_picture() -> None:
     text = (ROOT / "README.md").read_text()
     for readme in ROOT.glob("*/README.md"):
         assert f"({readme.parent.name}/README.md)" in text

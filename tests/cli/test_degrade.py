@@ -32,7 +32,7 @@ def test_degrade_then_restore(files: Path, hybrid_dip_command: Command) -> None:
     assert "--overwrite" in err
 
 
-def test_degrade_writes_the_reference_that_the_result_can_be_measured_by(files: Path, hybrid_dip_command: Command) -> None:
+def test_degrade_writes_the_reference_to_measure_by(files: Path, hybrid_dip_command: Command) -> None:
     save_image(torch.rand(1, 3, 70, 66), files / "odd.png")
     small = files / "small.png"
     status, out, _ = hybrid_dip_command("degrade", files / "odd.png", "--task", "super-resolve", "--factor", 4, "-o", small)

@@ -78,7 +78,7 @@ def test_a_search_for_weights_goes_on_to_the_same_bytes(
 
 
 @pytest.mark.parametrize(("sigma", "judged"), [(["--sigma", 38], "bootstrap"), ([], "held-out")])
-def test_a_noise_level_that_was_estimated_is_not_trusted_with_the_bootstrap(
+def test_an_estimated_noise_level_does_not_make_a_bootstrap(
     sigma: list[object], judged: str, files: Path, hybrid_dip_command: Command
 ) -> None:
     command = ["restore", files / "noisy.png", "--task", "denoise", *sigma, *SMALL, "--quiet", "--steps", 3, "--fuse", "stack"]

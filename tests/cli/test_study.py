@@ -127,7 +127,7 @@ def test_what_is_wrong_is_one_sentence(
     assert err.strip().count("\n") == 0
 
 
-def test_ctrl_c_saves_what_is_going_on_and_the_same_command_goes_on(content: dict[str, Any], tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_the_same_command_goes_on(content: dict[str, Any], tmp_path: Path) -> None:
     study = tmp_path / "study.toml"
     arms = [{"name": "long", "preset": "quick", "steps": 400}]
     study.write_text(as_toml({**content, "arms": arms, "seeds": [0, 1]}))
@@ -149,9 +149,7 @@ def test_ctrl_c_saves_what_is_going_on_and_the_same_command_goes_on(content: dic
     assert len(contents(store)) == 2
 
 
-def test_a_full_disk_and_a_read_only_folder_give_one_sentence_and_lose_nothing(
-    content: dict[str, Any], tmp_path: Path, in_namespace: InNamespace
-) -> None:
+def test_a_full_or_read_only_disk_loses_nothing(content: dict[str, Any], tmp_path: Path, in_namespace: InNamespace) -> None:
     (tmp_path / "study.toml").write_text(as_toml({**content, "seeds": list(range(10))}))
     (tmp_path / "disk").mkdir()
     run = f"{sys.executable} -m hybrid_dip.cli study run study.toml -o disk --device cpu --quiet"

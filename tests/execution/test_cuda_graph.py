@@ -73,7 +73,7 @@ def test_without_gradients_nothing_is_replayed() -> None:
     assert len(made) == 1
 
 
-def test_what_is_recorded_is_a_function_of_leaves_in_the_same_memory() -> None:
+def test_the_recorded_function_reads_its_leaves_in_place() -> None:
     network, z = lean(), latents.uniform(8, (32, 32))
     evaluate, parameters = cuda_graph._as_function(network, network.forward)
     expected = torch.autograd.grad(network(z).square().mean(), list(network.parameters()))
@@ -89,7 +89,7 @@ def test_what_is_recorded_is_a_function_of_leaves_in_the_same_memory() -> None:
 
 
 @pytest.mark.slow
-def test_a_network_that_is_compiled_to_be_replayed_gives_the_same_gradients(noisy: Task) -> None:
+def test_a_network_compiled_for_replay_gives_the_same_gradients(noisy: Task) -> None:
     if shutil.which("g++") is None and shutil.which("c++") is None:
         pytest.skip("torch.compile needs a C++ compiler, and there is none here")
     gradients = []

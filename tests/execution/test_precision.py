@@ -50,7 +50,7 @@ def test_half_precision_points_the_same_way_and_leaves_parameters_single(
     assert list(other.state_dict()) == list(network.state_dict())
 
 
-def test_a_fit_in_half_precision_is_another_one_that_says_so(noisy: Task) -> None:
+def test_a_fit_in_half_precision_differs_and_says_so(noisy: Task) -> None:
     found = {way: restore(noisy, preset="fast", steps=15, runs=1, device="cpu", execution=way) for way in (PLAIN, HALF)}
     assert found[HALF].hardware["execution"] == "bfloat16"
     assert found[PLAIN].hardware["execution"] == "float32"
@@ -81,7 +81,7 @@ def test_the_order_of_the_maps_in_memory_changes_no_result(noisy: Task) -> None:
 CUDA = torch.device("cuda")
 
 
-def test_a_fit_finds_its_kernels_by_trial_and_leaves_the_setting_as_it_was() -> None:
+def test_a_fit_tries_kernels_and_leaves_the_setting_alone() -> None:
     before = torch.backends.cudnn.benchmark
     with PLAIN.around():
         assert torch.backends.cudnn.benchmark
@@ -136,7 +136,7 @@ def test_who_evaluates_the_network(noisy: Task, changes: dict[str, Any], term: A
     assert evaluated_by_the_loop_alone(recipe, [hd.Term(term, 1.0, "it")]) is expected
 
 
-def test_the_fastest_is_that_of_the_whole_fit_and_has_to_beat_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fastest_way_counts_preparation_and_beats_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("hybrid_dip.execution.precision.time.perf_counter", lambda: now[0])
 
@@ -165,7 +165,7 @@ def test_the_fastest_is_that_of_the_whole_fit_and_has_to_beat_the_plain_one(monk
     assert fastest([compiled, both], 1000, timed(paces))[0] == compiled, "all compiled, as somebody asked"
 
 
-def test_the_command_says_what_it_took_and_goes_on_with_it(files: Path, hybrid_dip_command: Command) -> None:
+def test_the_command_says_its_precision_and_goes_on_with_it(files: Path, hybrid_dip_command: Command) -> None:
     command = ["restore", files / "noisy.png", "--task", "denoise", "--sigma", 25, *SMALL, "--steps", 6, "-o", files / "out"]
     status, _, err = hybrid_dip_command(*command, "--precision", "auto")
     assert status == 0, err

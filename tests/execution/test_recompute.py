@@ -129,7 +129,7 @@ def test_what_autograd_keeps_is_what_was_counted() -> None:
     assert maps(in_parts(network, again)) == 4
 
 
-def test_the_way_says_so_and_compiled_networks_are_left_to_the_compiler() -> None:
+def test_recomputation_leaves_compiled_networks_to_the_compiler() -> None:
     assert str(Execution(recomputed=True)) == "float32, recomputed"
     network = nn.Sequential(nn.Conv2d(1, 1, 1))
     where = torch.device("cpu")
@@ -144,7 +144,7 @@ def test_a_fit_that_recomputes_keeps_no_freed_memory() -> None:
     assert not _scarce.get()
 
 
-def test_a_way_recomputes_only_where_that_is_what_makes_it_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_way_recomputes_only_where_that_makes_it_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     task, where = tasks.denoise(torch.rand(1, 3, 128, 128), sigma=0.1), torch.device("cpu")
     recipe = quick(task)
     kept, less = (memory_of_a_step(task, recipe, recomputed=switch) for switch in (False, True))
@@ -158,7 +158,7 @@ def test_a_way_recomputes_only_where_that_is_what_makes_it_fit(monkeypatch: pyte
         assert fitting(way, task, recipe, where).recomputed is expected
 
 
-def test_the_command_recomputes_where_a_step_would_not_fit_and_restores_the_same(
+def test_the_command_recomputes_where_memory_is_scarce(
     tmp_path: Path, photograph: Tensor, hybrid_dip_command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_image(photograph, tmp_path / "y.png")

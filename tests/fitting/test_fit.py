@@ -85,7 +85,7 @@ def test_jitter_follows_the_seed(noisy: Task) -> None:
     assert not torch.equal(first.image, other.image)
 
 
-def test_jitter_is_one_normal_draw_a_step_after_network_and_latent(noisy: Task) -> None:
+def test_jitter_is_one_normal_draw_for_each_step(noisy: Task) -> None:
     seen: list[Tensor] = []
 
     class Spy(nn.Module):
@@ -183,7 +183,7 @@ def test_the_discrepancy_rule_stops_at_the_noise(photograph: Tensor) -> None:
     assert torch.equal(often.image, found.image)
 
 
-def test_a_rule_keeps_its_image_and_the_last_one_is_there_too(noisy: Task) -> None:
+def test_a_fit_has_the_kept_image_and_the_last(noisy: Task) -> None:
     images: list[Tensor] = []
     found = run(
         noisy, max_steps=60, rule=WindowedVariance(window=5, patience=10), observers=[lambda step: images.append(step.image)]
@@ -340,7 +340,7 @@ def test_held_out_pixels_leak_nowhere(photograph: Tensor) -> None:
         assert torch.equal(done, finished[0][1])
 
 
-def test_steps_hold_tensors_and_only_logged_ones_are_in_the_history(noisy: Task) -> None:
+def test_only_logged_steps_are_in_the_history(noisy: Task) -> None:
     steps: list[Step] = []
     found = run(noisy, 0.1 * hd.TV(), max_steps=12, log_every=5, observers=[steps.append])
     assert [step.index for step in steps] == list(range(12))

@@ -52,7 +52,7 @@ def same(one: object, other: object) -> bool:
     return all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
 
 
-def test_the_good_state_stays_as_it_was_while_later_ones_are_remembered(guarded: tuple[Guard, Advance]) -> None:
+def test_the_good_state_is_a_copy(guarded: tuple[Guard, Advance]) -> None:
     guard, advance = guarded
     for step in range(6):
         before = guard.current()

@@ -16,7 +16,7 @@ def found(value: float, residual: Tensor) -> Evaluation:
 
 @pytest.mark.parametrize("average", [None, 0.5])
 @pytest.mark.parametrize("where", ["image", "loss"])
-def test_a_step_that_is_not_finite_is_neither_kept_nor_seen(average: float | None, where: str) -> None:
+def test_a_step_that_is_not_finite_is_dropped(average: float | None, where: str) -> None:
     tracker = Tracker(MaxSteps(), tasks.denoise(torch.zeros(1, 1, 16, 16), sigma=0.1), average)
     good = torch.full((1, 1, 16, 16), 0.25)
     tracker.update(good, found(0.1, good), 0, 0.01, True)

@@ -18,9 +18,7 @@ def step_of(factory: optimizers.OptimizerFactory, start: Tensor, gradient: Tenso
 
 @pytest.mark.parametrize("shape", [(8, 4, 3, 3), (16, 8, 1, 1), (4, 12)])
 @pytest.mark.parametrize("scale", [2.0**-20, 2.0**10])
-def test_muon_moves_the_filters_of_a_layer_equally_far_in_all_directions_of_their_gradient(
-    shape: tuple[int, ...], scale: float
-) -> None:
+def test_muon_moves_filters_equally_far_in_all_directions(shape: tuple[int, ...], scale: float) -> None:
     rows, columns = shape[0], int(torch.tensor(shape[1:]).prod())
     u, _, v = torch.linalg.svd(torch.randn(rows, columns), full_matrices=False)
     gradient = u @ torch.linspace(0.3, 1, min(rows, columns)).diag() @ v
@@ -32,7 +30,7 @@ def test_muon_moves_the_filters_of_a_layer_equally_far_in_all_directions_of_thei
     assert (along - along.diagonal().diag()).abs().max() < 0.1
 
 
-def test_muon_moves_filters_of_one_shape_together_as_a_package_moves_each() -> None:
+def test_muon_moves_filters_as_another_package_does() -> None:
     shapes = [(8, 4, 3, 3), (8, 4, 3, 3), (16, 8, 1, 1), (4, 12), (5,)]
     torch.manual_seed(0)
     start, *gradients = ([torch.randn(shape) for shape in shapes] for _ in range(4))
@@ -47,14 +45,14 @@ def test_muon_moves_filters_of_one_shape_together_as_a_package_moves_each() -> N
         assert (one - other).norm() < 0.02 * (other - first).norm()  # theirs iterates in half precision
 
 
-def test_orthogonal_takes_singular_values_to_about_one_and_nothing_to_nothing() -> None:
+def test_orthogonal_takes_singular_values_to_one() -> None:
     u, _, v = torch.linalg.svd(torch.randn(3, 6, 10), full_matrices=False)
     made = optimizers.orthogonal(torch.stack([u[0] @ torch.linspace(0.3, 1, 6).diag() @ v[0], torch.zeros(6, 10)]))
     assert (u[0].T @ made[0] @ v[0].T - torch.eye(6)).abs().max() < 0.35
     assert not made[1].any()
 
 
-def test_the_rate_that_is_logged_is_the_one_that_was_given() -> None:
+def test_the_logged_rate_is_the_given_one() -> None:
     groups = optimizers.muon(0.005)([torch.ones(4, 3, requires_grad=True), torch.ones(4, requires_grad=True)]).param_groups
     assert [group["lr"] for group in groups] == [0.005, 0.02]
 

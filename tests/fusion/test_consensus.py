@@ -22,7 +22,7 @@ def towards(target: Tensor, strength: float) -> Any:
     return lambda v: (v + strength * target) / (1 + strength)
 
 
-def test_the_equilibrium_of_proximal_maps_is_the_minimum_of_the_weighted_sum() -> None:
+def test_equilibrium_of_proximal_maps_minimises_the_weighted_sum() -> None:
     targets, strengths, mu = [torch.rand(SHAPE) for _ in range(3)], [0.5, 2.0, 4.0], [1.0, 2.0, 0.5]
     agents = [towards(target, strength) for target, strength in zip(targets, strengths, strict=True)]
     found = consensus.equilibrium(agents, torch.zeros(SHAPE), weights=mu, rounds=500, tolerance=1e-7)

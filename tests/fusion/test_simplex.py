@@ -25,7 +25,7 @@ def test_two_images_by_hand() -> None:
     assert simplex_weights(torch.diag(torch.tensor([1.0, 3.0]))).tolist() == pytest.approx([0.75, 0.25])
 
 
-def test_a_worse_image_whose_errors_are_those_of_a_better_one_gets_nothing() -> None:
+def test_a_worse_image_with_the_same_errors_gets_nothing() -> None:
     assert simplex_weights(torch.tensor([[1.0, 2.0], [2.0, 4.0]])).tolist() == pytest.approx([1.0, 0.0])
 
 

@@ -36,13 +36,13 @@ def test_arms_are_each_prior_alone_and_all_together() -> None:
     assert [arm.name for arm in arms_of("quick", Terms(terms[:1]))] == ["dip", "dip+tv"]
 
 
-def test_the_bootstrap_judges_where_all_is_seen_and_held_out_pixels_elsewhere(photograph: Tensor) -> None:
+def test_bootstrap_judges_full_observations_and_held_out_pixels_others(photograph: Tensor) -> None:
     assert isinstance(default_selection(degradations.noisy(photograph, sigma=0.1).task), Bootstrap)
     assert isinstance(default_selection(degradations.scattered(photograph, share=0.5, sigma=0.1).task), HeldOut)
     assert isinstance(default_selection(tasks.denoise(photograph, fidelity=hd.fidelity.poisson)), HeldOut)
 
 
-def test_a_stack_gives_the_weight_to_the_arm_that_is_better(noisy: Task, photograph: Tensor) -> None:
+def test_a_stack_gives_weight_to_the_better_arm(noisy: Task, photograph: Tensor) -> None:
     """A guide that is right against one that is wrong."""
     arms = [
         Arm("right", short, (Term(GuidePixels(photograph), 5.0),)),
@@ -56,9 +56,7 @@ def test_a_stack_gives_the_weight_to_the_arm_that_is_better(noisy: Task, photogr
 
 
 @pytest.mark.parametrize("selection", [HeldOut(), Bootstrap()])
-def test_the_weights_are_those_of_the_replicates_for_the_images_of_all_data(
-    selection: HeldOut | Bootstrap, noisy: Task
-) -> None:
+def test_weights_of_the_replicates_combine_images_of_all_data(selection: HeldOut | Bootstrap, noisy: Task) -> None:
     arms = [Arm("dip", short), Arm("smooth", short, (Term(hd.TV(), 0.3),))]
     found = stack(noisy, arms, selection=selection, local=False)
     (replicate,) = selection.replicates(noisy)
@@ -74,7 +72,7 @@ def test_the_weights_are_those_of_the_replicates_for_the_images_of_all_data(
     assert torch.allclose(found.raw, mixed, atol=1e-5), "half of what an arm brings is what it made of the replicate"
 
 
-def test_an_arm_brings_the_mean_of_its_fits_but_of_those_that_lacked_exact_data(noisy: Task, photograph: Tensor) -> None:
+def test_an_arm_is_the_mean_of_its_fits(noisy: Task, photograph: Tensor) -> None:
     denoised = hd.restore(noisy, preset="one-shot:denoiser=median")
     fitted = hd.restore(noisy, preset=short(noisy))
     other, another = torch.zeros_like(fitted.raw), torch.ones_like(fitted.raw)
@@ -114,7 +112,7 @@ def test_where_pixels_are_missing_or_noisy_the_data_weigh_all(noisy: Task, photo
         assert torch.equal(combined(task, combination, images), combination(images))
 
 
-def test_neither_held_out_entries_nor_the_reference_reach_a_fit_of_a_replicate(photograph: Tensor) -> None:
+def test_no_fit_of_a_replicate_sees_its_judge(photograph: Tensor) -> None:
     """Poison in the held-out entries changes what judges, and nothing that is judged."""
     task = degradations.scattered(photograph, share=0.6, sigma=0.05).task
     seen: list[list[Tensor]] = []
@@ -138,13 +136,13 @@ def test_neither_held_out_entries_nor_the_reference_reach_a_fit_of_a_replicate(p
     assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
 
 
-def test_a_stack_of_one_or_of_two_of_one_name_is_refused(noisy: Task) -> None:
+def test_a_stack_needs_two_arms_of_different_names(noisy: Task) -> None:
     for arms in ([Arm("dip", short)], [Arm("dip", short), Arm("dip", "quick")]):
         with pytest.raises(SettingsError, match="at least two arms of different names"):
             stack(noisy, arms)
 
 
-def test_each_fit_of_a_stack_has_its_time_and_no_more(noisy: Task) -> None:
+def test_each_fit_of_a_stack_has_its_own_time(noisy: Task) -> None:
     found = stack(noisy, [Arm("dip", short), Arm("smooth", short, (Term(hd.TV(), 0.3),))], time_budget=1e-6)
     assert [result.fits[0].reason for result in found.arms.values()] == ["time budget", "time budget"]
     assert found.steps == 4, "one step of each arm, for the task and for the replicate"

@@ -34,7 +34,7 @@ def test_weights_are_scaled_whatever_they_are() -> None:
     assert weight(hd.terms.Moment(0, 10, torch.ones(()), 0.0)) == pytest.approx(3.0)
 
 
-def test_tuning_finds_that_a_right_guide_helps_and_a_wrong_one_does_not(noisy: Task, photograph: Tensor) -> None:
+def test_tuning_wants_a_right_guide_and_no_wrong_one(noisy: Task, photograph: Tensor) -> None:
     terms = Terms([Term(GuidePixels(photograph), 1.0, "right"), Term(GuidePixels(1 - photograph), 1.0, "wrong")])
     recipe = replace(short(noisy), steps=60)
     found = tune(noisy, recipe, terms)
@@ -46,7 +46,7 @@ def test_tuning_finds_that_a_right_guide_helps_and_a_wrong_one_does_not(noisy: T
     assert best == next(trial.score for trial in found.trials if trial.factors == found.factors)
 
 
-def test_the_golden_section_finds_a_minimum_between_two_points_of_the_grid() -> None:
+def test_golden_section_refines_the_best_point_of_the_grid() -> None:
     asked: list[float] = []
 
     def valley(factor: float) -> float:
@@ -58,7 +58,7 @@ def test_the_golden_section_finds_a_minimum_between_two_points_of_the_grid() -> 
     assert len(set(asked)) == tuning.REFINEMENTS + 1
 
 
-def test_each_fit_of_a_search_has_its_time_and_no_more(noisy: Task) -> None:
+def test_each_fit_of_a_search_has_its_own_time(noisy: Task) -> None:
     steps: list[int] = []
 
     def hooks(name: str, seed: int) -> RunHooks:

@@ -69,7 +69,7 @@ def test_several_replicates_count_together() -> None:
     assert both.errors[0] == pytest.approx(expected)
 
 
-def test_an_observation_that_is_no_image_has_one_weight_an_image() -> None:
+def test_an_observation_that_is_no_image_gets_scalar_weights() -> None:
     truth = torch.rand(1, 1, 16, 16)
     seen = Task(truth.flatten()[:50].clone(), (1, 1, 16, 16), lambda x: x.flatten()[:50], gaussian)
     found = combine([[truth, truth + 0.1]], [seen])

@@ -72,7 +72,7 @@ WAYS = [
 
 @pytest.mark.parametrize("execution", WAYS, ids=str)
 @pytest.mark.parametrize("preset", [original, quick, fast])
-def test_a_first_step_s_gradient_is_that_of_the_plain_way(preset: Preset, execution: Execution, larger: Case) -> None:
+def test_the_first_gradient_is_that_of_the_plain_way(preset: Preset, execution: Execution, larger: Case) -> None:
     network, latent = prepare(larger.task, preset(larger.task), 0)
     z, y, gradients = latent.to(CUDA), larger.task.observation.to(CUDA), []
     for way in (Execution(), execution):

@@ -58,7 +58,7 @@ def test_a_fit_begins_there_and_draws_the_same_latent(start: Path, photograph: T
     assert found.fits[0].history[0]["startdistance"] == 0, "the distance is to this start"
 
 
-def test_another_network_is_refused_with_what_the_start_was_made_for(start: Path) -> None:
+def test_another_network_than_the_start_s_is_refused(start: Path) -> None:
     with pytest.raises(SettingsError, match=r"was made for another network \(preset mine\): .* there and .* here"):
         read_start(start).fill(network(8, 3, width=6))
 

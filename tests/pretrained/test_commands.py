@@ -88,9 +88,7 @@ def test_a_quiet_command_downloads_without_a_word(
     assert bars == [False, True]
 
 
-def test_a_command_of_a_plugin_that_cannot_be_loaded_leaves_the_others(
-    hybrid_dip_command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_command_of_a_plugin_leaves_the_others(hybrid_dip_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Catalogue()
     broken.add("commands", "broken", "a_module_that_is_missing:app", "A command.")
     monkeypatch.setattr("hybrid_dip.cli.plugins.catalogue", lambda: broken)

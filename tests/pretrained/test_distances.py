@@ -21,7 +21,7 @@ def test_the_target_itself_is_nearest(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_gradients_are_right_and_finite_at_the_target_and_at_zero(name: str) -> None:
+def test_gradients_are_right_and_finite_at_target_and_zero(name: str) -> None:
     b = maps(1, 3, 3, 3)
     a = maps(1, 3, 3, 3, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: DISTANCES[name](x, b), a)

@@ -25,7 +25,7 @@ def test_measured_by_hand(tmp_path: Path, photograph: Tensor) -> None:
     assert table(found)[2].startswith(f"| colour, noisy | {found['colour', 15][0]:.2f} dB")
 
 
-def test_the_card_says_what_the_training_has_seen_of_the_test(tmp_path: Path, photograph: Tensor) -> None:
+def test_the_card_says_whether_training_saw_the_test(tmp_path: Path, photograph: Tensor) -> None:
     (tmp_path / "test").mkdir()
     save_image(photograph, tmp_path / "test" / "a.png")
     save_image(photograph.flip(-1), tmp_path / "test" / "b.bmp")

@@ -26,7 +26,7 @@ def test_a_network_is_loaded_once_and_draws_nothing() -> None:
 
 
 @pytest.mark.parametrize("load", [load_denoiser, load_features, load_perceptual])
-def test_what_a_fit_draws_does_not_depend_on_when_a_network_is_loaded(load: Callable[[], Any]) -> None:
+def test_loading_a_network_leaves_the_fit_s_draws_alone(load: Callable[[], Any]) -> None:
     load.cache_clear()  # type: ignore[attr-defined]
     before = torch.get_rng_state()
     assert load() is load()

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(weights.get("efficientnet-lite0").here() is None
 ESPRESSO = 967
 
 
-def test_the_loss_of_an_inversion_is_the_mean_over_the_stages(photograph: Tensor) -> None:
+def test_the_loss_of_an_inversion_averages_the_stages(photograph: Tensor) -> None:
     task = invert_features(photograph, layers=(0, 2))
     x = torch.rand_like(photograph)
     features = load_features(layers=(0, 2))
@@ -28,7 +28,7 @@ def test_the_loss_of_an_inversion_is_the_mean_over_the_stages(photograph: Tensor
     assert float(task.fidelity(task.forward(photograph), task.observation, None)) == 0
 
 
-def test_the_activation_is_the_score_of_a_class_or_the_mean_of_a_channel(photograph: Tensor) -> None:
+def test_an_activation_is_a_score_or_a_channel_s_mean(photograph: Tensor) -> None:
     scores = load_classifier()(photograph)
     torch.testing.assert_close(maximise_activation(ESPRESSO).forward(photograph), scores[:, ESPRESSO])
     mean = load_features(layers=(1,))(photograph)[0][:, 7].mean()
@@ -85,7 +85,7 @@ def test_a_class_is_shown_by_its_usual_name() -> None:
     assert not any("," in name for name, _ in likely(torch.rand(1, 3, 64, 64), count=5))
 
 
-def test_without_timm_the_name_of_a_class_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_timm_a_class_name_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(visualisation, "load_classifier", load_classifier.__wrapped__)  # type: ignore[attr-defined]
     for name in ("timm", "timm.data"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -17,7 +17,7 @@ def clean(photograph: Tensor) -> Tensor:
     return torch.nn.functional.interpolate(photograph, (64, 64), mode="bicubic").clamp(0.05, 0.95)
 
 
-def test_gaussian_noise_has_its_level_and_is_not_clipped_unless_asked(clean: Tensor) -> None:
+def test_gaussian_noise_has_its_level_and_is_not_clipped(clean: Tensor) -> None:
     case = degradations.noisy(clean, sigma=0.2)
     assert float((case.task.observation - clean).std()) == pytest.approx(0.2, rel=0.02)
     assert float(case.task.observation.min()) < 0
@@ -35,7 +35,7 @@ def test_poisson_noise_is_photon_counts(clean: Tensor) -> None:
     assert float(residual) == pytest.approx(float(clean.mean()) / 40, rel=0.05)
 
 
-def test_speckle_has_mean_one_and_a_variance_of_one_over_its_looks(clean: Tensor) -> None:
+def test_speckle_has_mean_one_and_variance_one_over_looks(clean: Tensor) -> None:
     ratio = degradations.noisy(clean, noise="speckle", looks=5).task.observation / clean
     assert float(ratio.mean()) == pytest.approx(1, abs=0.01)
     assert float(ratio.var()) == pytest.approx(1 / 5, rel=0.05)
@@ -78,7 +78,7 @@ def test_downsampled_as_the_original_does_it(clean: Tensor) -> None:
     assert (case.protocol.channel, case.protocol.border) == ("y", 4)
 
 
-def test_a_named_kernel_makes_the_small_image_by_the_kernel_that_is_assumed(clean: Tensor) -> None:
+def test_a_named_kernel_both_makes_and_explains_the_image(clean: Tensor) -> None:
     case = degradations.downsampled(clean, factor=2, kernel="bicubic")
     assert float(case.task.residual(case.reference).abs().max()) < 1e-6
 
@@ -132,7 +132,7 @@ def test_levels_out_of_range(clean: Tensor, make: Any) -> None:
         make(clean)
 
 
-def test_a_stand_in_is_fitted_as_it_is_and_shuffling_keeps_the_histogram(photograph: Tensor) -> None:
+def test_stand_ins_are_noiseless_and_shuffling_keeps_the_histogram(photograph: Tensor) -> None:
     for target in degradations.STAND_INS:
         case = degradations.stand_in(photograph, target=target)
         assert torch.equal(case.task.observation, case.reference)

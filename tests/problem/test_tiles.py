@@ -79,7 +79,7 @@ def test_tiles_of_one_size_cover_the_image_and_overlap(size: tuple[int, int], fa
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_parts_of_a_task_are_what_the_whole_one_says_of_them(name: str, wide: Tensor) -> None:
+def test_the_parts_of_a_task_agree_with_the_whole(name: str, wide: Tensor) -> None:
     """The clean image leaves the same residual in a tile as in the whole, wherever the tile has measured."""
     case: Case = CASES[name](wide)
     task, clean = case.task, case.reference
@@ -107,7 +107,7 @@ def test_blending_tiles_of_an_image_gives_the_image(name: str, wide: Tensor) -> 
     assert torch.allclose(tiles.blend([box.of(case.reference) for box in tiles.boxes]), case.reference, atol=1e-5)
 
 
-def test_the_blend_has_no_step_where_tiles_of_different_level_meet() -> None:
+def test_the_blend_of_two_levels_has_no_step() -> None:
     tiles = tiles_of(plain(48, 160), 48)
     images = [torch.full((1, 1, 48, 48), float(number)) for number, _ in enumerate(tiles.boxes)]
     found = tiles.blend(images)
@@ -202,7 +202,7 @@ def measured_at_two_places(wide: Tensor) -> Task:
         (lambda x: tasks.linear(torch.rand(1, 3, 26, 26), operators.Downsample(4), shape=(1, 3, 101, 104)), 48, "A is local"),
     ],
 )
-def test_tiles_that_nobody_asked_for_are_left_out_where_they_cannot_be(
+def test_tiles_of_a_preset_are_left_out_where_impossible(
     made: Callable[[Tensor], Task], asked: int, sentence: str, wide: Tensor
 ) -> None:
     task = made(wide)
@@ -211,7 +211,7 @@ def test_tiles_that_nobody_asked_for_are_left_out_where_they_cannot_be(
         planned(task, made_for_48, asked)
 
 
-def test_what_was_measured_has_to_be_spread_evenly_for_tiles_that_nobody_asked_for(wide: Tensor) -> None:
+def test_tiles_of_a_preset_need_evenly_spread_measurements(wide: Tensor) -> None:
     mask = torch.ones(1, 1, *wide.shape[-2:])
     mask[..., :48, :40] = 0
     assert planned(tasks.inpaint(wide, mask), made_for_48)[1] is None
@@ -227,7 +227,7 @@ def test_a_term_that_holds_a_whole_image_takes_no_tiles(wide: Tensor) -> None:
         restore(task, preset=made_for_48, regularisers=guide, tile=48, device="cpu")
 
 
-def test_what_goes_on_from_a_fit_goes_on_from_each_tile(wide: Tensor) -> None:
+def test_a_fit_s_successor_goes_on_from_each_tile(wide: Tensor) -> None:
     seen: list[tuple[int, ...]] = []
 
     def refine(x: Tensor, task: Task) -> Tensor:
@@ -264,7 +264,7 @@ def test_hooks_of_one_fit_are_not_passed_over_in_silence(wide: Tensor) -> None:
         )
 
 
-def test_an_image_in_tiles_ends_at_the_tile_where_somebody_asks_to(wide: Tensor) -> None:
+def test_halting_ends_an_image_at_its_present_tile(wide: Tensor) -> None:
     task = tasks.denoise(wide, sigma=0.0)
     count = 0
 
@@ -283,7 +283,7 @@ def test_an_image_in_tiles_ends_at_the_tile_where_somebody_asks_to(wide: Tensor)
     assert torch.allclose(found.image[..., :40, :40], wide[..., :40, :40], atol=0.02)
 
 
-def test_the_deviation_that_a_solver_draws_is_of_the_whole_image(wide: Tensor) -> None:
+def test_a_posterior_s_deviation_is_of_the_whole_image(wide: Tensor) -> None:
     found = restore(tasks.denoise(wide[..., :48, :72], sigma=0.1), preset=sampled, tile=48, steps=12, device="cpu")
     assert found.deviation is not None
     assert found.deviation.shape == (1, 3, 48, 72)
@@ -351,7 +351,7 @@ def test_the_command_restores_in_tiles_and_resumes(
     assert (tmp_path / "part" / "restored.png").read_bytes() == (tmp_path / "whole" / "restored.png").read_bytes()
 
 
-def test_a_restoration_goes_on_in_the_tiles_that_it_began_with(
+def test_a_resumed_restoration_keeps_its_tiles(
     tmp_path: Path, wide: Tensor, hybrid_dip_command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_image(torch.rand(1, 1, 64, 2000), tmp_path / "y.png")

@@ -53,7 +53,7 @@ def in_python(name: str, kind: str) -> str:
 @pytest.mark.parametrize(
     "kind", ["regularisers", "denoisers", "operators", "networks", "stopping", "tasks", "degradations", "metrics"]
 )
-def test_what_is_explained_in_python_is_where_it_is_said_to_be(kind: str) -> None:
+def test_what_the_explanation_names_in_python_is_there(kind: str) -> None:
     for name, entry in catalogue().entries(kind).items():
         places = re.findall(r"[a-z_]\w*(?:[.]\w+)+", in_python(name, kind))
         found = [attrgetter(place[3:])(hd) if place.startswith("hd.") else resolve_name(place) for place in places]
@@ -67,7 +67,7 @@ def test_every_regulariser_is_written_in_python_as_it_is_explained(name: str, ph
     assert (term.weight, type(term.regulariser)) == (0.1, ENTRIES[name].load())
 
 
-def test_what_needs_weights_says_where_they_come_from_and_whether_they_are_here() -> None:
+def test_learned_parts_say_where_their_weights_come_from() -> None:
     rows = listing.rows("regularisers")
     weights, own = next(row for row in rows if row["name"] == "deep-features")["weights"]
     assert own["here"] is True, "this package's own denoiser"

@@ -145,16 +145,14 @@ def test_fast_takes_more_steps_for_larger_images(side: int, steps: int) -> None:
 
 
 @pytest.mark.parametrize(("side", "width", "channels", "runs", "steps"), [(128, 32, 32, 3, 1850), (256, 64, 64, 4, 990)])
-def test_fast_fills_in_large_images_by_fewer_steps_of_a_wider_network(
-    side: int, width: int, channels: int, runs: int, steps: int
-) -> None:
+def test_fast_fills_in_large_images_by_a_wider_network(side: int, width: int, channels: int, runs: int, steps: int) -> None:
     recipe = presets.fast(half_missing(side))
     assert (recipe.runs, recipe.steps) == (runs, steps)
     assert recipe.describe()["network"]["down"][0] == width
     assert recipe.describe()["latent"]["channels"] == channels
 
 
-def test_fast_keeps_the_narrow_network_where_hardly_a_pixel_is_known() -> None:
+def test_fast_keeps_the_narrow_network_where_little_is_known() -> None:
     mask = torch.zeros(1, 1, 256, 256)
     mask[..., ::8, ::4] = 1
     recipe = presets.fast(tasks.missing_pixels(torch.zeros(1, 3, 256, 256), mask))
@@ -165,7 +163,7 @@ def test_fast_keeps_the_narrow_network_where_hardly_a_pixel_is_known() -> None:
     ("side", "made", "runs", "steps", "jitter"),
     [(128, {"name": "adam"}, 2, 900, 1 / 30), (256, {"name": "muon", "filters": 2.0}, 3, 840, 1 / 45)],
 )
-def test_fast_denoises_large_images_by_three_shorter_fits_with_muon_and_less_jitter(
+def test_fast_denoises_large_images_by_three_shorter_fits(
     side: int, made: dict[str, object], runs: int, steps: int, jitter: float
 ) -> None:
     recipe = presets.fast(tasks.denoise(torch.zeros(1, 3, side, side), sigma=0.1))

@@ -52,7 +52,7 @@ def test_the_preset_restores(name: str, task: str, photograph: Tensor) -> None:
     assert error(40) < 0.7 * error(2)
 
 
-def test_dip_sure_stops_by_its_own_rule_and_reads_its_own_term(photograph: Tensor) -> None:
+def test_dip_sure_stops_by_its_own_rule_and_term(photograph: Tensor) -> None:
     case = degradations.noisy(photograph, sigma=0.2)
     found = hd.restore(case.task, preset=published.dip_sure(case.task, preset=small), steps=400)
     (fit,) = found.fits
@@ -77,7 +77,7 @@ def test_sgld_is_the_published_recipe(photograph: Tensor) -> None:
     assert recipe.solver == Averaging(7000 / 20000, 50)
 
 
-def test_the_input_of_a_led_fit_is_what_the_observation_shows(photograph: Tensor) -> None:
+def test_a_led_fit_s_input_is_what_the_observation_shows(photograph: Tensor) -> None:
     noisy = degradations.noisy(photograph, sigma=0.1).task
     assert torch.allclose(published.aseqdip(noisy, preset=small).latent(size=(32, 32)), noisy.observation, atol=1e-6)
     case = degradations.scattered(photograph, share=0.5)

@@ -19,7 +19,7 @@ def test_a_recipe_describes_itself_in_plain_values() -> None:
     assert (found["runs"], found["optimizer"]["betas"]) == (2, (0.8, 0.9))
 
 
-def test_a_function_is_described_by_its_name_and_options_or_in_its_own_words() -> None:
+def test_a_function_is_described_by_name_or_own_words() -> None:
     class Own:
         def __call__(self) -> None: ...
 
@@ -34,7 +34,7 @@ def sized(in_channels: int, out_channels: int, size: tuple[int, int]) -> nn.Modu
     return nn.Upsample(size)
 
 
-def test_a_network_that_asks_for_the_size_of_the_image_is_given_it() -> None:
+def test_a_network_is_told_the_image_s_size() -> None:
     network = Recipe(sized, latents.uniform, steps=1).build_network(32, 3, (20, 24))
     assert network(torch.zeros(1, 3, 4, 4)).shape == (1, 3, 20, 24)
 
@@ -53,7 +53,7 @@ class Fed:
         return self.observation
 
 
-def test_a_recipe_is_bound_to_a_task_where_a_part_of_it_looks_at_the_observation() -> None:
+def test_a_recipe_with_a_part_that_binds_is_bound() -> None:
     plain = presets.quick(CASE.task)
     assert plain.bind(CASE.task) is plain
     bound = Recipe(plain.network, Fed(), steps=1).bind(CASE.task)

@@ -121,7 +121,7 @@ def test_what_is_wrong_is_said(text: str, words: str) -> None:
         spec.term(text, catalogue())
 
 
-def test_a_file_with_a_syntax_error_is_named_with_its_line(tmp_path: Path) -> None:
+def test_a_syntax_error_is_named_with_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "broken.py"
     path.write_text("x = 1\ndef prior(x:\n")
     with pytest.raises(SettingsError, match=r"broken\.py' cannot be loaded: SyntaxError.*line 2") as raised:
@@ -140,7 +140,7 @@ def test_a_module_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monk
     assert sys.path == before
 
 
-def test_the_hint_about_options_is_for_a_name_that_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hint_about_options_needs_no_such_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "needs_another.py").write_text("import no_such_package\n")
     monkeypatch.chdir(tmp_path)
     for text in ("needs_another.py:prior", "needs_another:prior"):

@@ -53,7 +53,7 @@ def test_a_preset_without_a_fit_takes_no_steps(files: Path, hybrid_dip_command: 
         restore(tasks.denoise(torch.rand(1, 3, 16, 16), sigma=0.1), preset="one-shot", steps=20)
 
 
-def test_a_noise_level_that_nobody_says_is_estimated_where_it_matters(photograph: Tensor) -> None:
+def test_an_unknown_noise_level_is_estimated_where_it_matters(photograph: Tensor) -> None:
     psf = torch.ones(3, 3)
     known = degradations.blurred(photograph, psf, sigma=15 / 255, seed=0).task
     unknown = tasks.deblur(known.observation, psf)
@@ -77,7 +77,7 @@ def test_a_noise_level_that_nobody_says_is_estimated_where_it_matters(photograph
     assert "an estimate" in refined_one.note
 
 
-def test_where_a_noise_level_cannot_be_estimated_it_is_asked_for_or_taken_to_be_none(photograph: Tensor) -> None:
+def test_where_noise_cannot_be_estimated_its_level_is_asked_for(photograph: Tensor) -> None:
     recipe = resolve("plug-and-play", tasks.super_resolve(photograph, factor=2))
     assert "takes the observation of 'super-resolve' to be without noise" in recipe.note
     assert resolve("plug-and-play", degradations.scattered(photograph, seed=0).task).note == ""
@@ -86,7 +86,7 @@ def test_where_a_noise_level_cannot_be_estimated_it_is_asked_for_or_taken_to_be_
     assert plug_and_play(tasks.linear(photograph, lambda x: 2 * x, sigma=0.0)).note == ""
 
 
-def test_for_a_noisy_image_plug_and_play_points_to_one_shot(photograph: Tensor) -> None:
+def test_plug_and_play_points_noisy_images_to_one_shot(photograph: Tensor) -> None:
     assert "one-shot is better" in plug_and_play(tasks.denoise(photograph, sigma=0.1)).note
 
 

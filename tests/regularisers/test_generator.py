@@ -53,7 +53,7 @@ def test_noise_sensitivity_is_the_jacobians_norm_on_average() -> None:
     assert sum(values) / 4000 == pytest.approx(25 / 2, abs=4 * float(deviation))
 
 
-def test_the_spectral_norm_is_that_of_the_filters_as_a_matrix() -> None:
+def test_the_spectral_norm_is_of_filters_as_a_matrix() -> None:
     convolution = nn.Conv2d(3, 8, 3)
     x = torch.zeros(1)
     largest = torch.linalg.svdvals(convolution.weight.detach().flatten(1))[0]

@@ -88,7 +88,7 @@ def test_sliced_wasserstein_draws_directions_anew(photograph: Tensor) -> None:
     torch.testing.assert_close(first.flatten(1).norm(dim=1), torch.ones(32))
 
 
-def test_sliced_wasserstein_prefers_a_photograph_to_its_noisy_and_its_blurred_self() -> None:
+def test_sliced_wasserstein_prefers_a_photograph_to_its_degraded_self() -> None:
     """Patches of the photograph occur again at half its size; noise and blur do not."""
     large = torch.from_numpy(skimage.data.astronaut()[:128, 128:256]).permute(2, 0, 1)[None].float() / 255
     clean = float(SlicedWasserstein()(large))

@@ -29,7 +29,7 @@ def test_red_by_hand() -> None:
     torch.testing.assert_close(gradient, x.detach() / 2 / 24)
 
 
-def test_red_denoises_every_so_many_steps_while_the_image_moves() -> None:
+def test_red_denoises_at_intervals_while_the_image_moves() -> None:
     half = Half()
     red = RED(half, every=5).bind(tasks.denoise(torch.rand(1, 3, 16, 16), sigma=0.1))
     start, now = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16, requires_grad=True)

@@ -45,7 +45,7 @@ class LooksAtItsValues(nn.Module):
         return found
 
 
-def test_a_network_that_looks_at_its_values_is_estimated_without_its_memory() -> None:
+def test_a_network_that_reads_values_is_estimated_without_memory() -> None:
     made = task(32)
     found = estimate.estimate(made, replace(presets.quick(made), network=LooksAtItsValues), torch.device("cpu"))
     assert (found.memory, found.parameters) == (0, 32 * 3 * 9 + 3)
@@ -66,7 +66,7 @@ def test_what_does_not_fit_is_refused_with_three_ways_out(monkeypatch: pytest.Mo
         estimate.estimate(made, presets.quick(made), torch.device("cpu"))
 
 
-def test_a_fit_that_its_rule_ends_at_once_is_timed_all_the_same() -> None:
+def test_a_fit_that_ends_at_once_is_timed() -> None:
     """A grey image and a noise level so high that the first output is near enough: one step is not enough to time."""
     flat = tasks.denoise(torch.full((1, 1, 32, 32), 0.5), sigma=60 / 255)
     recipe = presets.fast(flat)

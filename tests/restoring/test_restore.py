@@ -26,7 +26,7 @@ def task(photograph: Tensor) -> hd.Task:
     return hd.degradations.noisy(photograph, sigma=0.1).task
 
 
-def test_the_same_seed_gives_the_same_floats_and_leaves_the_callers_random_state(task: hd.Task, recipe: hd.Recipe) -> None:
+def test_a_seed_gives_the_same_floats_again(task: hd.Task, recipe: hd.Recipe) -> None:
     before = torch.get_rng_state()
     first = hd.restore(task, preset=recipe, seed=3)
     assert torch.equal(before, torch.get_rng_state())

@@ -74,7 +74,7 @@ def test_windowed_variance_bounds_its_memory(monkeypatch: pytest.MonkeyPatch) ->
     assert state["ring"].shape == (4, 100)
 
 
-def test_discrepancy_stops_when_the_residual_has_the_size_of_the_noise() -> None:
+def test_discrepancy_stops_at_the_size_of_the_noise() -> None:
     sigma = 0.1
     residuals = [torch.full((1, 1, 16, 16), level) for level in (0.3, 0.11, 0.09, 0.05)]
     kept, stopped = follow(Discrepancy(), residuals, task(sigma=sigma))
@@ -103,7 +103,7 @@ def test_discrepancy_knows_that_noise_was_clipped(level: float) -> None:
     assert float(Discrepancy().start(plain)["threshold"]) == pytest.approx(0.01 * clean.numel())
 
 
-def test_clipped_gaussian_has_the_moments_of_the_half_normal_at_the_bounds() -> None:
+def test_clipped_gaussian_is_half_normal_at_the_bounds() -> None:
     mean, variance = clipped_gaussian(np.array([0.0, 0.5, 1.0]), 0.1)
     at_bound = 0.1 / math.sqrt(2 * math.pi)
     assert mean == pytest.approx([at_bound, 0.5, 1 - at_bound], rel=1e-3)
@@ -123,7 +123,7 @@ def test_bad_options(make: object) -> None:
         make()  # type: ignore[operator]
 
 
-def test_moving_variance_finds_the_minimum_that_the_recursion_of_the_paper_has() -> None:
+def test_moving_variance_has_the_minimum_of_the_paper_s_recursion() -> None:
     alpha, images, x = 0.2, [], torch.rand(1, 1, 16, 16)
     for index in range(90):
         x = x + torch.randn_like(x) * (0.002 + 0.001 * abs(index - 40))
@@ -178,7 +178,7 @@ def test_after_keeps_the_last_of_its_steps() -> None:
     assert stopped == [False, True, True, True]
 
 
-def test_following_keeps_what_the_rule_would_have_kept_and_does_not_end_the_fit() -> None:
+def test_following_keeps_the_rule_s_choice_and_goes_on() -> None:
     images = [torch.full((1, 1, 16, 16), level) for level in (0.3, 0.11, 0.09, 0.05)]
     following = Following(Discrepancy(), task(sigma=0.1))
     for index, image in enumerate(images):

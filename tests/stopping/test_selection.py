@@ -88,7 +88,7 @@ def test_projected_bootstrap_tells_apart_only_what_the_operator_sees() -> None:
     assert float(replicate.score(truth + 0.5) - base) == pytest.approx(0.25, rel=0.2)
 
 
-def test_projected_bootstrap_is_the_plain_one_but_for_the_noise_where_the_operator_is_the_identity(noisy: Case) -> None:
+def test_projected_bootstrap_of_the_identity_is_the_plain_one(noisy: Case) -> None:
     (plain,), (projected,) = (Bootstrap(projected=p).replicates(noisy.task) for p in (False, True))
     x = torch.rand(noisy.task.shape)
     noise = SIGMA**2 * (1 + 1 / 0.25)
@@ -121,7 +121,7 @@ class Scripted:
         return [scoring(curve) for curve in self.curves]
 
 
-def test_select_takes_the_step_at_which_the_mean_of_the_scores_is_smallest(noisy: Case) -> None:
+def test_select_takes_the_step_of_the_smallest_mean_score(noisy: Case) -> None:
     """The best steps of the two curves are 0 and 3; their mean is smallest at step 2."""
     selection = Scripted([[1.0, 2.0, 1.5, 4.0, 9.0], [9.0, 5.0, 1.5, 1.0, 2.0]])
     asked: list[tuple[str, Rule]] = []
@@ -140,7 +140,7 @@ def test_select_takes_the_step_at_which_the_mean_of_the_scores_is_smallest(noisy
 
 
 @pytest.mark.parametrize("selection", [HeldOut(patience=10), Bootstrap(patience=10)])
-def test_the_refit_is_the_fit_of_all_data_with_as_many_steps(selection: HeldOut | Bootstrap, noisy: Case) -> None:
+def test_the_refit_takes_all_data_and_the_selected_steps(selection: HeldOut | Bootstrap, noisy: Case) -> None:
     found = hd.restore(noisy.task, preset=RECIPE, rule=selection, seed=3)
     (fit,) = found.fits
     plain = hd.restore(noisy.task, preset=RECIPE, steps=fit.kept_at + 1, seed=3)
@@ -158,7 +158,7 @@ def test_without_refit_the_image_with_the_best_score_is_kept(noisy: Case) -> Non
     assert fit.kept_at == scores.index(min(scores))
 
 
-def test_held_out_entries_reach_neither_the_replicate_nor_what_is_made_for_it(noisy: Case) -> None:
+def test_held_out_entries_do_not_reach_the_replicate(noisy: Case) -> None:
     """Poison in them changes the score, and nothing of the fit; a latent made of the observation included."""
     seen: list[Tensor] = []
 

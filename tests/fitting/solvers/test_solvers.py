@@ -180,7 +180,7 @@ def test_deepreds_steps_are_those_of_the_paper(noisy: Task) -> None:
     assert len(asked) == 3
 
 
-def test_mu_and_lambda_grow_while_more_than_the_noise_is_fitted(noisy: Task) -> None:
+def test_mu_and_lambda_grow_while_noise_is_fitted(noisy: Task) -> None:
     split = Split(Term(quadratic, 1.0), 0.5, 0.5, 10, 1, True, Growth(0.03, 1.04)).bind(noisy)
     split.refresh(0, noisy.observation + 1.1 * SIGMA)
     assert split.strength(0) == 0.5
@@ -215,7 +215,7 @@ def test_sgld_adds_noise_of_twice_the_rate_to_filters_only() -> None:
     assert bool((scales == 0).all())
 
 
-def test_a_self_fed_network_takes_its_last_output_every_so_many_passes() -> None:
+def test_a_self_fed_network_takes_its_output_at_intervals() -> None:
     network = Feeding(nn.Conv2d(1, 1, 1, bias=False), torch.ones(SHAPE), every=2)
     with torch.no_grad():
         network.network.weight.fill_(2.0)  # type: ignore[union-attr]
@@ -289,7 +289,7 @@ def test_the_deviation_of_samples_is_that_of_the_result(photograph: Tensor) -> N
     assert hd.restore(task, preset=replace(recipe, solver=None)).deviation is None
 
 
-def test_a_recipe_may_have_a_solver_and_terms_of_its_own(photograph: Tensor) -> None:
+def test_a_recipe_may_bring_a_solver_and_terms(photograph: Tensor) -> None:
     task = degradations.noisy(photograph, sigma=0.2).task
     recipe = replace(
         hd.presets.quick(task), steps=4, solver=ADMM(every=1), terms=(Term(lambda x: x.square().mean(), 0.1, "mine"),)

@@ -10,7 +10,7 @@ ORDERS = [torch.contiguous_format, torch.channels_last]
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 @pytest.mark.parametrize("margin", [1, 2])
 @pytest.mark.parametrize("channels", [3, 4])
-def test_the_same_as_torch_s_padding_in_the_order_of_the_input(channels: int, margin: int, order: torch.memory_format) -> None:
+def test_padding_is_torch_s_in_the_order_of_the_input(channels: int, margin: int, order: torch.memory_format) -> None:
     x = torch.randn(2, channels, 5, 4, dtype=torch.double).contiguous(memory_format=order).requires_grad_()
     padded = reflection.pad(x, margin)
     expected = F.pad(x, (margin,) * 4, mode="reflect")

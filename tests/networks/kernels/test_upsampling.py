@@ -36,7 +36,7 @@ def test_a_pixel_is_three_quarters_of_the_nearest_one() -> None:
 
 
 @pytest.mark.parametrize("how", ["bilinear", "nearest"])
-def test_the_layer_keeps_the_precision_and_the_order_of_its_input(how: str) -> None:
+def test_the_layer_keeps_precision_and_order_of_its_input(how: str) -> None:
     layer = doubling(how)
     plain = torch.randn(1, 3, 4, 6)
     for x in (plain, plain.bfloat16(), plain.double(), plain.contiguous(memory_format=torch.channels_last)):

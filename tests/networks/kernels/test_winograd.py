@@ -72,7 +72,7 @@ def gradients_of_a_step(make: Callable[[int, int], nn.Module], seed: int, dtype:
     return [p.grad.double() for p in network.parameters() if p.grad is not None]
 
 
-def test_the_gradients_of_one_step_are_those_of_the_plain_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_of_a_step_are_the_plain_network_s(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = gradients_of_a_step(standard_network, 0, torch.double)
     in_single, taken = winograd.pays, []
 
@@ -91,7 +91,7 @@ def test_the_gradients_of_one_step_are_those_of_the_plain_network(monkeypatch: p
             assert (one - other).norm() <= 1e-9 * one.norm()
 
 
-def test_in_single_precision_they_are_as_near_to_those_in_double_as_the_plain_network_s_are() -> None:
+def test_single_precision_is_as_exact_as_the_plain_network() -> None:
     errors = []
     for make in (standard_network, presets.STANDARD):
         errors.append(0.0)

@@ -8,7 +8,7 @@ from hybrid_dip.images.metrics import psnr, ssim
 from hybrid_dip.study.describe.measures import Outputs, measure
 
 
-def test_a_measure_is_of_the_finished_image_the_raw_one_or_the_best_on_the_way() -> None:
+def test_a_measure_says_which_image_it_is_of() -> None:
     image, raw, reference = torch.rand(3, 1, 3, 16, 16)
     outputs = Outputs(image, raw, reference, along=[10.0, 30.0, 20.0])
     expected = {
@@ -36,7 +36,7 @@ def test_an_unknown_one_is_refused_with_the_nearest() -> None:
         measure("psnrr_raw")
 
 
-def test_the_best_along_a_fit_needs_one_fit_of_the_whole_image() -> None:
+def test_the_best_along_a_fit_needs_one_whole_fit() -> None:
     x = torch.zeros(1, 3, 16, 16)
     with pytest.raises(SettingsError, match="in tiles there is no step"):
         measure("psnr_best").of(Outputs(x, x, x, along=[]))

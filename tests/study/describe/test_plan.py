@@ -32,7 +32,7 @@ def test_every_arm_meets_every_image_task_and_seed_once(make_plan: MakePlan) -> 
     assert [seed for *_, seed in labels] == [0] * 8 + [1] * 8
 
 
-def test_the_same_settings_give_the_same_keys_and_each_difference_another(make_plan: MakePlan, tmp_path: Path) -> None:
+def test_each_difference_in_settings_gives_another_key(make_plan: MakePlan, tmp_path: Path) -> None:
     base = set(keys(make_plan()))
     assert base == set(keys(make_plan()))
     assert base == set(keys(make_plan(name="other", metrics=["psnr"]))), "what is measured afterwards changes no fit"
@@ -61,7 +61,7 @@ def test_the_same_settings_give_the_same_keys_and_each_difference_another(make_p
     assert make_plan(arms=[{"name": "renamed", "preset": "quick", "steps": 5}]).runs[0].key in base, "a name changes no fit"
 
 
-def test_a_key_is_the_hash_of_a_configuration_that_json_can_hold(make_plan: MakePlan) -> None:
+def test_a_key_is_the_hash_of_a_json_configuration(make_plan: MakePlan) -> None:
     config = make_plan().runs[1].config
     assert json.loads(json.dumps(config, default=str)) == json.loads(json.dumps(config))
     assert config["recipe"]["steps"] == 5
@@ -69,7 +69,7 @@ def test_a_key_is_the_hash_of_a_configuration_that_json_can_hold(make_plan: Make
     assert {"version", "threads", "device", "image_sha256", "seed"} <= set(config)
 
 
-def test_a_change_of_a_file_of_one_s_own_changes_the_key(make_plan: MakePlan, tmp_path: Path) -> None:
+def test_a_change_of_a_user_s_file_changes_the_key(make_plan: MakePlan, tmp_path: Path) -> None:
     arms = [{"name": "mine", "preset": "quick", "steps": 5, "regularisers": ["mine.py:flat@0.1"]}]
     (tmp_path / "mine.py").write_text("def flat(x):\n    return x.square().mean()\n")
     before = make_plan(arms=arms).runs[0]
@@ -101,7 +101,7 @@ def test_a_task_may_have_steps_of_its_own(make_plan: MakePlan) -> None:
     assert {run.steps for run in plan.runs if run.task == "super-resolve"} == {7}
 
 
-def test_what_modules_and_options_a_network_comes_from_is_part_of_the_key(
+def test_a_network_s_modules_and_options_are_in_the_key(
     make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Classes of one name in two modules, with other options, or with other content, are other networks."""

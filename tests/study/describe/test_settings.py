@@ -24,7 +24,7 @@ def test_the_example_of_the_module_is_a_study_file(tmp_path: Path) -> None:
     assert (study.seeds, study.threads, study.folder) == ([0, 1], 1, tmp_path)
 
 
-def test_the_rule_of_an_arm_goes_by_the_option_s_name_or_in_full(content: dict[str, Any]) -> None:
+def test_an_arm_s_rule_goes_by_short_or_full_name(content: dict[str, Any]) -> None:
     for key in ("stop", "stopping"):
         content["arms"] = [{"name": "a", key: "wmv"}]
         assert as_study(content).arms[0].stop == "wmv"
@@ -103,7 +103,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_said_with_its_place_and_the_nearest_name(content: dict[str, Any], case: str) -> None:
+def test_a_mistake_is_named_with_place_and_nearest_name(content: dict[str, Any], case: str) -> None:
     changed, sentence = WRONG[case]
     with pytest.raises(SettingsError) as error:
         as_study({**content, **changed}, Path("mine.toml"))

@@ -35,7 +35,7 @@ def test_files_folders_and_globs(folder: Path) -> None:
     assert names(folder, {"path": "skimage:camera"}, {"path": "b.png", "name": "mine"}) == ["camera", "mine"]
 
 
-def test_a_folder_s_name_is_no_pattern_and_hidden_files_are_no_images(tmp_path: Path, photograph: Tensor) -> None:
+def test_a_folder_is_no_pattern_and_hidden_files_no_images(tmp_path: Path, photograph: Tensor) -> None:
     folder = tmp_path / "exp [v2]"
     folder.mkdir()
     for name in ("a.png", "._a.png"):
@@ -77,7 +77,7 @@ def test_a_sample_is_the_package_s_own_array() -> None:
         Source("x", "skimage:horse").load()
 
 
-def test_a_box_is_cut_first_and_the_centre_of_it_second(folder: Path, photograph: Tensor) -> None:
+def test_a_box_is_cut_before_its_centre(folder: Path, photograph: Tensor) -> None:
     x = Source("x", str(folder / "a.png"), box=(2, 4, 20, 24), crop=10).load()
     assert x.shape == (1, 3, 10, 10)
     assert torch.equal(x, Source("x", str(folder / "a.png")).load()[..., 7:17, 11:21])

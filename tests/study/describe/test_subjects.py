@@ -37,7 +37,7 @@ def test_a_degraded_image_is_taken_as_it_is(photos: Path, make_plan: MakePlan, p
     assert found.task.noise_sigma == 25 / 255
 
 
-def test_the_clean_image_of_a_small_one_is_cropped_as_it_is(photos: Path, make_plan: MakePlan, photograph: Tensor) -> None:
+def test_the_clean_image_is_cropped_like_the_small_one(photos: Path, make_plan: MakePlan, photograph: Tensor) -> None:
     task = {"kind": "super-resolve", "factor": 2, "kernel": "box", "observed": True}
     found = subject(make_plan(images=[{"path": "small.npy", "reference": "clean.npy"}], tasks=[task], crop=8))
     assert found.task.observation.shape[-2:] == (8, 8)
@@ -45,7 +45,7 @@ def test_the_clean_image_of_a_small_one_is_cropped_as_it_is(photos: Path, make_p
     assert torch.allclose(found.task.forward(found.reference), found.task.observation, atol=1e-6)
 
 
-def test_what_is_held_out_reaches_the_score_and_not_the_fit(photos: Path, make_plan: MakePlan, store: Store) -> None:
+def test_held_out_entries_reach_the_score_alone(photos: Path, make_plan: MakePlan, store: Store) -> None:
     plan = make_plan(images=["noisy.npy"], tasks=[{**OBSERVED, "held_out": 0.25}], metrics=["held_out"], crop=None)
     found = subject(plan)
     held = found.validation.held_out
@@ -59,7 +59,7 @@ def test_what_is_held_out_reaches_the_score_and_not_the_fit(photos: Path, make_p
     assert all("psnr" not in row for row in store.history(plan.runs[0].key))
 
 
-def test_the_share_that_is_held_out_is_part_of_the_key(make_plan: MakePlan) -> None:
+def test_the_held_out_share_is_part_of_the_key(make_plan: MakePlan) -> None:
     shares = [{"kind": "denoise"}, {"kind": "denoise", "held_out": 0.1}, {"kind": "denoise", "held_out": 0.2}]
     assert len({make_plan(tasks=[task]).runs[0].key for task in shares}) == 3
 

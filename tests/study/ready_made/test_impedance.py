@@ -20,7 +20,7 @@ Command = Callable[..., tuple[int, str, str]]
 SMALL = "skip:down=8,8,up=8,8,skip=2,2"
 
 
-def test_the_area_is_a_mean_over_the_logarithm_of_the_step() -> None:
+def test_the_area_averages_over_log_steps() -> None:
     steps = np.geomspace(10, 1000, 500)
     flat = np.full(500, 0.7)
     assert area(steps, flat - 0.5, flat) == pytest.approx(0.5)

@@ -74,7 +74,7 @@ def test_a_crop_takes_its_part_of_the_alpha_channel(tmp_path: Path, photograph: 
     assert torch.allclose(found, alpha[..., 8:24, 8:24], atol=1 / 255)
 
 
-def test_it_goes_on_where_it_stopped_and_needs_no_clean_images(folders: Path, hybrid_dip_command: Command) -> None:
+def test_it_goes_on_and_needs_no_clean_images(folders: Path, hybrid_dip_command: Command) -> None:
     out = folders / "out"
     given = command(folders / "noisy", "-o", out, "--time-budget", 1000, "-R", "tv@0.01", "--workers", 1)
     status, _, err = hybrid_dip_command(*given)
@@ -143,7 +143,7 @@ def test_bad_input(folders: Path, options: list[str], sentence: str, hybrid_dip_
     assert sentence in err
 
 
-def test_workers_are_for_a_folder_and_each_image_needs_its_own_reference(folders: Path, hybrid_dip_command: Command) -> None:
+def test_workers_and_references_are_of_a_folder(folders: Path, hybrid_dip_command: Command) -> None:
     status, _, err = hybrid_dip_command(*command(folders / "noisy" / "a.png", "--workers", 2, "-o", folders / "out"))
     assert (status, "for a folder of images" in err) == (2, True)
     (folders / "clean" / "b.png").unlink()
@@ -183,7 +183,7 @@ def test_a_folder_is_restored_in_tiles_as_one_by_one(tmp_path: Path, hybrid_dip_
     assert (status, "at least 32 pixels a side, got 20" in err) == (2, True), err
 
 
-def test_images_that_do_not_fit_into_memory_are_restored_in_tiles_and_go_on_in_them(
+def test_images_beyond_memory_are_restored_and_resumed_in_tiles(
     tmp_path: Path, hybrid_dip_command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "noisy").mkdir()
@@ -209,9 +209,7 @@ def test_images_that_do_not_fit_into_memory_are_restored_in_tiles_and_go_on_in_t
     assert len(list((tmp_path / "out" / "runs").glob("*/run.json"))) == 1
 
 
-def test_fewer_images_are_restored_at_a_time_where_memory_is_scarce(
-    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scarce_memory_means_fewer_images_at_a_time(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan(arms=[{"name": "a", "preset": "quick", "steps": 2}], seeds=[0, 1, 2, 3], crop=32)
     task = plan.runs[0].subject().task
     needed = memory_of_a_step(task, quick(task)) + PROCESS
@@ -233,7 +231,7 @@ def picky(x):
 """
 
 
-def test_what_failed_is_named_and_tried_again_by_the_same_command(folders: Path, hybrid_dip_command: Command) -> None:
+def test_failures_are_named_and_tried_again_next_time(folders: Path, hybrid_dip_command: Command) -> None:
     (folders / "picky.py").write_text(FAILS_AT_FIRST)
     (folders / "full").touch()
     given = command(folders / "noisy", "-R", f"{folders / 'picky.py'}:picky@1", "-o", folders / "out", "--workers", 1)

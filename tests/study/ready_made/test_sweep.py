@@ -40,7 +40,7 @@ def test_weights_that_cannot_be_swept(text: str) -> None:
         points(text)
 
 
-def test_the_study_of_a_sweep_has_an_arm_a_point_and_one_without() -> None:
+def test_a_sweep_has_an_arm_for_each_point() -> None:
     images, task = [{"path": "y.png"}], {"kind": "denoise", "observed": True, "held_out": 0.1}
     content, swept = sweep_content(["tv@0.1,0.2", "wavelet@0.3", "dct@1,2"], images, task, {"preset": "quick"})
     assert [arm["name"] for arm in content["arms"]] == [WITHOUT, "tv@0.1", "tv@0.2", "dct@1", "dct@2"]
@@ -77,7 +77,7 @@ def test_a_sweep_with_a_clean_image(photos: Path, hybrid_dip_command: Command) -
     assert len(list((out / "runs").iterdir())) == 4
 
 
-def test_a_sweep_without_one_is_judged_by_what_was_held_out(photos: Path, hybrid_dip_command: Command) -> None:
+def test_a_sweep_without_reference_is_judged_by_held_out_data(photos: Path, hybrid_dip_command: Command) -> None:
     given = ["sweep", photos / "noisy.png", "--task", "denoise", *SMALL, "-R", "tv@balance=0.1,1", "--workers", 1]
     code, said, err = hybrid_dip_command(*given, "-o", photos / "out", "--json", "--quiet")
     assert (code, err) == (0, "")

@@ -52,7 +52,7 @@ def test_the_values_of_an_invented_game_are_found_again() -> None:
     )
 
 
-def test_images_are_the_unit_and_the_tasks_of_each_are_averaged_first() -> None:
+def test_images_are_the_unit_of_attribution() -> None:
     table = invented(4, tasks=("a", "b"))
     table.loc[table["task"] == "b", "psnr"] = 30.0
     images = [f"i{n}" for n in range(4)]
@@ -72,7 +72,7 @@ def test_one_image_has_values_without_intervals() -> None:
     assert found["notes"] == ["One image has no interval: it says nothing about others."]
 
 
-def test_an_image_without_every_subset_and_seed_is_left_out_and_none_is_an_error() -> None:
+def test_images_without_every_subset_and_seed_are_left_out() -> None:
     table = invented(3)
     table = table[~((table["image"] == "i1") & (table["arm"] == "recurrence + learned") & (table["seed"] == 1))]
     found = attribute(table, PRIORS, "denoise", ["i0", "i1", "i2"], [0, 1])
@@ -102,9 +102,7 @@ def test_a_study_attributes_what_its_runs_measured(make_plan: MakePlan, store: S
     assert "What each prior brought" in (store.path / "report.html").read_text()
 
 
-def test_the_command_prints_json_or_a_table_and_says_what_is_missing(
-    content: dict[str, Any], tmp_path: Path, hybrid_dip_command: Command
-) -> None:
+def test_the_command_prints_json_or_a_table(content: dict[str, Any], tmp_path: Path, hybrid_dip_command: Command) -> None:
     file, out = tmp_path / "study.toml", tmp_path / "out"
     common = {name: content[name] for name in ("name", "images", "crop")}
     plain = "\n".join(f"{name} = {json.dumps(value)}" for name, value in common.items())
@@ -132,7 +130,7 @@ def test_the_command_prints_json_or_a_table_and_says_what_is_missing(
     assert "has no [attribution]" in err
 
 
-def test_half_a_study_has_a_report_that_says_what_is_missing(make_plan: MakePlan, store: Store) -> None:
+def test_the_report_of_half_a_study_says_what_is_missing(make_plan: MakePlan, store: Store) -> None:
     run_study(make_plan(arms=[{"name": "none", "preset": "baseline"}]), store, Inline())
     plan = make_plan(arms=[], attribution=ATTRIBUTION)
     found = report_study(plan, store)

@@ -141,7 +141,7 @@ def test_pictures_zoom_together_and_differences_are_of_the_clean_one(browser: An
     assert pixels(browser, "left-canvas") == expected
 
 
-def test_another_image_has_its_own_pictures_and_curves_with_the_step_that_was_kept(browser: Any) -> None:
+def test_another_image_has_its_own_pictures_and_curves(browser: Any) -> None:
     root = browser.find_element("css selector", ".task-viewer")
     before = pixels(browser, "right-canvas")
     choose(browser, "image", "rocket")
@@ -151,7 +151,7 @@ def test_another_image_has_its_own_pictures_and_curves_with_the_step_that_was_ke
     assert "was kept" in root.find_element("css selector", "circle title").get_attribute("textContent")
 
 
-def test_it_can_be_read_on_a_phone_and_in_the_dark(browser: Any) -> None:
+def test_it_is_readable_on_a_phone_and_in_darkness(browser: Any) -> None:
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
     )

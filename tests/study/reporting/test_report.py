@@ -37,7 +37,7 @@ def test_a_report_shows_tables_intervals_and_pictures(make_plan: MakePlan, store
         assert len(list(csv.DictReader(handle))) == 16
 
 
-def test_a_report_of_half_a_study_says_so_and_names_failures(make_plan: MakePlan, store: Store) -> None:
+def test_a_report_of_half_a_study_names_failures(make_plan: MakePlan, store: Store) -> None:
     plan = make_plan(seeds=[0, 1])
     run_study(make_plan(), store, Inline())
     store.discard(plan.runs[1].key)
@@ -53,7 +53,7 @@ def test_a_report_of_half_a_study_says_so_and_names_failures(make_plan: MakePlan
     assert found["summary"][0]["low"] is None
 
 
-def test_arms_over_different_images_are_compared_on_those_that_all_have(make_plan: MakePlan, store: Store) -> None:
+def test_arms_are_compared_on_images_that_all_have(make_plan: MakePlan, store: Store) -> None:
     arms = [{"name": "a|b", "preset": "quick", "steps": 5}, {"name": "c", "preset": "quick", "steps": 6}]
     plan = make_plan(images=["skimage:astronaut", "skimage:camera"], arms=arms)
     run_study(plan, store, Inline())
@@ -68,7 +68,7 @@ def test_arms_over_different_images_are_compared_on_those_that_all_have(make_pla
     assert [line.split(" | ")[3] for line in after.splitlines() if line.startswith(("| a\\|b |", "| c |"))] == ["1", "1"]
 
 
-def test_runs_of_another_version_are_left_out_and_said_to_be(make_plan: MakePlan, store: Store) -> None:
+def test_runs_of_another_version_are_left_out(make_plan: MakePlan, store: Store) -> None:
     plan = make_plan()
     run_study(plan, store, Inline())
     assert report_study(plan, store)["notes"] == []
@@ -100,7 +100,7 @@ def test_arms_are_tested_against_the_baseline_from_six_images_on(make_plan: Make
     assert "With 5 images no test is possible: it takes at least 6." in (store.path / "report.html").read_text()
 
 
-def test_the_latex_table_has_a_row_an_arm_the_best_in_bold(make_plan: MakePlan, store: Store) -> None:
+def test_the_latex_table_has_the_best_in_bold(make_plan: MakePlan, store: Store) -> None:
     arms = [{"name": "y_0 & 5%", "preset": "baseline"}, {"name": "median", "preset": "one-shot:denoiser=median"}]
     plan = make_plan(images=["skimage:astronaut", "skimage:camera"], arms=arms, metrics=["psnr"])
     run_study(plan, store, Inline())

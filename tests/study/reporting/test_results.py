@@ -10,7 +10,7 @@ from hybrid_dip.study.running.store import Store
 from tests.studies import Inline, MakePlan
 
 
-def test_the_table_has_a_row_a_run_and_the_columns_that_scripts_read(make_plan: MakePlan, store: Store) -> None:
+def test_the_table_has_the_columns_that_scripts_read(make_plan: MakePlan, store: Store) -> None:
     plan = make_plan(seeds=[0, 1], metrics=["psnr", "ssim", "psnr_raw"])
     run_study(plan, store, Inline())
     table = results.load(plan, store)
@@ -22,7 +22,7 @@ def test_the_table_has_a_row_a_run_and_the_columns_that_scripts_read(make_plan: 
     assert table["psnr"].between(1, 40).all()
 
 
-def test_a_metric_that_is_added_later_is_measured_on_what_was_saved(make_plan: MakePlan, store: Store) -> None:
+def test_a_new_metric_is_measured_on_saved_images(make_plan: MakePlan, store: Store) -> None:
     tasks = [{"kind": "missing-pixels"}]
     run_study(make_plan(metrics=["psnr"], tasks=tasks), store, Inline())
     later = results.load(make_plan(metrics=["ssim", "psnr_raw", "psnr_best", "psnr"], tasks=tasks), store)

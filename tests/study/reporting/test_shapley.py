@@ -37,7 +37,7 @@ def test_an_additive_game_gives_each_its_own_and_no_interaction() -> None:
     assert all(abs(float(value[0])) < 1e-12 for value in interactions(additive, "abc").values())
 
 
-def test_values_are_the_mean_over_all_orders_and_sum_to_the_whole() -> None:
+def test_values_average_all_orders_and_sum_to_the_whole() -> None:
     played = drawn(PRIORS)
     expected = {name: np.zeros(5) for name in PRIORS}
     for order in permutations(PRIORS):
@@ -50,12 +50,12 @@ def test_values_are_the_mean_over_all_orders_and_sum_to_the_whole() -> None:
     assert np.abs(sum(found.values()) - together).max() < 1e-9
 
 
-def test_the_interaction_of_two_is_what_the_pair_has_beyond_both() -> None:
+def test_the_interaction_of_two_is_the_pair_beyond_both() -> None:
     both = game({"": 20, "a": 25, "b": 24, "ab": 26})
     assert float(interactions(both, "ab")["a", "b"][0]) == 26 - 25 - 24 + 20
 
 
-def test_an_interaction_is_the_mean_over_the_orders_of_the_rest_and_the_pair() -> None:
+def test_an_interaction_is_a_mean_over_orders() -> None:
     """The pair counts as one player who comes somewhere among the others (Grabisch & Roubens 1999)."""
     played = drawn(("a", "b", "c", "d"))
     found = interactions(played, "abcd")["a", "b"]

@@ -26,7 +26,7 @@ def test_the_time_left_is_learnt_from_what_was_seen(make_plan: MakePlan) -> None
     assert clock.left(keys[3:], {}) == 20.0, "one run is done by one worker"
 
 
-def test_a_log_gets_lines_and_a_terminal_a_line_a_worker(make_plan: MakePlan, store: Store) -> None:
+def test_a_terminal_has_a_line_for_each_worker(make_plan: MakePlan, store: Store) -> None:
     plan = make_plan()
     for path, about in zip(plan.runs, ({"step": 2}, {"step": 3}), strict=True):
         acquire(store.work(path.key), {"run": path.label, "steps": 5, **about})

@@ -10,9 +10,7 @@ from hybrid_dip.study.running.store import Store
 from tests.studies import Inline, MakePlan
 
 
-def test_time_is_that_of_the_timed_steps_times_steps_runs_and_pixels(
-    make_plan: MakePlan, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_time_is_the_timed_steps_extrapolated(make_plan: MakePlan, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = {"dip": Sample(2.0, 1000, 16 * 16, 10), "dip+tv": Sample(3.0, 2000, 16 * 16, 20)}
     monkeypatch.setattr(forecast_module, "time_steps", lambda run: samples[run.arm])
     found = forecast(make_plan(seeds=[0, 1]), store, Inline(), workers=2)
@@ -75,7 +73,7 @@ def test_disk_is_about_what_is_written(make_plan: MakePlan, store: Store) -> Non
     assert 0.7 * expected < written < 1.2 * expected
 
 
-def test_an_arm_that_does_not_work_is_said_to_before_anything_starts(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
+def test_a_broken_arm_is_reported_before_the_start(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def vector(x):\n    return x.flatten()\n")
     arms = [{"name": "bad", "preset": "quick", "steps": 5, "regularisers": ["mine.py:vector@0.1"]}]
     found = forecast(make_plan(arms=arms), store, Inline(), 1)

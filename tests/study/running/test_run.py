@@ -48,7 +48,7 @@ def test_what_is_finished_is_not_done_again(make_plan: MakePlan, store: Store) -
         assert (store.run(key) / "run.json").stat().st_mtime_ns == stamp
 
 
-def test_a_failure_does_not_stop_the_rest_and_can_be_tried_again(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
+def test_a_failure_leaves_the_rest_and_is_tried_again(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from pathlib import Path\n"
         "def picky(x):\n"
@@ -84,7 +84,7 @@ class Mortal(Inline):
         return super().submit(function, *given, **named)
 
 
-def test_a_run_whose_worker_dies_is_tried_again_and_recorded_in_the_end(make_plan: MakePlan, store: Store) -> None:
+def test_a_run_whose_worker_dies_is_tried_again(make_plan: MakePlan, store: Store) -> None:
     plan = make_plan()
     once, always = plan.runs[0].key, plan.runs[1].key
     found = run_study(plan, store, Mortal({once: 2, always: 100}))
@@ -102,7 +102,7 @@ def test_a_broken_executor_is_said_to_be(make_plan: MakePlan, store: Store) -> N
             run_study(make_plan(), store, pool)
 
 
-def test_a_run_of_somebody_else_is_waited_for(make_plan: MakePlan, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_another_process_is_waited_for(make_plan: MakePlan, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "PATIENCE", 0.1)
     plan = make_plan()
     theirs = acquire(store.work(plan.runs[0].key), {})
@@ -122,7 +122,7 @@ def test_it_ends_on_request_and_when_the_time_is_up(make_plan: MakePlan, store: 
     assert run_study(plan, store, executor).done == 10
 
 
-def test_a_folder_that_cannot_be_written_ends_the_study_with_one_sentence(make_plan: MakePlan, tmp_path: Path) -> None:
+def test_an_unwritable_folder_ends_the_study_with_one_sentence(make_plan: MakePlan, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(StorageError, match="what is finished is safe"):
         run_study(make_plan(), Store(tmp_path / "file" / "out"), Inline())
@@ -264,7 +264,7 @@ def kill_and_resume(content: dict[str, Any], tmp_path: Path, kills: int) -> None
     assert not (shaken.path / "work").exists()
 
 
-def test_a_study_that_is_killed_goes_on_to_the_same_results(content: dict[str, Any], tmp_path: Path) -> None:
+def test_a_killed_study_goes_on_to_the_same_results(content: dict[str, Any], tmp_path: Path) -> None:
     kill_and_resume({**content, "seeds": list(range(10))}, tmp_path, kills=3)
 
 

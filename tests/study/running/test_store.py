@@ -29,7 +29,7 @@ def test_a_run_appears_whole_or_not_at_all(store: Store) -> None:
     assert store.finished() == {"a", "b"}
 
 
-def test_an_attempt_that_was_swept_away_by_a_new_holder_is_dropped(store: Store) -> None:
+def test_an_attempt_that_a_new_holder_swept_is_dropped(store: Store) -> None:
     assert not store.publish("a", {"error": "", "metrics": {}}, lambda folder: shutil.rmtree(folder))
     assert not store.has("a")
 

@@ -70,7 +70,7 @@ def test_a_run_is_done_once(make_plan: MakePlan, store: Store) -> None:
     assert (store.run(run.key) / "run.json").stat().st_mtime_ns == before
 
 
-def test_a_run_that_somebody_is_at_is_left_to_them(make_plan: MakePlan, store: Store) -> None:
+def test_a_run_of_another_process_is_left_to_it(make_plan: MakePlan, store: Store) -> None:
     run = make_plan().runs[0]
     theirs = acquire(store.work(run.key), {"run": "theirs"})
     assert theirs is not None
@@ -80,7 +80,7 @@ def test_a_run_that_somebody_is_at_is_left_to_them(make_plan: MakePlan, store: S
     assert perform(run, str(store.path)).status == "done"
 
 
-def test_an_error_is_recorded_with_its_place_and_does_not_raise(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
+def test_an_error_is_recorded_with_its_place(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(FAILING)
     run = make_plan(arms=[{"name": "a", "preset": "quick", "steps": 5, "regularisers": ["mine.py:late@0.1"]}]).runs[0]
     outcome = perform(run, str(store.path))
@@ -129,9 +129,7 @@ def test_a_stopped_run_goes_on_to_the_same_floats(make_plan: MakePlan, tmp_path:
     assert torch.equal(parts.output(run.key), whole.output(run.key))
 
 
-def test_a_run_recomputes_where_memory_is_scarce_and_says_where_that_does_not_do(
-    make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_recomputes_where_memory_is_scarce(make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_plan(arms=[{"name": "a", "preset": "quick", "steps": 3}], crop=64).runs[0]
     task = run.subject().task
     kept, less = (memory_of_a_step(task, quick(task), recomputed=switch) for switch in (False, True))
@@ -163,7 +161,7 @@ def test_a_metric_that_fails_does_not_lose_the_fit(make_plan: MakePlan, store: S
     assert (row["mine"], row["error"]) == (7.0, ""), "once it works it is measured on what was saved"
 
 
-def test_a_state_that_cannot_be_read_is_as_good_as_none(make_plan: MakePlan, store: Store) -> None:
+def test_an_unreadable_state_is_as_good_as_none(make_plan: MakePlan, store: Store) -> None:
     run = make_plan().runs[0]
     store.work(run.key).mkdir(parents=True)
     (store.work(run.key) / "seed-0.pt").write_bytes(b"PK\x03\x04 half a file")
@@ -175,7 +173,7 @@ def test_a_run_whose_runner_is_gone_does_not_begin(make_plan: MakePlan, store: S
     assert not store.path.exists()
 
 
-def test_a_folder_that_cannot_be_written_is_no_failure_of_the_run(make_plan: MakePlan, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_no_failure_of_the_run(make_plan: MakePlan, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     outcome = perform(make_plan().runs[0], str(tmp_path / "file"))
     assert outcome.status == "unwritable"
@@ -209,7 +207,7 @@ def test_several_runs_of_an_arm_are_averaged(make_plan: MakePlan, store: Store) 
     assert record["steps"] == 10
 
 
-def test_what_has_changed_since_the_plan_is_not_passed_off_as_it(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
+def test_a_file_changed_since_the_plan_is_refused(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
     save_image(torch.rand(1, 3, 16, 16), tmp_path / "mine.png")
     (tmp_path / "mine.py").write_text("def flat(x):\n    return x.square().mean()\n")
     arms = [{"name": "a", "preset": "quick", "steps": 5, "regularisers": ["mine.py:flat@0.1"]}]
@@ -285,7 +283,7 @@ def test_a_stopped_stack_goes_on_to_the_same_floats(
     assert torch.equal(part.output(run.key), whole.output(run.key))
 
 
-def test_a_noise_level_that_was_estimated_is_not_trusted_with_the_bootstrap(make_plan: MakePlan, tmp_path: Path) -> None:
+def test_an_estimated_noise_level_does_not_make_a_bootstrap(make_plan: MakePlan, tmp_path: Path) -> None:
     save_image(torch.rand(1, 3, 16, 16), tmp_path / "noisy.png")
     for options, expected in (({}, HeldOut), ({"sigma": 25}, Bootstrap)):
         task = {"kind": "denoise", "observed": True, "held_out": 0.1, **options}
@@ -309,7 +307,7 @@ def test_what_is_wrong_with_a_stack_is_said_beforehand(make_plan: MakePlan, arm:
         make_plan(arms=[{"name": "a", "preset": "quick", "steps": 5, **arm}])
 
 
-def test_a_budget_of_seconds_is_for_each_fit_of_a_stack(make_plan: MakePlan, store: Store) -> None:
+def test_a_time_budget_is_for_each_fit_of_a_stack(make_plan: MakePlan, store: Store) -> None:
     plan = make_plan(arms=STACK, budget={"seconds_per_run": 1e-6})
     run = next(run for run in plan.runs if run.fitting.arm.fuse == "stack")
     perform(run, str(store.path))
