@@ -14,7 +14,7 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
 from hybrid_dip.images.files import Picture, crop_to_centre, fingerprint, load_image
-from hybrid_dip.recipes import arguments, spec
+from hybrid_dip.recipes import arguments, spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.restoring.plan import resolve
 from pretrained.features import DEFAULT
@@ -146,7 +146,7 @@ def _job(task: Task, picture: Picture, told: dict[str, Any], how: How) -> Job:
             "preset": how.preset,
             "recipe": recipe.describe(),
             "regularisers": list(how.regularisers),
-            "regularisers_sha256": [spec.fingerprint(text) for text in how.regularisers],
+            "regularisers_sha256": [spec_files.fingerprint(text) for text in how.regularisers],
             "seed": how.seed,
             "device": str(where),
         },

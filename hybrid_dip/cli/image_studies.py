@@ -10,7 +10,7 @@ import typer
 
 from hybrid_dip.cli import options
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.recipes import spec
+from hybrid_dip.recipes import spec_files
 from hybrid_dip.study.describe.settings import read_study
 from hybrid_dip.study.describe.sources import absolute
 from hybrid_dip.study.running.status import PLAN
@@ -76,11 +76,11 @@ def sweep(
     entry["held_out"] = 0.1 if held_out is None and reference is None else held_out
     texts = {"network": network, "latent": latent, "stop": stop}
     begun = None if start is None else str(start.absolute())
-    own = {name: None if text is None else spec.located(text, here) for name, text in texts.items()}
+    own = {name: None if text is None else spec_files.locate(text, here) for name, text in texts.items()}
     arm = {"preset": preset, "start": begun, "lr": lr, "jitter": jitter, "steps": steps, "runs": runs, **own}
     picture = {"path": str(image.absolute()), "reference": None if reference is None else str(reference.absolute())}
     content, swept = sweep_content(
-        [spec.located(text, here) for text in regulariser], [_given(picture)], _given(entry), _given(arm)
+        [spec_files.locate(text, here) for text in regulariser], [_given(picture)], _given(entry), _given(arm)
     )
     content |= _given({"crop": crop, "seeds": seed, "threads": threads})
     made = study_of(content, out, device=device)
@@ -155,7 +155,7 @@ def observed_entry(task: str, files: Mapping[str, Path | None], psf: str | None,
     named = {name: None if path is None else str(path.absolute()) for name, path in files.items()}
     given = {**plain, **named, "psf": str(Path(psf).absolute()) if psf is not None and Path(psf).is_file() else psf}
     if given.get("operator") is not None:
-        given["operator"] = spec.located(given["operator"], Path.cwd())
+        given["operator"] = spec_files.locate(given["operator"], Path.cwd())
     return {"kind": task, "observed": True, **_given(given)}
 
 
@@ -185,7 +185,7 @@ def impedance(
     from hybrid_dip.study.ready_made.impedance import impedance_content, report_impedance, sentences
 
     arm = _given({"preset": preset, "lr": lr, "steps": steps}) | {"tile": 0}  # it is of one fit to the whole image
-    networks = [spec.located(text, Path.cwd()) for text in network or []]
+    networks = [spec_files.locate(text, Path.cwd()) for text in network or []]
     content = impedance_content([absolute(text) for text in images], networks, arm)
     content |= _given({"crop": crop, "seeds": seed, "threads": threads})
     made = study_of(content, out, device=device)

@@ -21,7 +21,7 @@ from hybrid_dip.execution import devices
 from hybrid_dip.execution.precision import Execution, Trial, candidates
 from hybrid_dip.images.files import Picture, crop_to_centre, fingerprint, load_image, read_picture
 from hybrid_dip.problem.tiles import of_one_fit
-from hybrid_dip.recipes import arguments, spec
+from hybrid_dip.recipes import arguments, spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.restoring.estimate import fitting, picked, side_asked, side_of_tiles
@@ -141,10 +141,10 @@ def restore(
                 "precision": None if precision == "float32" else precision,
                 "compile": None if compiled == "off" else compiled,
                 "graph": None if graph == "off" else graph,
-                "regularisers": [spec.located(text, Path.cwd()) for text in regulariser or []],
+                "regularisers": [spec_files.locate(text, Path.cwd()) for text in regulariser or []],
                 "fuse": fuse,
                 "tile": None if tile == "auto" else side_asked(tile),
-                "presets": [spec.located(text, Path.cwd()) for text in arm or []],
+                "presets": [spec_files.locate(text, Path.cwd()) for text in arm or []],
             },
             crop=crop,
             seed=seed,
@@ -205,14 +205,14 @@ def restore(
         "task": task,
         "task_options": {name: str(value) for name, value in given.items() if value is not None},
         "task_sha256": _task_fingerprint(made),
-        "operator_sha256": "" if operator is None else spec.fingerprint(operator, "operators", names),
+        "operator_sha256": "" if operator is None else spec_files.fingerprint(operator, "operators", names),
         "noise_sigma": made.noise_sigma,
         "noise_sigma_estimated": task == "denoise" and sigma is None and made.noise_sigma is not None,
         "preset": preset,
-        "preset_sha256": spec.fingerprint(preset, "presets", names),
+        "preset_sha256": spec_files.fingerprint(preset, "presets", names),
         "recipe": recipe.describe(),
         "regularisers": list(regulariser or []),
-        "regularisers_sha256": [spec.fingerprint(text) for text in regulariser or []],
+        "regularisers_sha256": [spec_files.fingerprint(text) for text in regulariser or []],
         "stop": stop,
         "seed": seed,
         "runs": recipe.runs,
@@ -258,7 +258,7 @@ def _located(texts: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(texts)
     for name in ("preset", "network", "latent", "solver", "stop"):
         if found.get(name) is not None:
-            found[name] = spec.located(found[name], Path.cwd())
+            found[name] = spec_files.locate(found[name], Path.cwd())
     if found.get("start") is not None:
         found["start"] = str(Path(found["start"]).absolute())
     return found

@@ -15,9 +15,10 @@ from hybrid_dip.images.files import Picture, crop_to_centre, load_image, load_ma
 from hybrid_dip.networks.start import read_start
 from hybrid_dip.problem import operators
 from hybrid_dip.problem.degradations import NOISES
-from hybrid_dip.recipes import spec
+from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.recipes.recipe import Recipe
+from hybrid_dip.recipes.schedule_spec import read_schedule
 from hybrid_dip.recipes.without_fit import check_without_fit
 
 
@@ -93,7 +94,7 @@ def degradation_readers(cut: Callable[[Tensor], Tensor], folder: Path = Path()) 
         Parameter name -> reader.
     """
     return {
-        "operator": lambda text: spec.build(spec.located(text, folder), "operators", catalogue()),
+        "operator": lambda text: spec.build(spec_files.locate(text, folder), "operators", catalogue()),
         "mask": lambda path: cut(load_mask(folder / path)),
         "psf": lambda text: read_psf(text if text.startswith("gaussian:") else str(folder / text)),
         "sigma": _sigma,
@@ -289,7 +290,7 @@ def overridden(recipe: Recipe, **given: Any) -> Recipe:
         changed["optimizer"] = optimizers.BY_NAME[changed["optimizer"]]
     if "lr_schedule" in changed:
         try:
-            schedule = spec.schedule(changed["lr_schedule"])
+            schedule = read_schedule(changed["lr_schedule"])
         except SettingsError as error:
             raise SettingsError(f"--lr-schedule '{changed['lr_schedule']}': {error}") from None
         if not callable(schedule):

@@ -30,7 +30,7 @@ class Prior(Weighable):
 
     Attributes:
         of: A ``deepinv.optim.Prior`` with a cost; on the command line
-            ``hybrid_dip.restoring.deepinv:Prior:of=deepinv.optim:TVPrior``.
+            ``hybrid_dip.deepinv:Prior:of=deepinv.optim:TVPrior``.
         sigma: Passed on to the prior where its cost depends on a noise level; None for one that does not.
     """
 

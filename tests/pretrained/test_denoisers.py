@@ -14,7 +14,7 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.images import metrics
 from hybrid_dip.images.files import save_image
 from hybrid_dip.problem import degradations
-from hybrid_dip.recipes import spec
+from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.regularisers import RED
 from pretrained import denoisers, weights
@@ -146,7 +146,7 @@ def test_weights_of_ones_own_from_the_command_line(
 
 def test_a_study_finds_ones_own_weights_beside_its_file(tmp_path: Path) -> None:
     write_weights(DenoisingNetwork(), tmp_path / "mine.safetensors")
-    found = spec.located("red:denoiser=trained:path=mine.safetensors@0.3", tmp_path)
+    found = spec_files.locate("red:denoiser=trained:path=mine.safetensors@0.3", tmp_path)
     assert found == f"red:denoiser=trained:path={tmp_path / 'mine.safetensors'}@0.3"
 
 

@@ -12,9 +12,10 @@ SCRIPT = """
 import socket
 import torch
 import hybrid_dip as hd
-from hybrid_dip import spec, tasks
-from hybrid_dip.recipes.catalogue import catalogue
+from hybrid_dip import tasks
 from hybrid_dip.errors import HybridDIPError
+from hybrid_dip.recipes import spec
+from hybrid_dip.recipes.catalogue import catalogue
 from pretrained import weights
 
 try:

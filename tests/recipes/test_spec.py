@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 import torch
 
+import hybrid_dip as hd
 from hybrid_dip import stopping
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.recipes import spec
+from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
+from hybrid_dip.recipes.schedule_spec import read_schedule
 from hybrid_dip.regularisers import TV, schedules
 
 
@@ -43,7 +45,7 @@ def test_terms_from_the_catalogue() -> None:
     ],
 )
 def test_weights(text: str, expected: object) -> None:
-    assert spec.schedule(text) == expected
+    assert read_schedule(text) == expected
 
 
 def test_stopping_rules_take_their_options() -> None:
@@ -82,9 +84,12 @@ def test_a_users_file(tmp_path: Path, name: str, value: float) -> None:
     assert term.weight == 0.1
 
 
-def test_a_module_on_the_path() -> None:
-    term = spec.term("hybrid_dip.regularisers:TV@1", catalogue())
-    assert term.regulariser == TV()
+@pytest.mark.parametrize(
+    ("text", "expected"), [("hybrid_dip.regularisers:TV", TV()), ("hybrid_dip.presets:fast", hd.presets.fast)]
+)
+def test_a_module_or_what_a_package_shows_as_one(text: str, expected: object) -> None:
+    assert spec.build(text, "", catalogue()) == expected
+    assert spec_files.fingerprint(text)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_a_module_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
     before = list(sys.path)
     assert spec.term("mine_in_this_folder:brightness@1", catalogue()).name == "brightness"
-    assert spec.fingerprint("mine_in_this_folder:brightness@1")
+    assert spec_files.fingerprint("mine_in_this_folder:brightness@1")
     assert sys.path == before
 
 

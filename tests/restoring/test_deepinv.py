@@ -25,7 +25,7 @@ def test_a_prior_is_its_cost_per_entry(photograph: Tensor) -> None:
     # deepinv's total variation has no epsilon, and the same differences.
     found = Prior(deepinv.optim.TVPrior())(photograph)
     assert float(found) == pytest.approx(float(TV(1e-9)(photograph)), rel=1e-4)
-    term = spec.term("hybrid_dip.restoring.deepinv:Prior:of=deepinv.optim:Tikhonov@0.1", catalogue())
+    term = spec.term("hybrid_dip.deepinv:Prior:of=deepinv.optim:Tikhonov@0.1", catalogue())
     assert float(term.regulariser(photograph)) == pytest.approx(float(photograph.square().sum() / 2 / photograph.numel()))  # type: ignore[call-arg, arg-type]
 
 

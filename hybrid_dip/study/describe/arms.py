@@ -7,7 +7,7 @@ from hybrid_dip.contracts import Rule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution.precision import NOT_ALONE, PLAIN
 from hybrid_dip.fusion.stacking import Arm, arms_of
-from hybrid_dip.recipes import arguments, spec
+from hybrid_dip.recipes import arguments, spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers.terms import Terms, as_terms
@@ -39,15 +39,15 @@ class Fitting:
     def located(self) -> ArmEntry:
         """The arm with absolute paths."""
         start = None if self.arm.start is None else str((self.folder / self.arm.start).absolute())
-        own = {name: spec.located(text, self.folder) for name, text in self._texts().items()}
-        lists = {name: [spec.located(text, self.folder) for text in getattr(self.arm, name)] for name in LIST_KINDS}
+        own = {name: spec_files.locate(text, self.folder) for name, text in self._texts().items()}
+        lists = {name: [spec_files.locate(text, self.folder) for text in getattr(self.arm, name)] for name in LIST_KINDS}
         return self.arm.model_copy(update={**own, **lists, "start": start})
 
     def files(self) -> dict[str, str]:
         """SHA-256 of one's own Python files and of plug-ins, by the text that names them."""
         texts = [(text, SPEC_KINDS[name]) for name, text in self._texts().items()]
         texts += [(text, kind) for name, kind in LIST_KINDS.items() for text in getattr(self.arm, name)]
-        found = {text: spec.fingerprint(spec.located(text, self.folder), kind, catalogue()) for text, kind in texts}
+        found = {text: spec_files.fingerprint(spec_files.locate(text, self.folder), kind, catalogue()) for text, kind in texts}
         return {text: sha256 for text, sha256 in found.items() if sha256}
 
     def _texts(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Validation
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.recipes import spec
+from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 
 RAW = "_raw"
@@ -103,7 +103,7 @@ def measure(text: str) -> Measure:
         # A stranger's function gets copies.
         return float(function((outputs.raw if of_raw else outputs.image).clone(), outputs.truth(column).clone()))
 
-    return Measure(column, f"{column} {spec.fingerprint(plain, 'metrics', catalogue())}".strip(), of)
+    return Measure(column, f"{column} {spec_files.fingerprint(plain, 'metrics', catalogue())}".strip(), of)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from hybrid_dip.errors import HybridDIPError, SettingsError, told
 from hybrid_dip.execution.precision import PLAIN
 from hybrid_dip.fusion.stacking import default_selection
 from hybrid_dip.problem.tiles import of_one_fit
-from hybrid_dip.recipes import spec
+from hybrid_dip.recipes import spec_files
 from hybrid_dip.recipes.prepare import sketch
 from hybrid_dip.restoring.manifest import __version__
 from hybrid_dip.restoring.plan import tiles_for
@@ -224,7 +224,7 @@ def plan_study(
     entries = study.images if images is None else [ImageEntry(path=images)]
     sources = _at(str(study.path), expand, entries, study.folder if images is None else Path(), study.crop)
     labels = _at(str(study.path), _task_labels, study.tasks)
-    metrics = tuple(spec.located(text, study.folder) for text in study.metrics)
+    metrics = tuple(spec_files.locate(text, study.folder) for text in study.metrics)
     cells: dict[tuple[str, str], list[tuple[Run, dict[str, Any]]]] = {}
     for number, entry in enumerate(study.tasks):
         preparing = Preparing(entry, study.folder.absolute())

@@ -12,7 +12,7 @@ from torch import Tensor
 from hybrid_dip.contracts import Case, MeasurementProtocol, Task, Validation
 from hybrid_dip.errors import HybridDIPError, SettingsError, told
 from hybrid_dip.images.files import fingerprint
-from hybrid_dip.recipes import arguments, spec
+from hybrid_dip.recipes import arguments, spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.study.describe.sections import TaskEntry
 from hybrid_dip.study.describe.sources import Source
@@ -112,8 +112,8 @@ class Preparing:
         hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()}
         names = catalogue()
         if "operator" in named:
-            hashes["operator"] = spec.fingerprint(spec.located(named["operator"], self.folder), "operators", names)
-        hashes[self.entry.kind] = spec.fingerprint(self.entry.kind, self.kind, names)
+            hashes["operator"] = spec_files.fingerprint(spec_files.locate(named["operator"], self.folder), "operators", names)
+        hashes[self.entry.kind] = spec_files.fingerprint(self.entry.kind, self.kind, names)
         return {name: sha256 for name, sha256 in hashes.items() if sha256}
 
 
