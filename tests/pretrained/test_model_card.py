@@ -61,5 +61,5 @@ def test_the_shipped_denoiser_has_its_card() -> None:
         assert said in card
     (row,) = (line for line in card.splitlines() if line.startswith("| colour, denoised"))
     at_25 = row.split("|")[3].strip()
-    for page in ("README.md", "CHANGELOG.md"):
+    for page in ("docs/priors.md", "CHANGELOG.md"):
         assert f"{at_25} on CBSD68 at sigma 25" in (Path(__file__).parents[2] / page).read_text()
