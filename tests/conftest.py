@@ -22,8 +22,9 @@ from hybrid_dip.images.files import save_image
 from hybrid_dip.problem import degradations
 from hybrid_dip.study.describe.plan import Plan, plan_study
 from hybrid_dip.study.describe.settings import as_study
+from hybrid_dip.study.running import terminal
 from hybrid_dip.study.running.store import Store
-from tests.studies import InNamespace, MakePlan
+from tests.studies import Inline, InNamespace, MakePlan
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +38,11 @@ def photograph() -> Tensor:
 def hybrid_dip_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
-    """Runs the command line in this process; returns exit status, stdout and stderr."""
+    """Runs the command line in this process, its studies as well; returns exit status, stdout and stderr.
+
+    A worker of its own imports torch, for seconds. A test that is about processes starts the command as one.
+    """
+    monkeypatch.setattr(terminal, "Workers", lambda count, gpus: Inline())
 
     def run(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["hybrid-dip", *map(str, arguments)])

@@ -194,15 +194,15 @@ def test_images_beyond_memory_are_restored_and_resumed_in_tiles(
     small = partial(networks.skip, down=(8, 8), skip=(4, 4), upsample="bilinear")
     recipe = replace(quick(task), network=small, latent=partial(latents.uniform, channels=8))
     whole = memory_of_a_step(task, recipe, recomputed=True)
-    monkeypatch.setattr(devices, "free_memory", lambda device: PROCESS + whole - 1)
-    status, _, err = hybrid_dip_command(*given)
+    with monkeypatch.context() as scarce:
+        scarce.setattr(devices, "free_memory", lambda device: PROCESS + whole - 1)
+        status, _, err = hybrid_dip_command(*given)
     assert status == 0, err
     (record,) = (tmp_path / "out" / "runs").glob("*/run.json")
     begun = json.loads(record.read_text())
     side = begun["config"]["recipe"]["tile"]
     assert side < 2000
     assert f"Not all images fit into memory as a whole: in tiles of at most {side} pixels" in err
-    monkeypatch.undo()
     status, _, err = hybrid_dip_command(*given)
     assert status == 0, err
     assert json.loads(record.read_text()) == begun
