@@ -32,7 +32,7 @@ from hybrid_dip.problem import degradations
 from hybrid_dip.recipes.presets import fast
 from hybrid_dip.restoring.restore import RunHooks
 from hybrid_dip.stopping import Discrepancy, Following, MaxSteps, MovingVariance, Whiteness, WindowedVariance
-from hybrid_dip.stopping.selection import Bootstrap, Curve, HeldOut, Selection
+from hybrid_dip.stopping.selection import Bootstrap, HeldOut, Scores, Selection
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.csv"
@@ -91,10 +91,10 @@ def rows_of(case: Case, seed: int, steps: int) -> list[dict[str, Any]]:
         # Those of a group have the same replicate, which is fitted once.
         applying = [name for name in names if "projected" not in name or task.name == "super-resolve"]
         replicates = {name: names[name].replicates(task)[0] for name in applying}
-        curves = {name: Curve(replicate.score) for name, replicate in replicates.items()}
+        curves = {name: Scores(replicate.score) for name, replicate in replicates.items()}
         patience = max(names[name].patience for name in applying)
 
-        def waited(curves: dict[str, Curve] = curves, patience: int = patience) -> bool:
+        def waited(curves: dict[str, Scores] = curves, patience: int = patience) -> bool:
             """Whether no curve has had a better score for long enough."""
             return all(len(curve.values) - int(torch.stack(curve.values).argmin()) > patience + 1 for curve in curves.values())
 

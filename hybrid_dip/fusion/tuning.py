@@ -17,7 +17,7 @@ from hybrid_dip.regularisers.schedules import Balanced
 from hybrid_dip.regularisers.terms import Moment, Schedule, Term, Terms, as_terms
 from hybrid_dip.restoring.plan import resolve
 from hybrid_dip.restoring.restore import restore
-from hybrid_dip.stopping.selection import Replicate, Scored, Selection
+from hybrid_dip.stopping.selection import BestScore, Replicate, Selection
 
 FACTORS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Of the weight that was given: the coarse grid."""
@@ -154,7 +154,7 @@ def tune(
         watched = replace(
             around, observers=[*around.observers, lambda step: scores.append(replicate.score(step.candidate).detach())]
         )
-        rule = Scored(replicate.score, short, chosen.reason)
+        rule = BestScore(replicate.score, short, chosen.reason)
         found = restore(
             replicate.task,
             preset=recipe,

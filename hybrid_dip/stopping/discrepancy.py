@@ -1,4 +1,4 @@
-"""Morozov's discrepancy principle, also for noise that was clipped."""
+"""Morozov's discrepancy principle, for noise that was clipped as well."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,7 +20,7 @@ class Discrepancy:
     file of 8 bits is, sigma^2 is that of the clipped noise: smaller where the image is nearly black or white.
 
     Attributes:
-        factor: Above 0; below 1 fits more closely than the noise level.
+        factor: Factor of the noise energy, above 0; below 1 the fit is closer than the noise level.
     """
 
     factor: float = 1.0
@@ -42,7 +42,7 @@ class Discrepancy:
                 "choose another rule."
             )
         return {
-            "threshold": self.factor * _energy_of_the_noise(task, task.noise_sigma),
+            "threshold": self.factor * _noise_energy(task, task.noise_sigma),
             "stopped": torch.zeros((), dtype=torch.bool, device=task.observation.device),
         }
 
@@ -54,11 +54,11 @@ class Discrepancy:
 
 
 MOST_AT_BOUNDS = 0.001
-"""Share of entries at exactly 0 or 1 up to which an observation within [0, 1] passes for one that was not clipped."""
+"""Share of entries at exactly 0 or 1 up to which an observation within [0, 1] counts as not clipped."""
 
 
-def _energy_of_the_noise(task: Task, sigma: float) -> Tensor:
-    """What the squared noise over measured entries is expected to sum up to."""
+def _noise_energy(task: Task, sigma: float) -> Tensor:
+    """The expected sum of the squared noise over measured entries, ()."""
     y, measured = task.observation, task.measured
     weight = torch.ones_like(y) if task.weight is None else task.weight.expand_as(y)
     at_bounds = weight * ((y == 0) | (y == 1))
@@ -76,11 +76,11 @@ def clipped_gaussian(x: NDArray[np.float64], sigma: float) -> tuple[NDArray[np.f
     """Mean and variance of max(0, min(1, x + sigma n)) for standard normal n.
 
     Args:
-        x: Any shape.
-        sigma: Above 0.
+        x: Values of any shape.
+        sigma: Deviation of the noise, above 0.
 
     Returns:
-        Both of x's shape.
+        Mean and variance, each of x's shape.
     """
     points = torch.special.ndtri((torch.arange(400, dtype=torch.float64) + 0.5) / 400).numpy()
     values = np.clip(x[..., None] + sigma * points, 0, 1)

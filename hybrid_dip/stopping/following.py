@@ -1,4 +1,4 @@
-"""What a rule would have kept, in a fit that another one ends: to compare rules along one and the same fit."""
+"""What a rule would have kept in a fit that another rule ends, so that rules are compared along the same fit."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,13 +13,13 @@ class Following:
     """An observer that follows a rule without ending the fit.
 
     Args:
-        rule: To follow.
-        task: Of the fit.
+        rule: The rule to follow.
+        task: The task that is fitted.
 
     Attributes:
-        image: What it keeps so far, before ``finish``; None before the first step.
-        kept_at: The step that it is from.
-        stopped_at: The step at which it would have ended the fit; -1 as long as it would not have.
+        image: The image that the rule keeps so far, before ``finish``; None before the first step.
+        kept_at: The step that the image is from.
+        stopped_at: The step at which the rule would have ended the fit; -1 while it has not.
     """
 
     def __init__(self, rule: Rule, task: Task):
@@ -42,7 +42,7 @@ class Following:
 
     @torch.no_grad()
     def __call__(self, step: Step) -> None:
-        """Show it a step; it keeps nothing after it would have ended the fit."""
+        """Show the rule a step; nothing is kept after it would have ended the fit."""
         self.state, verdict = self.rule.update(self.state, step)
         ended = self._stopped_at >= 0
         keep = verdict.keep & ~ended if self.image is not None else torch.ones_like(ended)

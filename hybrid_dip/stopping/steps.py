@@ -1,4 +1,4 @@
-"""All steps, the last iterate: what the original does."""
+"""A fixed number of steps, and the last iterate."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,10 +27,10 @@ class MaxSteps:
 
 @dataclass(frozen=True)
 class After:
-    """Keep the image of one step, and end there. Schedules still run over all of the fit's steps.
+    """Keep the image of one step, and end there. Schedules still run over all steps of the fit.
 
     Attributes:
-        steps: How many are taken.
+        steps: Number of steps that are taken.
         reason: What is reported.
     """
 

@@ -11,9 +11,7 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.stopping.least import check_patience, least, nothing_yet
 
 RING_ENTRIES = 2**16
-"""Entries that the windowed variance looks at: with a window of 100 they take 26 MB however large the image is."""
-
-
+"""Most entries of an image that the windowed variance looks at: with a window of 100 they take 26 MB."""
 MOST_IMAGES = 5000
 """Longest window that makes sense, and fits into a laptop's memory."""
 
@@ -23,14 +21,13 @@ class WindowedVariance:
     """ES-WMV (Wang et al. 2021, "Early Stopping for Deep Image Prior"): keep the iterate where the images vary least.
 
     Over the last ``window`` images VAR = 1/W sum_i ||x_i - mean||^2. The image at the smallest VAR is kept; the fit ends when
-    VAR has had no new minimum for ``patience`` steps. On images of more than :data:`RING_ENTRIES` entries VAR is taken over a
-    fixed random subset of so many of them, which bounds the memory. The paper's setting, and so the default, is W = 100 and a
-    patience of 1000 at learning rate 0.01; patience counts steps, so fits shorter than it take all their steps and keep the
-    image at the minimum.
+    VAR has had no new minimum for ``patience`` steps. Of larger images a fixed random choice of :data:`RING_ENTRIES` entries is
+    looked at, which bounds the memory. The default is the paper's setting, W = 100 and a patience of 1000 at learning rate
+    0.01. A fit shorter than the patience takes all its steps and keeps the image at the minimum.
 
     Attributes:
         window: W, at least 2.
-        patience: Steps without a new minimum.
+        patience: Steps without a new minimum after which the fit ends.
     """
 
     window: int = 100
@@ -55,14 +52,12 @@ class WindowedVariance:
         else:
             chosen = torch.randperm(entries, generator=torch.Generator().manual_seed(0))[:count].sort().values
         return {
+            **nothing_yet(device, exact),
             "chosen": chosen.to(device),
             "ring": torch.zeros(self.window, count, device=device),
             "sum": torch.zeros(count, dtype=exact, device=device),
             "squares": torch.zeros((), dtype=exact, device=device),
             "seen": torch.zeros((), dtype=torch.long, device=device),
-            "least": torch.full((), torch.inf, dtype=exact, device=device),
-            "since": torch.zeros((), dtype=torch.long, device=device),
-            "stopped": torch.zeros((), dtype=torch.bool, device=device),
         }
 
     def update(self, state: State, step: Step) -> tuple[State, Verdict]:
@@ -76,20 +71,8 @@ class WindowedVariance:
         squares = state["squares"] + entering.to(precise).square().sum() - leaving.to(precise).square().sum()
         seen = state["seen"] + 1
         variance = squares / self.window - (total / self.window).square().sum()
-        full = seen >= self.window
-        improved = full & (variance < state["least"]) & ~state["stopped"]
-        since = torch.where(improved | ~full, 0, state["since"] + 1)
-        stopped = state["stopped"] | (since >= self.patience)
-        after = {
-            **state,
-            "sum": total,
-            "squares": squares,
-            "seen": seen,
-            "least": torch.where(improved, variance, state["least"]),
-            "since": since,
-            "stopped": stopped,
-        }
-        return after, Verdict(keep=improved | ~full, stop=stopped)
+        moved = {**state, "sum": total, "squares": squares, "seen": seen}
+        return least(moved, variance, self.patience, known=seen >= self.window)
 
 
 @dataclass(frozen=True)
@@ -99,11 +82,11 @@ class MovingVariance:
         mean_t = (1 - alpha) mean_{t-1} + alpha x_t
         EMV_t  = (1 - alpha) EMV_{t-1} + alpha (1 - alpha) ||x_t - mean_{t-1}||^2
 
-    EMV starts at zero, so its first :attr:`filling` steps are not looked at: there the latest image is kept.
+    EMV starts at zero, so its value is not used in the first :attr:`filling` steps: there the latest image is kept.
 
     Attributes:
         alpha: Weight of the newest image, in (0, 1); 0.1 in the paper.
-        patience: Steps without a new minimum.
+        patience: Steps without a new minimum after which the fit ends.
     """
 
     alpha: float = 0.1
@@ -117,7 +100,7 @@ class MovingVariance:
 
     @property
     def filling(self) -> int:
-        """Steps until all but one percent of the start's weight is gone."""
+        """Steps until the start has less than one percent of its weight."""
         return math.ceil(math.log(0.01) / math.log(1 - self.alpha))
 
     def start(self, task: Task) -> State:
@@ -137,7 +120,5 @@ class MovingVariance:
             apart = step.image - state["mean"]
             variance = (1 - self.alpha) * (state["variance"] + self.alpha * apart.square().sum())
             moved = {**state, "mean": state["mean"] + self.alpha * apart, "variance": variance}
-        if step.index < self.filling:
-            yes = torch.ones((), dtype=torch.bool, device=step.image.device)
-            return moved, Verdict(keep=yes, stop=~yes)
-        return least(moved, moved["variance"], self.patience)
+        known = torch.full((), step.index >= self.filling, device=step.image.device)
+        return least(moved, moved["variance"], self.patience, known)

@@ -12,15 +12,15 @@ from hybrid_dip.stopping.least import check_patience, least, nothing_yet
 
 
 def correlation(residual: Tensor) -> Tensor:
-    """How far an image is from white noise: the squared autocorrelation, over all shifts but none.
+    """How far an image is from white noise: the sum of its squared autocorrelation over all shifts except zero.
 
-        W(r) = sum_{l != 0} rho(l)^2,   rho(l) = (r * r)(l) / |r|^2   (cyclic, each channel by itself, then their mean)
+        W(r) = sum_{l != 0} rho(l)^2,   rho(l) = (r * r)(l) / |r|^2   (cyclic, for each channel alone, then their mean)
 
-    By Parseval no shift has to be made: W = mean |F r|^4 / (mean |F r|^2)^2 - 1, F the Fourier transform. The mean is taken off
-    first.
+    By Parseval no shift has to be made: W = mean |F r|^4 / (mean |F r|^2)^2 - 1, F the Fourier transform. The mean is
+    subtracted first.
 
     Args:
-        residual: (1, C, H, W).
+        residual: Residual, (1, C, H, W).
 
     Returns:
         (), 0 for a single impulse, about 1 for white noise, larger the more neighbours are alike.
@@ -44,11 +44,11 @@ def correlation(residual: Tensor) -> Tensor:
 class Whiteness:
     """Keep the image whose residual A x - y is whitest (Almeida & Figueiredo 2013; Lanza et al. 2020).
 
-    Too early a residual still shows the image, too late it lacks the frequencies that have been fitted. No noise level is
-    needed, but noise that is white: alike everywhere and independent between neighbours. What was not measured counts as 0.
+    Early in a fit the residual still shows the image; late, it lacks the frequencies that have been fitted. No noise level is
+    needed, but noise that is white: alike everywhere and independent between neighbours. Entries not measured count as 0.
 
     Attributes:
-        patience: Steps without a whiter residual.
+        patience: Steps without a whiter residual after which the fit ends.
     """
 
     patience: int = 500
@@ -58,7 +58,7 @@ class Whiteness:
         check_patience("the whiteness rule", self.patience)
 
     def start(self, task: Task) -> State:
-        """Return the empty state and the task.
+        """Return the empty state.
 
         Raises:
             SettingsError: The observation is no image.

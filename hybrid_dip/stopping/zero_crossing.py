@@ -1,4 +1,4 @@
-"""Stop where Monte-Carlo SURE, or PURE, crosses zero: a heuristic, and labelled one."""
+"""Stop where Monte-Carlo SURE, or PURE, crosses zero: a heuristic."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,11 +18,11 @@ class ZeroCrossing:
 
         SURE = mean |f - y|^2 + divergence - sigma^2,   PURE = mean |f - y|^2 + divergence - zeta mean y
 
-    A risk is never negative, so an estimate that is tells that the network fits noise which the divergence does not see. That
-    makes it a heuristic, see :mod:`hybrid_dip.regularisers.sure`, whose term the fit must have.
+    A risk is never negative. An estimate below zero shows that the network fits noise which the divergence does not see, which
+    makes this a heuristic. The fit needs the term of :mod:`hybrid_dip.regularisers.sure`.
 
     Attributes:
-        zeta: Gain of Poisson noise, as the term's; 0 for Gaussian noise of the task's level.
+        zeta: Gain of Poisson noise, as in the term; 0 for Gaussian noise of the task's level.
     """
 
     zeta: float = 0.0
