@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Case
-from hybrid_dip.fitting.checkpoint import random_state, set_random_state
+from hybrid_dip.fitting.random_state import random_state, set_random_state
 from hybrid_dip.images import metrics
 from hybrid_dip.recipes.recipe import Recipe
 

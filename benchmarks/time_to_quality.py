@@ -39,7 +39,7 @@ import hybrid_dip as hd
 from hybrid_dip.contracts import Case, Step
 from hybrid_dip.errors import one_sentence
 from hybrid_dip.execution import devices
-from hybrid_dip.execution.allocator import keeping_freed_memory
+from hybrid_dip.execution.allocator import keep_freed_memory
 from hybrid_dip.execution.precision import PRECISIONS, Execution
 from hybrid_dip.images import metrics
 from hybrid_dip.images.atomic import replacing, write_text
@@ -98,7 +98,7 @@ class CurveSource:
     device: torch.device = CPU
 
 
-@keeping_freed_memory()
+@keep_freed_memory()
 def original_curve(case: Case, recipe: Recipe, seed: int, source: CurveSource, label: str) -> Curve:
     """The PSNR of the original along its recipe, from the cache or fitted now."""
     cache, fitted_on, here = source.cache, source.processor, processor(source.device)

@@ -30,8 +30,8 @@ from hybrid_dip.cli import options
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import Interrupted, SettingsError, interruptible
 from hybrid_dip.execution import devices
-from hybrid_dip.fitting.checkpoint import forked_random_state
 from hybrid_dip.fitting.fit import fit
+from hybrid_dip.fitting.random_state import forked_random_state
 from hybrid_dip.images.atomic import replacing
 from hybrid_dip.images.files import fingerprint
 from hybrid_dip.networks.start import write_start

@@ -17,7 +17,7 @@ _scarce: ContextVar[bool] = ContextVar("scarce", default=False)
 
 @contextmanager
 def scarce_memory() -> Iterator[None]:
-    """Inside, nothing that is freed is kept: what lies idle between two uses may be a quarter of all.
+    """Inside, no freed memory is kept: what lies idle between two uses may be a quarter of all.
 
     Yields:
         Nothing.
@@ -30,11 +30,10 @@ def scarce_memory() -> Iterator[None]:
 
 
 @contextmanager
-def keeping_freed_memory() -> Iterator[None]:
-    """Inside, memory that is freed stays with this process; on leaving, what is free then goes back to the system.
+def keep_freed_memory() -> Iterator[None]:
+    """Inside, freed memory stays with this process; on leaving, it goes back to the system.
 
-    Elsewhere than on Linux with glibc this does nothing, nor within :func:`scarce_memory`. As a decorator it holds for each
-    call of a function.
+    This does nothing within :func:`scarce_memory`, nor elsewhere than on Linux with glibc.
 
     Yields:
         Nothing.

@@ -3,15 +3,14 @@
 import pickle
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hybrid_dip.errors import FitError, StorageError
+from hybrid_dip.errors import FitError, SettingsError, StorageError
 from hybrid_dip.images.atomic import write_bytes
 
 
@@ -27,11 +26,15 @@ class Checkpoint:
     path: Path
     every: int = 200
 
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise SettingsError(f"A checkpoint needs every of at least 1 step, got {self.every}.")
+
     def due(self, steps: int) -> bool:
         """Whether a state should be written.
 
         Args:
-            steps: Since the last one.
+            steps: Steps since the last one.
         """
         return steps >= self.every
 
@@ -49,13 +52,16 @@ class Checkpoint:
             raise StorageError(f"The checkpoint {self.path} cannot be written: {reason}.") from None
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """The last state, or None where there is none.
+        """Read the last state.
 
         Args:
-            device: Where its tensors go.
+            device: Device that its tensors are moved to; random states stay on the CPU.
+
+        Returns:
+            The state, or None where no file exists.
 
         Raises:
-            FitError: The file is there but cannot be read.
+            FitError: The file exists but cannot be read.
         """
         if not self.path.exists():
             return None
@@ -77,59 +83,3 @@ def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_moved(item, device) for item in value)
     return value
-
-
-def random_state(device: torch.device, generator: torch.Generator | None = None) -> dict[str, torch.Tensor]:
-    """The states of everything that a fit may draw from: the CPU, the device, and a generator.
-
-    Args:
-        device: Of the fit.
-        generator: Of the jitter, where it has its own.
-
-    Returns:
-        Name -> state, on the CPU.
-    """
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    if device.type == "mps":
-        states["mps"] = torch.mps.get_rng_state()
-    if generator is not None:
-        states["generator"] = generator.get_state()
-    return states
-
-
-def set_random_state(
-    states: Mapping[str, torch.Tensor], device: torch.device, generator: torch.Generator | None = None
-) -> None:
-    """Put states from :func:`random_state` back.
-
-    Args:
-        states: Name -> state.
-        device: Of the fit.
-        generator: Of the jitter, where it has its own.
-    """
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states and device.type == "cuda":
-        torch.cuda.set_rng_state(states["cuda"], device)
-    if "mps" in states and device.type == "mps":
-        torch.mps.set_rng_state(states["mps"])
-    if "generator" in states and generator is not None:
-        generator.set_state(states["generator"])
-
-
-@contextmanager
-def forked_random_state(device: torch.device) -> Iterator[None]:
-    """Leave the CPU's and the device's global random states as they were, whatever is drawn inside.
-
-    Args:
-        device: The one that is used inside, beside the CPU.
-
-    Yields:
-        Nothing.
-    """
-    before = random_state(device)
-    try:
-        yield
-    finally:
-        set_random_state(before, device)

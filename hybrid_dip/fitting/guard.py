@@ -6,16 +6,18 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn, optim
+from torch import Tensor, optim
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.fitting.iterates import Tracker
 from hybrid_dip.fitting.objective import Objective
+from hybrid_dip.fitting.unknowns import Unknowns
 
 MOST_FALLBACKS = 3
-"""After so many returns from NaN or Inf a fit ends with its last good image."""
+"""Returns from NaN or Inf, after which a fit ends with its last good image."""
 
-State = dict[str, Any]
+Snapshot = dict[str, Any]
+"""A copy of everything that a fit changes."""
 
 
 class Guard:
@@ -25,49 +27,42 @@ class Guard:
     were those of all steps since the last look, and the fit to y has not fallen by more than ``drop``.
 
     Args:
-        network: f_theta; its parameters and buffers (batch norm) are kept.
-        latent: z, which may be optimised, too.
-        stepper: The optimiser, whose moments are kept.
-        objective: The terms' memory is kept.
-        tracker: The average, the kept image and the rule's memory are kept.
+        unknowns: The network with its buffers (batch norm), and the latent.
+        optimizer: The optimiser, for its moments.
+        objective: The objective, for what its terms remember.
+        tracker: The average, the kept image and the rule's memory.
         drop: Decibels by which the fit to y may fall between two looks, or None for any.
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        latent: Tensor,
-        stepper: optim.Optimizer,
-        objective: Objective,
-        tracker: Tracker,
-        drop: float | None,
+        self, unknowns: Unknowns, optimizer: optim.Optimizer, objective: Objective, tracker: Tracker, drop: float | None
     ):
-        self.network, self.latent, self.stepper = network, latent, stepper
+        self.unknowns, self.optimizer = unknowns, optimizer
         self.objective, self.tracker, self.drop = objective, tracker, drop
         self.fallbacks = 0
         self.quality = -math.inf
         self.notes: list[str] = []
         self.good = self.remembered = self.current()
-        self.spare: State = {}
+        self.spare: Snapshot = {}
 
-    def current(self, into: State | None = None) -> State:
+    def current(self, into: Snapshot | None = None) -> Snapshot:
         """A copy of the state as it is now, in the tensors of an earlier copy where one is given."""
         now = {
-            "network": self.network.state_dict(),
-            "latent": self.latent.data,
-            "stepper": self.stepper.state_dict(),
+            "network": self.unknowns.network.state_dict(),
+            "latent": self.unknowns.latent.data,
+            "stepper": self.optimizer.state_dict(),
             "objective": self.objective.state_dict(),
             "tracker": self.tracker.state_dict(),
         }
-        copied: State = _copy(now, into)
+        copied: Snapshot = _copy(now, into)
         return copied
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put a state from :meth:`current` back."""
         state = copy.deepcopy(dict(state))
-        self.network.load_state_dict(state["network"])
-        self.latent.data.copy_(state["latent"])
-        self.stepper.load_state_dict(state["stepper"])
+        self.unknowns.network.load_state_dict(state["network"])
+        self.unknowns.latent.data.copy_(state["latent"])
+        self.optimizer.load_state_dict(state["stepper"])
         self.objective.load_state_dict(state["objective"])
         self.tracker.load_state_dict(state["tracker"])
 
@@ -80,11 +75,10 @@ class Guard:
         """Keep the state as it is now, before a logged step; :meth:`look` decides whether it is good."""
         self.remembered = self.current(into=self.spare)
 
-    def look(self, task: Task, step: int) -> bool:
+    def look(self, step: int) -> bool:
         """Judge the logged step that was just taken, and all since the last look. Waits for the device.
 
         Args:
-            task: Of the fit.
             step: Index of the step.
 
         Returns:
@@ -104,7 +98,7 @@ class Guard:
                 f"1/{2**self.fallbacks}."
             )
             return True
-        quality = _fit_to_observation(self.tracker, task)
+        quality = _fit_to_observation(self.tracker, self.objective.task)
         if self.drop is not None and quality < self.quality - self.drop:
             self.restore(self.good)
             self.notes.append(
@@ -115,7 +109,18 @@ class Guard:
         self.good, self.spare, self.quality = self.remembered, self.good, quality
         return True
 
-    def state_dict(self) -> State:
+    def leave(self, steps: int) -> None:
+        """End the fit in a finite state: go back where the steps since the last look have left it in another.
+
+        Args:
+            steps: Steps that the fit has taken.
+        """
+        if not (bool(self.tracker.healthy) and self.unknowns.finite):
+            blamed = self.tracker.blame()
+            self.restore(self.good)
+            self.notes.append(f"Step {steps}: not finite at the end{blamed}; went back to the last good state.")
+
+    def state_dict(self) -> Snapshot:
         """The state as it is now, the last good one, and what happened so far."""
         return {
             "current": self.current(),

@@ -1,4 +1,4 @@
-"""The log of a fit: one row of numbers a logged step."""
+"""The log of a fit: one row of numbers for each logged step."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class History:
         self.rows: list[dict[str, float]] = []
 
     def add(self, step: Step, seconds: float) -> None:
-        """Append a row; one with NaN is left out, since the loop is about to go back behind it. Waits for the device."""
+        """Append a row. One with NaN is left out, since the loop is about to go back behind it. Waits for the device."""
         row: dict[str, float] = {"step": step.index, "loss": float(step.losses["total"])}
         for name, norm in step.gradient_norms.items():
             row[name] = float(step.losses[name])

@@ -10,7 +10,7 @@ from torch import Tensor
 from hybrid_dip.contracts import Rule, Step, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.objective import Evaluation
-from hybrid_dip.stopping.rule import _updated, begun
+from hybrid_dip.stopping.rule import start_rule, update_rule
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Growing:
     """Decay of an average of the outputs over about the last ``share`` of all steps so far.
 
     decay(t) = share t / (1 + share t), the polynomial-decay averaging of Shamir & Zhang ("Stochastic Gradient Descent for
-    Non-smooth Optimization", ICML 2013) with eta = 1 / share - 1. Unlike a fixed decay it forgets the first outputs in a short
-    fit, too.
+    Non-smooth Optimization", ICML 2013) with eta = 1 / share - 1. Unlike a fixed decay it forgets the first outputs of a short
+    fit as well.
 
     Attributes:
-        share: In (0, 1]; 1 is the plain mean of all outputs.
+        share: Share of the steps so far, in (0, 1]; 1 is the plain mean of all outputs.
     """
 
     share: float
@@ -32,7 +32,7 @@ class Growing:
             raise SettingsError(f"The share of the steps to average must be in (0, 1], got {self.share}.")
 
     def decay(self, step: int) -> float:
-        """Return what the average so far counts at this step, the first being 0."""
+        """Return the weight of the average so far at this step, the first being 0."""
         return self.share * step / (1 + self.share * step)
 
 
@@ -40,19 +40,25 @@ class Tracker:
     """Follows the iterates without waiting for the device.
 
     A step whose image or loss is not finite counts as a repetition of the step before it, so that neither the average nor
-    the rule ever sees NaN; ``healthy`` turns false until the guard goes back to a state in which it was true. Which part it
-    was at the first step that was not finite is remembered, since one step later everything is NaN.
+    the rule ever sees NaN; ``healthy`` turns false until the guard goes back to a state in which it was true. The part that was
+    not finite first is remembered, since one step later everything is NaN.
 
     Args:
         rule: When to stop, and what to keep.
-        task: Handed to the rule.
+        task: The task to fit, for the rule.
         average: Decay of the average of the outputs, in [0, 1) or growing, or None for no average.
+
+    Raises:
+        SettingsError: The decay is out of range, or the rule does not apply to the task.
+        FitError: The rule fails.
     """
 
     def __init__(self, rule: Rule, task: Task, average: float | Growing | None):
+        if isinstance(average, float | int) and not 0 <= average < 1:
+            raise SettingsError(f"average must be a decay in [0, 1), such as 0.99, got {average}.")
         self.rule = rule
         self.averaging = average
-        self.rule_state = begun(rule, task)
+        self.rule_state = start_rule(rule, task)
         blank = torch.zeros(task.shape, device=task.observation.device)
         self.image, self.average, self.kept = blank, blank, blank
         self.residual = torch.zeros_like(task.observation)
@@ -69,28 +75,27 @@ class Tracker:
         return self.image if self.averaging is None else self.average
 
     @torch.no_grad()
-    def update(self, image: Tensor, found: Evaluation, index: int, learning_rate: float, logged: bool) -> Step:
+    def update(self, evaluation: Evaluation, index: int, learning_rate: float, logged: bool) -> Step:
         """Take in one step.
 
         Args:
-            image: The network's output.
-            found: The objective's value there.
-            index: Of the step.
-            learning_rate: At this step.
+            evaluation: The network's output, and the objective there.
+            index: Index of the step.
+            learning_rate: Learning rate of the step.
             logged: Whether it goes into the history.
 
         Returns:
             The step, for observers.
         """
-        image = image.detach()
-        finite = torch.isfinite(image).all() & torch.isfinite(found.total)
+        image = evaluation.image
+        finite = torch.isfinite(image).all() & torch.isfinite(evaluation.total)
         self.healthy = self.healthy & finite
-        self.parts = tuple(found.gradient_norms)
-        numbers = [part[name] for part in (found.losses, found.gradient_norms) for name in self.parts]
+        self.parts = tuple(evaluation.gradient_norms)
+        numbers = [part[name] for part in (evaluation.losses, evaluation.gradient_norms) for name in self.parts]
         sound = torch.isfinite(torch.stack([image.sum(), *numbers]))
         self.sound = sound if self.empty else torch.where(self.sound.all(), sound, self.sound)
         self.image = image if self.empty else torch.where(finite, image, self.image)
-        self.residual = found.residual if self.empty else torch.where(finite, found.residual, self.residual)
+        self.residual = evaluation.residual if self.empty else torch.where(finite, evaluation.residual, self.residual)
         if self.averaging is not None:
             decay = self.averaging.decay(index) if isinstance(self.averaging, Growing) else self.averaging
             # The first output starts the average, as in the original.
@@ -100,13 +105,13 @@ class Tracker:
             image=self.image,
             average=None if self.averaging is None else self.average,
             residual=self.residual,
-            losses=found.losses,
-            gradient_norms=found.gradient_norms,
-            weights=found.weights,
+            losses=evaluation.losses,
+            gradient_norms=evaluation.gradient_norms,
+            weights=evaluation.weights,
             learning_rate=learning_rate,
             logged=logged,
         )
-        self.rule_state, verdict = _updated(self.rule, self.rule_state, step)
+        self.rule_state, verdict = update_rule(self.rule, self.rule_state, step)
         keep = verdict.keep & finite
         self.kept = step.candidate if self.empty else torch.where(keep, step.candidate, self.kept)
         self.kept_at = torch.where(keep, index, self.kept_at) if not self.empty else torch.full_like(self.kept_at, index)
@@ -115,7 +120,7 @@ class Tracker:
         return step
 
     def blame(self) -> str:
-        """In brackets, what was not finite at the first step that was not, or "" where all was. Waits for the device."""
+        """In brackets, the part that was not finite first, or "" where all were finite. Waits for the device."""
         image, *numbers = self.sound.tolist()
         broken = [name for i, name in enumerate(self.parts) if not (numbers[i] and numbers[i + len(self.parts)])]
         names = " and ".join(name if name == "fidelity" else f"regulariser '{name}'" for name in broken)

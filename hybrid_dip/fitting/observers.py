@@ -14,14 +14,14 @@ from hybrid_dip.contracts import Step, Task
 from hybrid_dip.images import metrics
 
 FRAME_SIDE = 256
-"""Frames of an animation are shrunk to so many pixels."""
+"""Longer side in pixels that frames of an animation are shrunk to."""
 
 
 class ReferenceWatch:
     """PSNR of the finished candidate at each logged step.
 
     Args:
-        task: To finish images by.
+        task: The task, which finishes images.
         reference: The clean image, on any device.
     """
 
@@ -48,7 +48,7 @@ class Frames:
     """Small pictures of the candidate at logged steps, for an animation.
 
     Args:
-        task: To finish images by.
+        task: The task, which finishes images.
     """
 
     def __init__(self, task: Task):
@@ -77,9 +77,9 @@ class Progress:
     """A bar with the time left, the PSNR against the reference where there is one, and the loss.
 
     Args:
-        steps: In total.
-        label: In front of the bar.
-        watch: Where the PSNR is taken from.
+        steps: Number of steps in total.
+        label: Text in front of the bar.
+        watch: Measures the PSNR, or None.
         quiet: Show nothing.
     """
 

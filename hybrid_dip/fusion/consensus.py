@@ -17,8 +17,8 @@ from torch import Tensor
 from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
-from hybrid_dip.fitting.checkpoint import forked_random_state
 from hybrid_dip.fitting.fit import fit
+from hybrid_dip.fitting.random_state import forked_random_state
 from hybrid_dip.problem import tasks
 from hybrid_dip.problem.fidelity import gaussian
 from hybrid_dip.problem.least_squares import nearest_explanation

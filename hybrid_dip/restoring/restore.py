@@ -14,8 +14,9 @@ from hybrid_dip.contracts import Fit, Observer, Rule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
 from hybrid_dip.execution.precision import NOT_ALONE, PLAIN, Execution
-from hybrid_dip.fitting.checkpoint import Checkpoint, forked_random_state
+from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.fit import fit
+from hybrid_dip.fitting.random_state import forked_random_state
 from hybrid_dip.fitting.solvers.langevin import DEVIATION
 from hybrid_dip.problem.tiles import Tiles, part
 from hybrid_dip.recipes.prepare import prepare
@@ -233,12 +234,12 @@ def _fit_seed(
         nonlocal parameters
         around = hooks.preliminary(name) if name else hooks
         try:
-            with forked_random_state(device), execution.around():
+            with forked_random_state(device), execution.global_settings():
                 network, latent = prepare(task, recipe, seed)
                 parameters = sum(p.numel() for p in network.parameters())
                 solve = fit if recipe.solver is None else recipe.solver.run
                 return solve(
-                    execution.applied(network.to(device), device),
+                    execution.apply(network.to(device), device),
                     latent.to(device),
                     task,
                     copy.deepcopy(terms),  # without the memory of an earlier fit

@@ -7,7 +7,7 @@ import psutil
 import pytest
 import torch
 
-from hybrid_dip.execution.allocator import keeping_freed_memory, scarce_memory
+from hybrid_dip.execution.allocator import keep_freed_memory, scarce_memory
 
 pytestmark = pytest.mark.skipif(
     platform.system() != "Linux" or platform.libc_ver()[0] != "glibc", reason="only glibc is told what to do with freed memory"
@@ -26,7 +26,7 @@ def faults() -> int:
 def test_pages_are_mapped_once() -> None:
     rounds, mib = 10, 64
     anew = rounds * mib * MIB // resource.getpagesize()
-    with keeping_freed_memory():
+    with keep_freed_memory():
         allocate_and_free(mib)
         before = faults()
         for _ in range(rounds):
@@ -37,12 +37,12 @@ def test_pages_are_mapped_once() -> None:
 
 MORE_THAN_AN_INT_COUNTS = """
 import resource, torch
-from hybrid_dip.execution.allocator import keeping_freed_memory
+from hybrid_dip.execution.allocator import keep_freed_memory
 
 def round_of_three_gigabytes():
     blocks = [torch.empty(200 * 2**18).fill_(1) for _ in range(15)]
 
-with keeping_freed_memory():
+with keep_freed_memory():
     round_of_three_gigabytes()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     round_of_three_gigabytes()
@@ -59,29 +59,29 @@ def test_more_is_kept_than_an_int_counts() -> None:
 
 def test_what_is_free_goes_back_in_the_end() -> None:
     process = psutil.Process()
-    with keeping_freed_memory():
+    with keep_freed_memory():
         allocate_and_free(256)
         kept = process.memory_info().rss
     assert process.memory_info().rss < kept - 200 * MIB
 
 
 def test_it_leaves_a_function_as_it_was() -> None:
-    @keeping_freed_memory()
+    @keep_freed_memory()
     def add(a: int, *, b: int) -> int:
         return a + b
 
     assert [add(1, b=2), add(3, b=4)] == [3, 7]
-    with pytest.raises(RuntimeError, match="inside"), keeping_freed_memory():
+    with pytest.raises(RuntimeError, match="inside"), keep_freed_memory():
         raise RuntimeError("inside")
 
 
 def test_where_memory_is_scarce_nothing_is_kept() -> None:
     process = psutil.Process()
-    with scarce_memory(), keeping_freed_memory():
+    with scarce_memory(), keep_freed_memory():
         before = process.memory_info().rss
         allocate_and_free(256)
         assert process.memory_info().rss < before + 50 * MIB
-    with keeping_freed_memory():
+    with keep_freed_memory():
         before = process.memory_info().rss
         allocate_and_free(256)
         assert process.memory_info().rss > before + 200 * MIB

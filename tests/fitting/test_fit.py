@@ -1,8 +1,11 @@
 """The loop, on tiny real problems."""
 
+import platform
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +15,7 @@ import hybrid_dip as hd
 from hybrid_dip import networks
 from hybrid_dip.contracts import Fit, Step, Task, Verdict
 from hybrid_dip.errors import FitError, SettingsError
+from hybrid_dip.execution.allocator import scarce_memory
 from hybrid_dip.fitting import optimizers
 from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.fit import fit
@@ -21,6 +25,8 @@ from hybrid_dip.regularisers import schedules
 from hybrid_dip.regularisers.terms import Term
 from hybrid_dip.stopping import Discrepancy, WindowedVariance
 from tests.fits import halt_after, lean, run
+
+CAN_KEEP = platform.system() == "Linux" and platform.libc_ver()[0] == "glibc"
 
 
 def test_denoising_raises_psnr(noisy: Task, photograph: Tensor) -> None:
@@ -150,6 +156,38 @@ def test_lbfgs_reduces_the_loss(noisy: Task) -> None:
     losses = [row["loss"] for row in found.history]
     assert losses[-1] < 0.5 * losses[0]
     assert found.reason == "max_steps"
+
+
+def test_a_step_is_what_its_line_search_began_with(noisy: Task) -> None:
+    """The image of a step is the network's output at the parameters before it, however often the objective was evaluated."""
+    evaluated: list[Tensor] = []
+
+    class Spy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = lean()
+
+        def forward(self, z: Tensor) -> Tensor:
+            evaluated.append(self.network(z))
+            return evaluated[-1]
+
+    first_of_each: list[int] = []
+
+    def watch(step: Step) -> None:
+        first_of_each.append(next(i for i, image in enumerate(evaluated) if torch.equal(image, step.image)))
+
+    run(noisy, network=Spy(), max_steps=3, optimizer=optimizers.lbfgs(), observers=[watch])
+    assert first_of_each[0] == 0
+    assert 1 < first_of_each[1] < first_of_each[2] < len(evaluated) - 1
+
+
+def test_an_optimiser_that_never_evaluates_is_refused(noisy: Task) -> None:
+    class Idle(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            return None
+
+    with pytest.raises(FitError, match="did not evaluate the objective at step 0"):
+        run(noisy, optimizer=lambda leaves: Idle(leaves, lr=0.1))
 
 
 def test_the_learning_rate_follows_its_schedule(noisy: Task) -> None:
@@ -308,6 +346,21 @@ def test_the_time_budget_ends_a_fit(noisy: Task) -> None:
     found = run(noisy, max_steps=10**6, time_budget=0.5)
     assert found.reason == "time budget"
     assert found.steps < 10**6
+
+
+@pytest.mark.skipif(not CAN_KEEP, reason="only glibc is told what to do with freed memory")
+@pytest.mark.parametrize("scarce", [False, True])
+def test_freed_memory_stays_between_steps_unless_it_is_scarce(noisy: Task, scarce: bool) -> None:
+    kept: list[int] = []
+
+    def watch(step: Step) -> None:
+        before = psutil.Process().memory_info().rss
+        torch.empty(2**26).fill_(1)  # 256 MiB
+        kept.append(psutil.Process().memory_info().rss - before)
+
+    with scarce_memory() if scarce else nullcontext():
+        run(noisy, max_steps=1, observers=[watch])
+    assert (kept[0] > 200 * 2**20) is not scarce
 
 
 # Nobody sees what he should not ---------------------------------------------------------------------------------

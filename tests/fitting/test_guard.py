@@ -9,6 +9,7 @@ from hybrid_dip.contracts import Step, Task
 from hybrid_dip.fitting.guard import Guard
 from hybrid_dip.fitting.iterates import Tracker
 from hybrid_dip.fitting.objective import Evaluation, Objective
+from hybrid_dip.fitting.unknowns import Unknowns
 from hybrid_dip.problem import tasks
 from hybrid_dip.regularisers import schedules
 from hybrid_dip.regularisers.terms import Term, Terms
@@ -27,7 +28,8 @@ def guarded() -> tuple[Guard, Advance]:
     latent = torch.rand(1, 1, 16, 16)
     adam = torch.optim.Adam(network.parameters(), fused=True)
     tracker = Tracker(WindowedVariance(window=3, patience=5), task, 0.9)
-    guard = Guard(network, latent, adam, Objective(task, Terms(), 10), tracker, None)
+    unknowns = Unknowns(network, latent, list(network.parameters()))
+    guard = Guard(unknowns, adam, Objective(task, Terms(), 10), tracker, None)
 
     def advance(step: int) -> None:
         image = network(latent)
@@ -36,7 +38,8 @@ def guarded() -> tuple[Guard, Advance]:
         loss.backward()
         adam.step()
         latent.add_(0.01)
-        tracker.update(image, Evaluation(loss.detach(), image.detach(), {}, {}, {}), step, 0.01, True)
+        x = image.detach()
+        tracker.update(Evaluation(x, x, {"total": loss.detach()}, {}, {}), step, 0.01, True)
 
     return guard, advance
 
@@ -58,7 +61,7 @@ def test_the_good_state_is_a_copy(guarded: tuple[Guard, Advance]) -> None:
         before = guard.current()
         guard.remember()
         advance(step)
-        assert guard.look(guard.objective.task, step)
+        assert guard.look(step)
         assert same(guard.good, before)
         assert not same(guard.good, guard.current())
         guard.remember()
@@ -71,12 +74,12 @@ def test_it_goes_back_to_exactly_the_good_state(guarded: tuple[Guard, Advance]) 
         guard.remember()
         before = guard.current()
         advance(step)
-        guard.look(guard.objective.task, step)
+        guard.look(step)
     guard.remember()
     with torch.no_grad():
-        next(guard.network.parameters()).fill_(float("nan"))
+        next(guard.unknowns.network.parameters()).fill_(float("nan"))
     advance(4)
-    assert guard.look(guard.objective.task, 4)
+    assert guard.look(4)
     assert same(guard.current(), before)
     assert guard.rate == 0.5
     guard.remember()
@@ -87,7 +90,10 @@ def test_it_goes_back_to_exactly_the_good_state(guarded: tuple[Guard, Advance]) 
 def test_a_copy_shares_nothing_with_what_it_copies(guarded: tuple[Guard, Advance]) -> None:
     guard, advance = guarded
     advance(0)
-    live = {value.data_ptr() for value in tensors([guard.network.state_dict(), guard.stepper.state_dict(), guard.latent])}
+    live = {
+        value.data_ptr()
+        for value in tensors([guard.unknowns.network.state_dict(), guard.optimizer.state_dict(), guard.unknowns.latent])
+    }
     for _ in range(3):
         guard.remember()
         assert not live & {value.data_ptr() for value in tensors(guard.remembered)}

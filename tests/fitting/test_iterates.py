@@ -9,9 +9,8 @@ from hybrid_dip.problem import tasks
 from hybrid_dip.stopping import MaxSteps
 
 
-def found(value: float, residual: Tensor) -> Evaluation:
-    total = torch.tensor(value)
-    return Evaluation(total, residual, {"total": total}, {}, {})
+def evaluation(image: Tensor, loss: float, residual: Tensor | None = None) -> Evaluation:
+    return Evaluation(image, image if residual is None else residual, {"total": torch.tensor(loss)}, {}, {})
 
 
 @pytest.mark.parametrize("average", [None, 0.5])
@@ -19,15 +18,15 @@ def found(value: float, residual: Tensor) -> Evaluation:
 def test_a_step_that_is_not_finite_is_dropped(average: float | None, where: str) -> None:
     tracker = Tracker(MaxSteps(), tasks.denoise(torch.zeros(1, 1, 16, 16), sigma=0.1), average)
     good = torch.full((1, 1, 16, 16), 0.25)
-    tracker.update(good, found(0.1, good), 0, 0.01, True)
+    tracker.update(evaluation(good, 0.1), 0, 0.01, True)
     image = good * float("nan") if where == "image" else good + 0.5
-    bad = found(float("nan") if where == "loss" else 0.1, image)
-    step = tracker.update(image, bad, 1, 0.01, False)
+    loss = float("nan") if where == "loss" else 0.1
+    step = tracker.update(evaluation(image, loss), 1, 0.01, False)
     assert not bool(tracker.healthy)
     assert int(tracker.kept_at) == 0
     for seen in (tracker.kept, tracker.last, step.candidate, step.image, step.residual):
         assert torch.equal(seen, good)
-    tracker.update(good + 0.5, found(0.1, good), 2, 0.01, False)
+    tracker.update(evaluation(good + 0.5, 0.1, good), 2, 0.01, False)
     assert int(tracker.kept_at) == 2
     assert not bool(tracker.healthy), "one bad step is not forgotten before somebody has looked"
 
@@ -37,7 +36,7 @@ def averages(average: Growing, images: list[float]) -> list[float]:
     found_at = []
     for index, value in enumerate(images):
         image = torch.full((1, 1, 16, 16), value)
-        step = tracker.update(image, found(0.1, image), index, 0.01, False)
+        step = tracker.update(evaluation(image, 0.1), index, 0.01, False)
         found_at.append(float(step.candidate.mean()))
     return found_at
 

@@ -1,8 +1,8 @@
-"""Other ways to the same minimum, or to its posterior: what takes the place of the plain loop in a recipe.
+"""Other ways to the same minimum, or to its posterior: a recipe takes one in place of the plain loop.
 
-A solver is its configuration; ``run`` takes the arguments of :func:`hybrid_dip.fitting.fit.fit` and gives a Fit. None of them
-has a loop of its own: splitting is a term that remembers, Langevin an optimiser and an observer, self-guidance a network with
-a term.
+A solver is its configuration; ``run`` takes the arguments of :func:`hybrid_dip.fitting.fit.fit` and returns a Fit. None of
+them has a loop of its own: splitting is a term that remembers, Langevin an optimiser and an observer, self-guidance a network
+with a term.
 """
 
 from hybrid_dip.fitting.solvers.langevin import Averaging, Langevin

@@ -1,4 +1,4 @@
-"""Sampling theta from its posterior rather than looking for one theta: the mean image, and how sure of it one can be.
+"""Samples of theta from its posterior, instead of one theta: the mean image, and how far the samples differ.
 
     p(theta | y)  ~  exp(-U),   U(theta) = n / (2 sigma^2) (E(A f_theta(z); y) + sum_k lambda_k R_k) + precision |theta|^2 / 2
 
@@ -28,7 +28,7 @@ class Samples:
 
     Args:
         first: Step from which outputs count.
-        every: Steps between two that count.
+        every: Steps between two outputs that count.
     """
 
     def __init__(self, first: int, every: int):
@@ -38,7 +38,7 @@ class Samples:
 
     @torch.no_grad()
     def __call__(self, step: Step) -> None:
-        """Take in an output, where it counts."""
+        """Take in an output that counts."""
         if step.index < self.first or (step.index - self.first) % self.every:
             return
         self.count += 1
@@ -48,7 +48,7 @@ class Samples:
 
     @property
     def deviation(self) -> Tensor:
-        """Of the outputs so far, (1, C, H, W); zero for a single one."""
+        """Deviation of the outputs so far, (1, C, H, W); zero for a single one."""
         return (self.squares / max(1, self.count - 1)).sqrt()
 
     def state_dict(self) -> dict[str, Any]:
@@ -67,24 +67,24 @@ def _check_samples(burn_in: float, every: int) -> None:
         )
 
 
-def _sampled(
+def _sample(
     burn_in: float, every: int, network: nn.Module, latent: Tensor, task: Task, terms: Any, options: dict[str, Any]
 ) -> Fit:
-    """A fit whose image is the mean of its outputs after the burn-in."""
+    """Fit, and keep the mean of the outputs after the burn-in as the image."""
     first = int(burn_in * options.get("max_steps", 1000))
     samples = Samples(first, every)
     observers = [*options.pop("observers", ()), samples]
-    found = fit(network, latent, task, terms, observers=observers, **options)
+    result = fit(network, latent, task, terms, observers=observers, **options)
     if samples.count == 0:  # ended before
-        return found
+        return result
     note = f"The image is the mean of {samples.count} samples, from step {first} on."
-    extras = {**found.extras, DEVIATION: samples.deviation, "samples": samples.count}
-    return replace(found, image=samples.mean, kept_at=found.steps - 1, notes=(*found.notes, note), extras=extras)
+    extras = {**result.extras, DEVIATION: samples.deviation, "samples": samples.count}
+    return replace(result, image=samples.mean, kept_at=result.steps - 1, notes=(*result.notes, note), extras=extras)
 
 
 @dataclass(frozen=True)
 class Averaging:
-    """The mean of the outputs after a burn-in, and their deviation, whatever the optimiser.
+    """The mean of the outputs after a burn-in and their deviation, with any optimiser.
 
     Attributes:
         burn_in: Share of the steps that do not count.
@@ -99,21 +99,21 @@ class Averaging:
 
     def run(self, network: nn.Module, latent: Tensor, task: Task, terms: SomeTerms = (), **options: Any) -> Fit:
         """Fit, as :func:`hybrid_dip.fitting.fit.fit`, whose arguments these are."""
-        return _sampled(self.burn_in, self.every, network, latent, task, terms, options)
+        return _sample(self.burn_in, self.every, network, latent, task, terms, options)
 
 
 @dataclass(frozen=True)
 class Langevin:
-    """The unadjusted Langevin algorithm (Roberts & Tweedie 1996), on all parameters, with the true likelihood's scale.
+    """The unadjusted Langevin algorithm (Roberts & Tweedie 1996) on all parameters, at the scale of the true likelihood.
 
         theta <- theta - h grad U(theta) + sqrt(2 h) xi,   xi standard normal
 
     For a Gaussian posterior of precision Lambda it settles at the covariance Lambda^-1 (I - h Lambda / 2)^-1: h has to be well
-    below 2 / |Lambda|, and the smaller it is the less is wrong. For a network nobody knows |Lambda|; look at ``deviation``.
+    below 2 / |Lambda|, and the smaller it is, the smaller the error. For a network |Lambda| is not known; see the deviation.
 
     Attributes:
         step: h, above 0.
-        precision: Of the Gaussian prior on theta, at least 0.
+        precision: Precision of the Gaussian prior on theta, at least 0.
         burn_in: Share of the steps that do not count.
         every: Steps between two samples.
     """
@@ -140,4 +140,4 @@ class Langevin:
             raise SettingsError("Langevin needs the level of Gaussian noise, which this task does not have: give sigma.")
         scale = task.observation.numel() / (2 * task.noise_sigma**2)
         options["optimizer"] = langevin(self.step, scale, self.precision)
-        return _sampled(self.burn_in, self.every, network, latent, task, terms, options)
+        return _sample(self.burn_in, self.every, network, latent, task, terms, options)

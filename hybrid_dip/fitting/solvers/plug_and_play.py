@@ -5,8 +5,8 @@ denoiser prior"). At each level sigma_k
 
     v = D(x, sigma_k),   x = argmin_u  |A u - y|^2 / sigma_n^2 + LAMBDA |u - v|^2 / sigma_k^2
 
-A has to be linear and the noise Gaussian, of deviation sigma_n. For a noisy image and nothing else, A = 1, a denoiser that is
-told sigma_n once is better and faster: the preset ``one-shot``.
+A has to be linear and the noise Gaussian, of deviation sigma_n. Where the image is only noisy, A = 1, one pass of a denoiser
+at sigma_n is better and faster: the preset ``one-shot``.
 """
 
 from dataclasses import dataclass
@@ -23,26 +23,27 @@ from hybrid_dip.problem.tasks import estimate_sigma
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
 
 LAMBDA = 0.23
-"""How much the denoiser counts, as in DPIR."""
+"""Weight of the denoiser, as in DPIR."""
 NOISELESS = 1e-3
-"""sigma_n where y has no noise, or less."""
+"""Smallest sigma_n; also that of an observation without noise."""
 EXACT = ("inpaint", "missing-pixels", "super-resolve", "demosaic")
-"""Tasks whose observation is taken to be without noise where nobody says how much it has: A spreads an error no further than to
-the pixels around it, while the level of small images and mosaics cannot be told from their detail."""
+"""Tasks whose observation is taken to be without noise where its level is not given: A spreads an error no further than to the
+pixels around it, and in small images and mosaics noise cannot be told from detail."""
 ESTIMATED = ("deblur", "flash")
-"""Tasks whose noise level is estimated: noise is what is fine in a blurred image; in a dim one it is what has to go."""
+"""Tasks whose noise level is estimated where it is not given: in a blurred image all fine detail is noise, and a dim one is
+restored for its noise."""
 
 
 @dataclass(frozen=True)
 class PlugAndPlay:
-    """(x, task) -> x: go on from an image.
+    """(x, task) -> x: restore by a denoiser and the observation in turn, beginning with an image.
 
     Attributes:
         denoiser: D, (x, sigma) -> x.
-        first: Noise level of the first round, 0..1: what is taken to be wrong with the image to begin with.
-        last: Of the last round; the levels fall from one to the other by a constant factor.
-        rounds: How many.
-        noise: sigma_n, in units of [0, 1]; None for what :func:`noise_level` says of the task.
+        first: Noise level of the first round, in [0, 1]: the error that the image is taken to begin with.
+        last: Noise level of the last round; the levels fall by a constant factor.
+        rounds: Number of rounds.
+        noise: sigma_n, in units of [0, 1]; by default :func:`noise_level` of the task.
     """
 
     denoiser: Annotated[Denoiser, "denoisers"] = nlm
@@ -67,10 +68,10 @@ class PlugAndPlay:
         return {"name": "plug-and-play", "denoiser": name, **levels, **noise}
 
     def check(self, task: Task) -> None:
-        """Say where it does not apply.
+        """Refuse a task that it does not apply to.
 
         Args:
-            task: To be restored.
+            task: The task to restore.
 
         Raises:
             SettingsError: The noise is not Gaussian, or JPEG artefacts are what is wrong.
@@ -87,14 +88,14 @@ class PlugAndPlay:
         """Restore.
 
         Args:
-            x: (1, C, H, W), to begin with.
-            task: A linear one.
+            x: Image to begin with, (1, C, H, W).
+            task: A linear task.
 
         Returns:
-            Of the same shape, before ``finish``.
+            An image of the same shape, before ``finish``.
 
         Raises:
-            SettingsError: It does not apply, or nobody says how much noise there is.
+            SettingsError: It does not apply, or the noise level is neither given nor can be estimated.
         """
         self.check(task)
         noise = max(noise_level(task) if self.noise is None else self.noise, NOISELESS)
@@ -108,18 +109,18 @@ class PlugAndPlay:
 
 
 def noise_level(task: Task) -> float:
-    """sigma_n of a task: what the task says, or else an estimate, or 0, by what the task is.
+    """sigma_n of a task: its own level, or by the kind of task an estimate or 0.
 
-    An A that hardly lets fine detail through, such as a blur, would turn noise that is taken for signal into garbage.
+    An A that hardly lets fine detail through, such as a blur, would turn noise that is taken for signal into large errors.
 
     Args:
-        task: With its whole observation.
+        task: The task with its whole observation.
 
     Returns:
-        In units of [0, 1].
+        The noise level in units of [0, 1].
 
     Raises:
-        SettingsError: The task does not say, and it cannot be estimated.
+        SettingsError: The task has no level, and it cannot be estimated.
     """
     if task.noise_sigma is not None:
         return task.noise_sigma

@@ -1,4 +1,4 @@
-"""The network's input is an image, and is led by its output: self-guided DIP and autoencoding sequential DIP.
+"""The network's input is an image that follows its output: self-guided DIP and autoencoding sequential DIP.
 
 Both begin with z = A^T y and add mean |f - z|^2 to the objective, which makes the network a denoiser of its input.
 """
@@ -17,7 +17,7 @@ from hybrid_dip.regularisers.terms import SomeTerms, Term, as_terms
 
 
 class MeanOverNoise(nn.Module):
-    """(1 / m) sum_i f(z + eta_i): a network that has forgotten the noise on its input.
+    """(1 / m) sum_i f(z + eta_i): a network averaged over noise on its input.
 
     Args:
         network: f.
@@ -39,7 +39,7 @@ def to_input(network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
     """Mean |f(z) - z|^2, as ().
 
     Args:
-        network: f, which is not looked at.
+        network: f; not used.
         latent: z, of the shape of an image.
         x: f(z).
 
@@ -65,12 +65,12 @@ class SelfGuided:
 
         min over theta, z of  E(A E_eta f_theta(z + eta); y) + weight mean |E_eta f_theta(z + eta) - z|^2
 
-    The expectation is a mean of a few draws, anew at each step.
+    The expectation is a mean of a few draws, which are new at each step.
 
     Attributes:
-        weight: Of the second term.
+        weight: Weight of the second term, at least 0.
         level: Deviation of eta.
-        draws: Of eta at each step.
+        draws: Number of draws of eta at each step.
     """
 
     weight: float = 0.1
@@ -92,12 +92,12 @@ class SelfGuided:
 
 
 class Feeding(nn.Module):
-    """A network that is fed with its own output every so many passes.
+    """A network that is fed with its own output now and then.
 
     Args:
         network: f.
         first: z at the beginning.
-        every: Passes between two changes of z.
+        every: Evaluations between two changes of z.
     """
 
     z: Tensor
@@ -121,7 +121,7 @@ class Feeding(nn.Module):
         return x
 
     def to_own_input(self, network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
-        """Mean |f(z) - z|^2 with z as it was fed."""
+        """Mean |f(z) - z|^2 with the z that was last fed."""
         return (x - self.z).square().mean()
 
 
@@ -132,7 +132,7 @@ class SelfFed:
         repeat:  some steps on  E(A f_theta(z); y) + weight mean |f_theta(z) - z|^2,   then  z <- f_theta(z)
 
     Attributes:
-        weight: Of the autoencoding term; 1 in the paper.
+        weight: Weight of the autoencoding term; 1 in the paper.
         every: Steps between two changes of z; 2 in the paper.
     """
 
@@ -141,7 +141,7 @@ class SelfFed:
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise SettingsError(f"The input must be changed every so many steps, at least 1, got {self.every}.")
+            raise SettingsError(f"Autoencoding sequential DIP needs every of at least 1 step, got {self.every}.")
 
     def run(self, network: nn.Module, latent: Tensor, task: Task, terms: SomeTerms = (), **options: Any) -> Fit:
         """Fit, as :func:`hybrid_dip.fitting.fit.fit`, whose arguments these are; without jitter."""

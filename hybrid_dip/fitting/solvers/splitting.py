@@ -29,11 +29,11 @@ from hybrid_dip.regularisers.terms import Moment, SomeTerms, Term, as_terms
 
 @dataclass(frozen=True)
 class Growth:
-    """More strength while the network fits more than the noise allows (DeepRED's continuation).
+    """More strength while the network fits more closely than the noise allows (DeepRED's continuation).
 
     Attributes:
-        by: Added to mu, and twice to lambda, at each step at which mean (A f - y)^2 is below the threshold.
-        threshold: In units of sigma^2.
+        by: Amount added to mu, and twice to lambda, at each step at which mean (A f - y)^2 is below the threshold.
+        threshold: Mean squared residual in units of sigma^2.
     """
 
     by: float
@@ -42,17 +42,17 @@ class Growth:
 
 @dataclass(eq=False)
 class Split:
-    """One term within a splitting: mu mean |f - (x - u)|^2, with x and u brought up to date every so many steps.
+    """One term within a splitting: mu mean |f - (x - u)|^2, with x and u brought up to date now and then.
 
     Attributes:
         term: lambda R.
         mu: Strength at the first step.
-        last_mu: At the last one; it grows by a constant factor.
-        steps: Of the fit at most.
-        every: Steps of the network between two of x and u.
-        dual: Whether there is a u.
-        growth: Of mu and lambda by the residual, or None.
-        task: Whose residual.
+        last_mu: Strength at the last step; in between it grows by a constant factor.
+        steps: Steps that the fit takes at most.
+        every: Steps of the network between two updates of x and u.
+        dual: Whether u is used (ADMM) or stays 0 (half-quadratic splitting).
+        growth: Growth of mu and lambda by the residual, or None.
+        task: The task that is fitted, once bound.
     """
 
     term: Term
@@ -75,18 +75,18 @@ class Split:
         self.step = -1
 
     def bind(self, task: Task) -> "Split":
-        """Begin a fit, for the term's regulariser, too."""
+        """Begin a fit; the term's regulariser is bound as well."""
         if self.growth is not None and not task.noise_sigma:
             raise SettingsError("Growing the strength by the residual needs the level of Gaussian noise: give sigma.")
         return replace(self, term=self.term.bind(task), task=task)
 
     def strength(self, step: int) -> float:
-        """Mu at a step."""
+        """The value of mu at a step."""
         growing: float = (self.last_mu / self.mu) ** (step / max(1, self.steps - 1))
         return self.mu * growing + self.grown
 
     def refresh(self, step: int, f: Tensor) -> None:
-        """The steps of x and u, where it is time."""
+        """Update x and u, if it is time."""
         first = self.step < 0
         if first:
             self.x, self.u = f, torch.zeros_like(f)
@@ -107,7 +107,7 @@ class Split:
                 self.grown += self.growth.by
 
     def _check(self, f: Tensor) -> None:
-        """Refuse a prior whose value does not depend on the image: its prox would move nothing, and nobody would notice."""
+        """Refuse a prior whose value does not depend on the image: its prox would silently do nothing."""
         x = f.clone().requires_grad_()
         with torch.enable_grad():
             value: Tensor = self.term.regulariser(x)  # type: ignore[call-arg,arg-type]
@@ -119,7 +119,7 @@ class Split:
             )
 
     def gamma(self, step: int, entries: int) -> float:
-        """The prox's: lambda R(x) + mu mean |x - v|^2 is 2 mu / n times |x - v|^2 / 2 + gamma R(x)."""
+        """The gamma of the prox: lambda R(x) + mu mean |x - v|^2 is 2 mu / n times |x - v|^2 / 2 + gamma R(x)."""
         moment = Moment(step, self.steps, torch.ones(()), 0.0)
         weight = self.term.weight(moment) if callable(self.term.weight) else self.term.weight
         return entries * (float(weight) + 2 * self.grown) / (2 * self.strength(step))
@@ -147,16 +147,14 @@ class Split:
 def _split(
     terms: Any, steps: int, *, mu: float, last_mu: float, every: int, dual: bool, growth: Growth | None = None
 ) -> list[Term]:
-    """Terms of an image as blocks; those of the network stay as they are."""
-    found = []
-    for term in as_terms(terms):
-        if term.acts_on_network:
-            found.append(term)
-        else:
-            found.append(Term(Split(term, mu, last_mu, steps, every, dual, growth), 1.0, term.name))
-    if not any(isinstance(term.regulariser, Split) for term in found):
+    """Split the terms of the image; those of the network stay as they are."""
+    given = as_terms(terms)
+    if all(term.acts_on_network for term in given):
         raise SettingsError("Splitting needs at least one regulariser of the image, such as tv@0.05.")
-    return found
+    return [
+        term if term.acts_on_network else Term(Split(term, mu, last_mu, steps, every, dual, growth), 1.0, term.name)
+        for term in given
+    ]
 
 
 def _check(name: str, every: int, **strengths: float) -> None:
@@ -170,9 +168,9 @@ class ADMM:
 
     Attributes:
         mu: Strength of the constraints, above 0.
-        every: Steps of the network between two of the copies and duals.
-        growth: Added to mu, and twice to each lambda, at each step at which the network fits more than the noise; 0 for none.
-        threshold: What counts as more than the noise: a mean squared residual below so many sigma^2.
+        every: Steps of the network between two updates of the copies and duals.
+        growth: Amount added to mu, and twice to each lambda, at each step at which the network fits the noise; 0 for none.
+        threshold: Mean squared residual, in units of sigma^2, below which the network fits the noise.
     """
 
     mu: float = 0.5
@@ -199,8 +197,8 @@ class HQS:
 
     Attributes:
         mu: Strength at the first step, above 0.
-        last_mu: At the last one.
-        every: Steps of the network between two of the copies.
+        last_mu: Strength at the last step, above 0.
+        every: Steps of the network between two updates of the copies.
     """
 
     mu: float = 0.1

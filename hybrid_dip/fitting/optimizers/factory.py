@@ -1,0 +1,38 @@
+"""What all optimisers here are given as, and the range of their options."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from hybrid_dip.errors import SettingsError
+
+OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
+"""Parameters -> optimiser."""
+
+
+def check_rates(*rates: float) -> None:
+    """Refuse learning rates that are not above 0.
+
+    Args:
+        rates: Learning rates.
+
+    Raises:
+        SettingsError: One is out of range.
+    """
+    for rate in rates:
+        if not 0 < rate <= 1e6:
+            raise SettingsError(f"The learning rate must be a number above 0 and at most 1e6, got {rate}.")
+
+
+def check_decays(*decays: float) -> None:
+    """Refuse decays out of [0, 1).
+
+    Args:
+        decays: Decays of running means.
+
+    Raises:
+        SettingsError: One is out of range.
+    """
+    if not all(0 <= decay < 1 for decay in decays):
+        raise SettingsError(f"An optimiser's decays must be in [0, 1), got {', '.join(map(str, decays))}.")
