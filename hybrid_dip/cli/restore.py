@@ -18,7 +18,8 @@ from hybrid_dip.cli.result_folder import ResultFolder
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
-from hybrid_dip.execution.precision import Execution, Trial, candidates
+from hybrid_dip.execution.precision import Execution
+from hybrid_dip.execution.timing import Timing, candidates
 from hybrid_dip.images.files import Picture, crop_to_centre, fingerprint, load_image, read_picture
 from hybrid_dip.problem.tiles import of_one_fit
 from hybrid_dip.recipes import arguments, spec, spec_files
@@ -279,7 +280,7 @@ def _earlier_way(before: Mapping[str, Any], possible: Sequence[Execution]) -> Ex
     return earlier if replace(earlier, recomputed=False) in possible else None
 
 
-def _tell(trials: Sequence[Trial], taken: Execution) -> None:
+def _tell(trials: Sequence[Timing], taken: Execution) -> None:
     for trial in trials:
         seen = trial.error or f"{trial.step:.3g} s a step, {trial.first:.3g} s for the first"
         print(f"{trial.execution}: {seen}" + (" <- taken" if trial.execution == taken else ""), file=sys.stderr)

@@ -1,9 +1,9 @@
 """A network's kernels recorded once and replayed: CUDA graphs.
 
-A step of a small network is some hundred short kernels, and a GPU waits for Python to launch each of them. Recorded as a
-graph they are launched in one call. A graph works on memory of its own: the input is copied into it, activations stay in it
-until the way back, and the next replay overwrites them. So a network that is replayed is evaluated once, then differentiated
-once, and evaluated again; outputs are copied out. Evaluations without gradients are done as ever.
+A step of a small network is some hundred short kernels, and a GPU waits for Python to launch each of them. Recorded as a graph
+they are launched in one call. A graph works in memory of its own: the input is copied into it, activations stay in it until
+the way back, and the next replay overwrites them. So a network that is replayed is evaluated once, then differentiated once,
+then evaluated again; outputs are copied out. Evaluations without gradients are not replayed.
 """
 
 import gc
@@ -18,8 +18,8 @@ from torch.func import functional_call
 Forward = Callable[[Tensor], Tensor]
 
 
-def recorded(network: nn.Module) -> nn.Module:
-    """Record a network, forward and back, at its first evaluation with gradients, and replay it from then on.
+def record(network: nn.Module) -> nn.Module:
+    """Let a network be recorded, forward and back, at its first evaluation with gradients, and replayed from then on.
 
     Args:
         network: On a CUDA device; changed in place.
@@ -27,10 +27,12 @@ def recorded(network: nn.Module) -> nn.Module:
     Returns:
         The network. Its parameters and buffers are what the graph works on: they may be changed in place, not replaced.
     """
-    return _replayed(network, lambda forward, z: _record(network, forward, z))
+    forward: Forward = network.forward
+    network.forward = Replayed(forward, lambda z: _capture(network, forward, z))
+    return network
 
 
-def compiled(network: nn.Module) -> nn.Module:
+def compile_and_record(network: nn.Module) -> nn.Module:
     """Let torch compile a network and record what it has made.
 
     Args:
@@ -39,37 +41,43 @@ def compiled(network: nn.Module) -> nn.Module:
     Returns:
         The network.
     """
-
-    def make(forward: Forward, z: Tensor) -> Forward:
-        made: Forward = torch.compile(forward, mode="reduce-overhead")
-
-        def call(z: Tensor) -> Tensor:
-            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-            return made(z)
-
-        return call
-
-    return _replayed(network, make)
-
-
-def _replayed(network: nn.Module, make: Callable[[Forward, Tensor], Forward]) -> nn.Module:
-    """Let what is made of the network's forward at its first evaluation do all those with gradients."""
     forward: Forward = network.forward
-    made: Forward | None = None
-
-    def call(z: Tensor) -> Tensor:
-        nonlocal made
-        if not torch.is_grad_enabled():
-            return forward(z)
-        if made is None:
-            made = make(forward, z)
-        return made(z).clone()
-
-    network.forward = call
+    network.forward = Replayed(forward, lambda z: _compile(forward))
     return network
 
 
-def _record(network: nn.Module, forward: Forward, z: Tensor) -> Forward:
+class Replayed:
+    """The forward of a network. At its first evaluation with gradients something faster is made of it, which then does them.
+
+    Args:
+        forward: The network's own, which does the evaluations without gradients.
+        make: Its input -> what does the evaluations with gradients.
+    """
+
+    def __init__(self, forward: Forward, make: Callable[[Tensor], Forward]):
+        self.forward, self.make = forward, make
+        self.made: Forward | None = None
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Return a copy of the output, which the next replay does not overwrite."""
+        if not torch.is_grad_enabled():
+            return self.forward(z)
+        if self.made is None:
+            self.made = self.make(z)
+        return self.made(z).clone()
+
+
+def _compile(forward: Forward) -> Forward:
+    made: Forward = torch.compile(forward, mode="reduce-overhead")
+
+    def call(z: Tensor) -> Tensor:
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        return made(z)
+
+    return call
+
+
+def _capture(network: nn.Module, forward: Forward, z: Tensor) -> Forward:
     gc.collect()  # an earlier graph, whose memory nothing else gives back, hangs in a cycle of references
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
     evaluate, parameters = _as_function(network, forward)
@@ -96,12 +104,12 @@ def _as_function(network: nn.Module, forward: Forward) -> tuple[Callable[..., Te
     named = dict(network.named_parameters())
 
     def evaluate(z: Tensor, *given: Tensor) -> Tensor:
-        around: Any = network.forward
+        replayed: Any = network.forward
         network.forward = forward
         try:
             output: Tensor = functional_call(network, dict(zip(named, given, strict=True)), (z,))
         finally:
-            network.forward = around
+            network.forward = replayed
         return output
 
     return evaluate, list(named.values())

@@ -40,16 +40,16 @@ def pick(name: str = "auto") -> torch.device:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a fit may still take on a device; for MPS, which shares it, the machine's, or what a container is given of it.
+    """Bytes that a fit may still take on a device. MPS shares the memory of the machine; a container may have a part of that.
 
     Args:
-        device: Any.
+        device: Any device.
 
     Returns:
         Bytes.
     """
     if device.type == "cuda":
-        # What torch keeps for itself but does not use is free, too.
+        # What torch keeps for itself but does not use is free as well.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
     return min(int(psutil.virtual_memory().available), left_of_limit())
@@ -60,11 +60,11 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def left_of_limit(membership: str | None = None, root: Path = CGROUPS) -> int:
-    """Bytes that are left of the limits of this process's control groups (containers, batch systems) on Linux.
+    """Bytes left of the limits of this process's control groups (containers, batch systems) on Linux.
 
     Args:
         membership: Content of ``/proc/self/cgroup``; by default this process's.
-        root: Where the groups are mounted.
+        root: Folder that the groups are mounted in.
 
     Returns:
         Bytes; 2^63 - 1 where there is no limit.
@@ -94,7 +94,7 @@ def _left(group: Path, limit: str, used: str, cache: str) -> int:
     if text == "max":
         return 2**63 - 1
     counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    # Pages of files that nobody has looked at for a while are given up first.
+    # Pages of files that were not used for a while are given up first.
     return max(0, int(text) - int((group / used).read_text()) + int(counts.get(cache, 0)))
 
 
@@ -102,7 +102,7 @@ def describe(device: torch.device) -> dict[str, Any]:
     """Hardware and versions, for a manifest.
 
     Args:
-        device: The one in use.
+        device: The device in use.
 
     Returns:
         Plain strings and numbers.

@@ -14,29 +14,29 @@ from torch.utils.checkpoint import checkpoint
 
 Part = Sequence[nn.Module]
 """Layers that follow each other."""
-Run = Callable[[Callable[[Tensor], Tensor], Part, Tensor], Tensor]
+RunPart = Callable[[Callable[[Tensor], Tensor], Part, Tensor], Tensor]
 """(what a part does, its layers, its input) -> its output."""
 
 
-def in_parts(network: nn.Module, run: Run) -> nn.Module:
-    """Let something else run the parts of a network.
+def run_in_parts(network: nn.Module, run: RunPart) -> nn.Module:
+    """Let a function run the parts of a network.
 
     Args:
         network: Changed in place: each ``nn.Sequential`` with a convolution directly in it hands its parts to ``run``. What is
             in no such container is run as it is.
-        run: What runs them.
+        run: Runs a part, such as :func:`run_again`.
 
     Returns:
         The network.
     """
     for module in network.modules():
-        if _is_divided(module):
+        if _has_parts(module):
             assert isinstance(module, nn.Sequential)
-            vars(module)["forward"] = _divided(module, run)
+            vars(module)["forward"] = _divide(module, run)
     return network
 
 
-def again(does: Callable[[Tensor], Tensor], part: Part, x: Tensor) -> Tensor:
+def run_again(does: Callable[[Tensor], Tensor], part: Part, x: Tensor) -> Tensor:
     """Run a part, and again on the way back.
 
     Args:
@@ -47,18 +47,18 @@ def again(does: Callable[[Tensor], Tensor], part: Part, x: Tensor) -> Tensor:
     Returns:
         Its output.
     """
-    found: Tensor = checkpoint(does, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _counted_once(part)))
-    return found
+    output: Tensor = checkpoint(does, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _leave_statistics(part)))
+    return output
 
 
-def _is_divided(module: nn.Module) -> bool:
+def _has_parts(module: nn.Module) -> bool:
     return isinstance(module, nn.Sequential) and any(isinstance(layer, _ConvNd) for layer in module)
 
 
-def _divided(module: nn.Sequential, run: Run) -> Callable[[Tensor], Tensor]:
+def _divide(module: nn.Sequential, run: RunPart) -> Callable[[Tensor], Tensor]:
     parts: list[list[nn.Module]] = [[]]
     for layer in module:
-        if any(map(_is_divided, layer.modules())):  # it has parts of its own, which are not to be computed a third time
+        if any(map(_has_parts, layer.modules())):  # it has parts of its own, which are not to be computed a third time
             parts += [[layer], []]
         elif isinstance(layer, _ConvNd) and any(isinstance(one, _ConvNd) for one in parts[-1]):
             parts.append([layer])
@@ -72,7 +72,7 @@ def _divided(module: nn.Sequential, run: Run) -> Callable[[Tensor], Tensor]:
             x, rest = _chain(part[:first])(x), part[first:]
             if not rest:
                 continue
-            x = rest[0](x) if any(map(_is_divided, rest[0].modules())) else run(_chain(rest), rest, x)
+            x = rest[0](x) if any(map(_has_parts, rest[0].modules())) else run(_chain(rest), rest, x)
         return x
 
     return forward
@@ -88,8 +88,8 @@ def _chain(layers: Part) -> Callable[[Tensor], Tensor]:
 
 
 @contextmanager
-def _counted_once(part: Part) -> Iterator[None]:
-    """Batch norm has counted these maps among its running statistics already."""
+def _leave_statistics(part: Part) -> Iterator[None]:
+    """Inside, batch norm leaves its running statistics alone, for it has counted these maps before."""
     norms = [
         layer
         for top in part

@@ -15,8 +15,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from hybrid_dip.contracts import Step, Task
 from hybrid_dip.errors import HybridDIPError, SettingsError
 from hybrid_dip.execution import devices
-from hybrid_dip.execution.precision import PLAIN, Execution, Trial, candidates, fastest
-from hybrid_dip.execution.recompute import Part, in_parts
+from hybrid_dip.execution.precision import PLAIN, Execution
+from hybrid_dip.execution.recompute import Part, run_in_parts
+from hybrid_dip.execution.timing import Timing, candidates, fastest
 from hybrid_dip.problem.tiles import can_be_tiled, of_one_fit
 from hybrid_dip.recipes.prepare import sketch
 from hybrid_dip.recipes.recipe import ALL_STEPS, Preset, Recipe
@@ -100,7 +101,7 @@ def memory_of_a_step(task: Task, recipe: Recipe, *, recomputed: bool = False) ->
     try:
         network = network.to("meta")
         with _saving(saved):
-            output = (in_parts(network, apart) if recomputed else network)(latent.to("meta"))
+            output = (run_in_parts(network, apart) if recomputed else network)(latent.to("meta"))
     except (
         Exception
     ):  # it asks for a value, which no tensor on the meta device has; an error of its own shows at the first step
@@ -315,7 +316,7 @@ TRIAL = 6
 
 def picked(
     precision: str, compiled: str, graph: str, task: Task, recipe: Recipe, terms: Sequence[Term], device: torch.device
-) -> tuple[Execution, list[Trial]]:
+) -> tuple[Execution, list[Timing]]:
     """How the network is to be evaluated: as somebody asked, or by a short timed trial of what they left open.
 
     Args:

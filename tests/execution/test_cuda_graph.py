@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.execution import cuda_graph
-from hybrid_dip.execution.cuda_graph import Forward
+from hybrid_dip.execution.cuda_graph import Forward, Replayed
 from hybrid_dip.networks import latents
 from hybrid_dip.recipes.prepare import prepare
 from hybrid_dip.recipes.presets import quick
@@ -30,10 +30,11 @@ class InPlace(torch.autograd.Function):
         return gradient, None
 
 
-def in_one_place(made: list[Tensor]) -> Any:
-    """Make a forward whose outputs overwrite each other, and count them."""
+def overwrite_outputs(network: nn.Module, made: list[Tensor]) -> None:
+    """Let the outputs of a network overwrite each other, and count them."""
+    forward: Forward = network.forward
 
-    def make(forward: Forward, z: Tensor) -> Forward:
+    def make(z: Tensor) -> Forward:
         memory = torch.empty(1, 3, 32, 32)
 
         def call(z: Tensor) -> Tensor:
@@ -43,7 +44,7 @@ def in_one_place(made: list[Tensor]) -> Any:
 
         return call
 
-    return make
+    network.forward = Replayed(forward, make)
 
 
 def test_a_fit_is_the_same_where_outputs_overwrite_each_other(noisy: Task) -> None:
@@ -54,7 +55,7 @@ def test_a_fit_is_the_same_where_outputs_overwrite_each_other(noisy: Task) -> No
         torch.manual_seed(1)
         network = lean()
         if replay:
-            cuda_graph._replayed(network, in_one_place(made))
+            overwrite_outputs(network, made)
         found.append(hd.fit(network, z, noisy, 0.01 * hd.TV(), max_steps=12, average=0.9, jitter=0.03, log_every=5))
     assert len(made) == 12
     assert torch.equal(found[0].image, found[1].image)
@@ -64,7 +65,7 @@ def test_a_fit_is_the_same_where_outputs_overwrite_each_other(noisy: Task) -> No
 
 def test_without_gradients_nothing_is_replayed() -> None:
     network, made = lean(), []
-    cuda_graph._replayed(network, in_one_place(made))
+    overwrite_outputs(network, made)
     z = latents.uniform(8, (32, 32))
     with torch.no_grad():
         network(z)
@@ -77,7 +78,7 @@ def test_the_recorded_function_reads_its_leaves_in_place() -> None:
     network, z = lean(), latents.uniform(8, (32, 32))
     evaluate, parameters = cuda_graph._as_function(network, network.forward)
     expected = torch.autograd.grad(network(z).square().mean(), list(network.parameters()))
-    cuda_graph._replayed(network, lambda forward, z: pytest.fail("the network's own forward is what is recorded"))
+    network.forward = Replayed(network.forward, lambda z: pytest.fail("the network's own forward is what is recorded"))
     twins = [parameter.detach().requires_grad_() for parameter in parameters]
     found = torch.autograd.grad(evaluate(z, *twins).square().mean(), twins)
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
@@ -96,7 +97,7 @@ def test_a_network_compiled_for_replay_gives_the_same_gradients(noisy: Task) -> 
     for replay in (False, True):
         network, z = prepare(noisy, quick(noisy), 0)
         if replay:
-            cuda_graph.compiled(network)
+            cuda_graph.compile_and_record(network)
         (network(z) - noisy.observation).square().mean().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
     assert float(torch.cosine_similarity(*gradients, dim=0)) > 0.9999

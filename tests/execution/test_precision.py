@@ -13,7 +13,8 @@ from torch import Tensor, nn
 import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.execution.precision import PLAIN, Execution, Trial, candidates, channels_last, fastest
+from hybrid_dip.execution.precision import PLAIN, Execution, channels_last
+from hybrid_dip.execution.timing import candidates
 from hybrid_dip.fitting.solvers import ADMM
 from hybrid_dip.problem import degradations
 from hybrid_dip.recipes.prepare import prepare
@@ -40,7 +41,7 @@ def test_half_precision_points_the_same_way_and_leaves_parameters_single(
     y = torch.nn.functional.interpolate(photograph, scale_factor=4, mode="bicubic")
     task = degradations.noisy(y, sigma=0.1).task
     network, latent = prepare(task, preset(task), 0)
-    other = HALF.applied(copy.deepcopy(network), CPU)
+    other = HALF.apply(copy.deepcopy(network), CPU)
     single, half = (gradients(one, latent, task.observation) for one in (network, other))
     assert not torch.equal(single, half), "it is another way"
     assert float(torch.cosine_similarity(single, half, dim=0)) > 0.9
@@ -61,7 +62,7 @@ def test_a_fit_in_half_precision_differs_and_says_so(noisy: Task) -> None:
 def test_tf32_is_allowed_during_a_fit_and_not_after_it() -> None:
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     for way, expected in ((PLAIN, False), (Execution("tf32"), True)):
-        with way.around():
+        with way.global_settings():
             assert torch.backends.cuda.matmul.allow_tf32 is torch.backends.cudnn.allow_tf32 is expected
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
 
@@ -83,31 +84,15 @@ CUDA = torch.device("cuda")
 
 def test_a_fit_tries_kernels_and_leaves_the_setting_alone() -> None:
     before = torch.backends.cudnn.benchmark
-    with PLAIN.around():
+    with PLAIN.global_settings():
         assert torch.backends.cudnn.benchmark
     assert torch.backends.cudnn.benchmark is before
 
 
 def test_biases_are_idle_on_a_gpu_only(noisy: Task) -> None:
     for device, expected in ((CPU, False), (CUDA, True)):
-        network = PLAIN.applied(prepare(noisy, fast(noisy), 0)[0], device)
+        network = PLAIN.apply(prepare(noisy, fast(noisy), 0)[0], device)
         assert any(getattr(layer, "idle_bias", False) for layer in network.modules()) is expected
-
-
-def test_what_is_left_open_is_tried_the_plain_way_first() -> None:
-    assert candidates("float32", "off", "off", CPU) == [PLAIN]
-    assert candidates("auto", "off", "auto", CPU) == [PLAIN, HALF]
-    assert candidates("auto", "on", "off", CUDA)[1] == Execution("tf32", compiled=True)
-    assert candidates("float32", "off", "auto", CUDA) == [PLAIN, Execution(graphed=True)]
-    assert candidates("float32", "off", "auto", CUDA, alone=False) == [PLAIN]
-    everything = candidates("auto", "auto", "auto", CUDA)
-    assert len(everything) == 12
-    assert [way.compiled for way in everything] == 6 * [False] + 6 * [True]
-    for compiled, graph in (("yes", "off"), ("off", "yes")):
-        with pytest.raises(SettingsError, match="on, off or auto, got 'yes'"):
-            candidates("float32", compiled, graph, CPU)
-    with pytest.raises(SettingsError, match="did you mean 'bfloat16'"):
-        candidates("bfloat", "off", "off", CPU)
 
 
 def test_a_cuda_graph_is_refused_where_there_can_be_none(noisy: Task) -> None:
@@ -134,35 +119,6 @@ def test_a_cuda_graph_is_refused_where_there_can_be_none(noisy: Task) -> None:
 def test_who_evaluates_the_network(noisy: Task, changes: dict[str, Any], term: Any, expected: bool) -> None:
     recipe = replace(quick(noisy), **changes)
     assert evaluated_by_the_loop_alone(recipe, [hd.Term(term, 1.0, "it")]) is expected
-
-
-def test_the_fastest_way_counts_preparation_and_beats_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr("hybrid_dip.execution.precision.time.perf_counter", lambda: now[0])
-
-    def timed(paces: dict[Execution, tuple[float, float]]) -> Callable[[Execution, Callable[[], None]], None]:
-        def run(way: Execution, done: Callable[[], None]) -> None:
-            if way not in paces:
-                raise RuntimeError("no compiler\nhere")
-            for step in range(6):
-                now[0] += paces[way][0 if step == 0 else 1]
-                done()
-
-        return run
-
-    compiled, both = Execution(compiled=True), Execution("bfloat16", compiled=True)
-    ways = [PLAIN, HALF, compiled, both]
-    paces = {PLAIN: (1.0, 1.0), HALF: (1.0, 0.9), compiled: (50.0, 0.4), both: (50.0, 0.5)}
-    assert fastest(ways, 20, timed(paces))[0] == HALF
-    found, trials = fastest(ways, 1000, timed(paces))
-    assert found == both, "compiling pays in a long fit"
-    assert [trial.execution for trial in trials] == [PLAIN, HALF, both], "only the best of the others is compiled"
-    assert [trial.execution for trial in fastest(ways, 20, timed(paces))[1]] == [PLAIN, HALF], "over before it is compiled"
-    assert fastest(ways, 20, timed({**paces, HALF: (1.0, 0.97)}))[0] == PLAIN, "too little for so short a trial"
-    found, trials = fastest(ways, 1000, timed({PLAIN: (1.0, 1.0), HALF: (1.0, 2.0)}))
-    assert found == PLAIN
-    assert trials[2] == Trial(compiled, 0.0, 0.0, "RuntimeError: no compiler")
-    assert fastest([compiled, both], 1000, timed(paces))[0] == compiled, "all compiled, as somebody asked"
 
 
 def test_the_command_says_its_precision_and_goes_on_with_it(files: Path, hybrid_dip_command: Command) -> None:

@@ -14,7 +14,7 @@ from hybrid_dip import networks
 from hybrid_dip.execution import devices
 from hybrid_dip.execution.allocator import _scarce
 from hybrid_dip.execution.precision import PLAIN, Execution
-from hybrid_dip.execution.recompute import Part, again, in_parts
+from hybrid_dip.execution.recompute import Part, run_again, run_in_parts
 from hybrid_dip.images.files import load_image, save_image
 from hybrid_dip.problem import tasks
 from hybrid_dip.recipes.presets import fast, original, quick
@@ -51,9 +51,9 @@ def test_the_same_image_gradients_and_statistics(name: str) -> None:
 
     def counted(does: Callable[[Tensor], Tensor], part: Part, x: Tensor) -> Tensor:
         calls.append(len(part))
-        return again(does, part, x)
+        return run_again(does, part, x)
 
-    other = in_parts(copy.deepcopy(network), counted)
+    other = run_in_parts(copy.deepcopy(network), counted)
     for a, b in zip(step(network, latent), step(other, latent), strict=True):
         assert torch.equal(a, b)
     assert len(calls) >= 4
@@ -63,7 +63,7 @@ def test_the_same_image_gradients_and_statistics(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_nothing_is_computed_more_than_twice(name: str) -> None:
     """A part that holds the parts of others would be computed again with each of them."""
-    network = in_parts(NETWORKS[name](4, 3), again)
+    network = run_in_parts(NETWORKS[name](4, 3), run_again)
     counts: dict[nn.Module, int] = {}
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
@@ -95,7 +95,7 @@ def test_an_activation_in_place_does_not_spoil_what_is_kept() -> None:
     ]
     network = InTurn(nn.Conv2d(1, 2, 1), nn.Sequential(*layers))
     latent = torch.randn(1, 1, 16, 16)
-    other = in_parts(copy.deepcopy(network), again)
+    other = run_in_parts(copy.deepcopy(network), run_again)
     for a, b in zip(step(network, latent), step(other, latent), strict=True):
         assert torch.equal(a, b)
 
@@ -126,20 +126,20 @@ def test_what_autograd_keeps_is_what_was_counted() -> None:
         return sum(size == latent.numel() for size in kept.values())
 
     assert maps(network) == 8
-    assert maps(in_parts(network, again)) == 4
+    assert maps(run_in_parts(network, run_again)) == 4
 
 
 def test_recomputation_leaves_compiled_networks_to_the_compiler() -> None:
     assert str(Execution(recomputed=True)) == "float32, recomputed"
     network = nn.Sequential(nn.Conv2d(1, 1, 1))
     where = torch.device("cpu")
-    assert "forward" not in vars(Execution(compiled=True, recomputed=True).applied(network, where))
-    assert "forward" in vars(Execution(recomputed=True).applied(network, where))
+    assert "forward" not in vars(Execution(compiled=True, recomputed=True).apply(network, where))
+    assert "forward" in vars(Execution(recomputed=True).apply(network, where))
 
 
 def test_a_fit_that_recomputes_keeps_no_freed_memory() -> None:
     for way in (PLAIN, Execution(recomputed=True)):
-        with way.around():
+        with way.global_settings():
             assert _scarce.get() is way.recomputed
     assert not _scarce.get()
 

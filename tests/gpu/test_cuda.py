@@ -50,7 +50,7 @@ def test_a_step_s_gradient_is_that_of_the_cpu(preset: Preset, larger: Case) -> N
     gradients = []
     for device in (torch.device("cpu"), CUDA):
         own, z, y = copy.deepcopy(network).to(device), latent.to(device), larger.task.observation.to(device)
-        with Execution().around():
+        with Execution().global_settings():
             (own(z) - y).square().mean().backward()
         gradients.append(torch.cat([p.grad.flatten().cpu() for p in own.parameters() if p.grad is not None]))
     assert float(torch.cosine_similarity(*gradients, dim=0)) > 0.9999
@@ -76,8 +76,8 @@ def test_the_first_gradient_is_that_of_the_plain_way(preset: Preset, execution: 
     network, latent = prepare(larger.task, preset(larger.task), 0)
     z, y, gradients = latent.to(CUDA), larger.task.observation.to(CUDA), []
     for way in (Execution(), execution):
-        own = way.applied(copy.deepcopy(network).to(CUDA), CUDA)
-        with way.around():
+        own = way.apply(copy.deepcopy(network).to(CUDA), CUDA)
+        with way.global_settings():
             for _ in range(3):  # the first one records
                 own.zero_grad()
                 (own(z) - y).square().mean().backward()
