@@ -139,7 +139,7 @@ from step import moves, part_of
 from hybrid_dip.networks import reflection, upsampling
 x = torch.rand(1, 2, 4, 4, requires_grad=True)
 with torch.profiler.profile() as profile:
-    upsampling.doubled(x).sum().backward()
+    upsampling.double(x).sum().backward()
     reflection.pad(x, 1).sum().backward()
 events = profile.events()
 print(sorted({{(event.name, part_of(event)) for event in events if event.name in ("aten::lerp", "aten::clone")}}))

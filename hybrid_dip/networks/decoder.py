@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.networks.blocks import Upsample, convolution
+from hybrid_dip.networks.blocks import Upsampling
+from hybrid_dip.networks.convolution import convolution
 from hybrid_dip.networks.kernels.normalisation import BatchNorm
-from hybrid_dip.networks.kernels.upsampling import doubling
+from hybrid_dip.networks.kernels.upsampling import doubling_layer
 from hybrid_dip.networks.padded import Padded
 
 
@@ -22,7 +23,7 @@ class Decoder(nn.Module):
             # ReLU before the norm, as in the paper's B_(i+1) = cn(relu(U_i B_i C_i)).
             layers += [
                 convolution(in_channels, width, 1, bias=False),
-                doubling(upsample),
+                doubling_layer(upsample),
                 nn.ReLU(),
                 BatchNorm(width),
             ]
@@ -43,7 +44,7 @@ def decoder(
     out_channels: int = 3,
     *,
     channels: Sequence[int] = (128, 128, 128, 128, 128),
-    upsample: Upsample = "bilinear",
+    upsample: Upsampling = "bilinear",
     sigmoid: bool = True,
 ) -> Padded:
     """The deep decoder (Heckel & Hand 2019): 1x1 convolutions, upsampling, ReLU and channel normalisation; no 3x3 anywhere.
@@ -54,7 +55,7 @@ def decoder(
     Args:
         in_channels: Channels of z.
         out_channels: Channels of the image.
-        channels: Width of each layer; each doubles the map.
+        channels: Width of each layer; each layer doubles the map.
         upsample: "bilinear" as in the paper, or "nearest".
         sigmoid: End with a sigmoid.
 

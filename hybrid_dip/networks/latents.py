@@ -22,7 +22,7 @@ def uniform(channels: int, size: Size, scale: float = 0.1) -> Tensor:
     Args:
         channels: C.
         size: (H, W).
-        scale: Upper end.
+        scale: Upper end of the interval.
 
     Returns:
         (1, C, H, W), float32, drawn from torch's global random state on the CPU.

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 
-def _reflected(size: int, padded: int, device: torch.device) -> Tensor:
-    """Indices that extend an axis to ``padded`` entries by reflecting it as often as needed, the original in the middle."""
+def _reflected_indices(size: int, padded: int, device: torch.device) -> Tensor:
+    """Indices that extend an axis to ``padded`` entries by reflecting it as often as needed; the original is in the middle."""
     position = torch.arange(padded, device=device) - (padded - size) // 2
     period = max(1, 2 * (size - 1))
     folded = position.remainder(period)
@@ -13,14 +13,14 @@ def _reflected(size: int, padded: int, device: torch.device) -> Tensor:
 
 
 class Padded(nn.Module):
-    """Runs a network on a reflected extension of its input and crops the output, so that nobody else sees the padding.
+    """Runs a network on a reflected extension of its input and crops the output.
 
-    A no-op for sizes that fit, so that those keep the inner network's numbers.
+    Sizes that fit are not extended, so they keep the inner network's numbers.
 
     Args:
         network: Maps (N, C, H, W) to (N, C', H, W) for H and W that are multiples of ``multiple``.
-        multiple: What both sides must divide by.
-        smallest: Least number of multiples a side.
+        multiple: Number that both sides must divide by.
+        smallest: Least number of multiples on each side.
     """
 
     def __init__(self, network: nn.Module, multiple: int, smallest: int = 2):
@@ -41,9 +41,9 @@ class Padded(nn.Module):
             result: Tensor = self.network(z)
             return result
         if tall != height:
-            z = z.index_select(-2, _reflected(height, tall, z.device))
+            z = z.index_select(-2, _reflected_indices(height, tall, z.device))
         if wide != width:
-            z = z.index_select(-1, _reflected(width, wide, z.device))
+            z = z.index_select(-1, _reflected_indices(width, wide, z.device))
         top, left = (tall - height) // 2, (wide - width) // 2
         output: Tensor = self.network(z)
         return output[..., top : top + height, left : left + width]

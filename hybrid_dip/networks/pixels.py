@@ -1,4 +1,4 @@
-"""x = theta: no network, so no prior in the architecture."""
+"""x = theta: no network, and so no prior in the architecture."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ class Pixels(nn.Module):
         self.image = nn.Parameter(start.clone())
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return the image, a copy that stays as it is when the optimiser moves on; z is not looked at."""
+        """Return a copy of the image, which the optimiser does not change later; z is not used."""
         return self.image.clone()
 
 
@@ -23,7 +23,7 @@ def pixels(in_channels: int, out_channels: int = 3, *, size: tuple[int, int], le
         in_channels: Not used; all networks are called alike.
         out_channels: Channels of the image.
         size: (H, W).
-        level: Every pixel's start.
+        level: Value of all pixels at the start.
 
     Returns:
         A module that ignores its input and returns (1, out_channels, H, W).

@@ -3,8 +3,9 @@
 from torch import Tensor, nn
 
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.networks.blocks import Activation, convolution
+from hybrid_dip.networks.blocks import Activation
 from hybrid_dip.networks.blocks import activation as activation_layer
+from hybrid_dip.networks.convolution import convolution
 from hybrid_dip.networks.kernels.normalisation import BatchNorm
 
 
@@ -42,7 +43,7 @@ def resnet(
         A module (1, in_channels, H, W) -> (1, out_channels, H, W), for any H and W, ending in a sigmoid.
 
     Raises:
-        SettingsError: An unknown activation, or fewer than no blocks.
+        SettingsError: An unknown activation, or a negative number of blocks.
     """
     if blocks < 0:
         raise SettingsError(f"resnet needs a number of blocks of at least 0, got {blocks}.")

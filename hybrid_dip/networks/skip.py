@@ -8,16 +8,15 @@ from torch import Tensor, nn
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.networks.blocks import (
     Activation,
-    Downsample,
-    Padding,
-    Upsample,
-    convolution,
+    Downsampling,
+    Upsampling,
     halving_convolution,
     per_scale,
 )
 from hybrid_dip.networks.blocks import activation as activation_layer
+from hybrid_dip.networks.convolution import Padding, convolution
 from hybrid_dip.networks.kernels.normalisation import BatchNorm
-from hybrid_dip.networks.kernels.upsampling import doubling
+from hybrid_dip.networks.kernels.upsampling import doubling_layer
 from hybrid_dip.networks.padded import Padded
 
 
@@ -25,10 +24,10 @@ class Scale(nn.Module):
     """One scale and everything below it: down, the next scale, up, and merge with the skip connection.
 
     Args:
-        skip: From this scale's input to its skip features, or None.
-        down: From this scale's input to the half-sized map.
-        up: Doubles the map that comes back.
-        merge: From the concatenated features to this scale's output.
+        skip: This scale's input -> its skip features; None for no skip connection.
+        down: This scale's input -> the map of half the size.
+        up: The next scale's output -> a map of twice the size.
+        merge: The concatenated features -> this scale's output.
     """
 
     def __init__(self, skip: nn.Module | None, down: nn.Module, up: nn.Module, merge: nn.Module):
@@ -57,8 +56,8 @@ def skip(
     kernel_down: int | Sequence[int] = 3,
     kernel_up: int | Sequence[int] = 3,
     kernel_skip: int = 1,
-    upsample: Upsample | Sequence[Upsample] = "nearest",
-    downsample: Downsample | Sequence[Downsample] = "stride",
+    upsample: Upsampling | Sequence[Upsampling] = "nearest",
+    downsample: Downsampling | Sequence[Downsampling] = "stride",
     padding: Padding = "zero",
     activation: Activation = "leaky_relu",
     sigmoid: bool = True,
@@ -74,14 +73,14 @@ def skip(
     Args:
         in_channels: Channels of z.
         out_channels: Channels of the image.
-        down: Channels on the way down, one a scale.
+        down: Channels on the way down, for each scale.
         up: Channels on the way up; the same as ``down`` by default.
-        skip: Channels of the skip branch, 0 for none.
-        kernel_down: Odd side, one or one a scale.
-        kernel_up: Odd side, one or one a scale.
+        skip: Channels of the skip branch for each scale, 0 for none.
+        kernel_down: Odd side, one for all scales or one for each.
+        kernel_up: Odd side, one for all scales or one for each.
         kernel_skip: Odd side.
-        upsample: "nearest" or "bilinear", one or one a scale.
-        downsample: "stride", "avg", "max", "lanczos2" or "lanczos3", one or one a scale.
+        upsample: "nearest" or "bilinear", one for all scales or one for each.
+        downsample: "stride", "avg", "max", "lanczos2" or "lanczos3", one for all scales or one for each.
         padding: "zero" or "reflection".
         activation: "leaky_relu", "swish", "elu" or "none".
         sigmoid: End with a sigmoid.
@@ -127,7 +126,7 @@ def skip(
         merge += stage([convolution(widths_skip[i] + deep, width_up, kernels_up[i], bias=bias, padding=padding)], width_up)
         if pointwise_up:
             merge += stage([convolution(width_up, width_up, 1, bias=bias, padding=padding)], width_up)
-        scale = Scale(branch, descent, doubling(upsamples[i]), nn.Sequential(*merge))
+        scale = Scale(branch, descent, doubling_layer(upsamples[i]), nn.Sequential(*merge))
         if built:
             built[-1].deeper = scale
         built.append(scale)

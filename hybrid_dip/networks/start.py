@@ -1,4 +1,4 @@
-"""theta_0 from a file: where every fit begins, in place of random weights (EDIP, MetaDIP).
+"""theta_0 from a file: a fit begins there instead of at random weights (EDIP, MetaDIP).
 
 Barbano et al. 2022, "An educated warm start for Deep Image Prior-based micro CT reconstruction"; Zhang et al. 2022, "MetaDIP:
 Accelerating Deep Image Prior with meta learning". ``hybrid-dip pretrain-network`` makes such a file.
@@ -27,10 +27,10 @@ class Start:
     """Values for all parameters and buffers of a network.
 
     Attributes:
-        path: Of the file.
+        path: Path of the file.
         tensors: Name -> value.
         about: The recipe that it was made with, and how.
-        sha256: Of the file.
+        sha256: Hash of the file.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class Start:
         """Put the values into a network.
 
         Args:
-            network: Of the recipe that the file was made with; nothing is copied to one on the meta device.
+            network: A network of the recipe that the file was made with; one on the meta device gets no values.
 
         Raises:
             SettingsError: It is another network.
@@ -71,7 +71,7 @@ def read_start(path: str | Path) -> Start:
 
     Raises:
         FileNotFoundError: There is no such file.
-        SettingsError: It is of another kind.
+        SettingsError: It is no such file.
     """
     path = Path(path)
     if not path.is_file():
@@ -89,8 +89,8 @@ def write_start(network: nn.Module, path: Path, about: Mapping[str, Any]) -> Non
     """Write theta_0.
 
     Args:
-        network: Whose values.
-        path: Of the file.
+        network: The network whose values are written.
+        path: Path of the file.
         about: The recipe that it was made with, and how; plain data.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}

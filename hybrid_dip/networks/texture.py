@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hybrid_dip.networks.blocks import Padding, Upsample, convolution
+from hybrid_dip.networks.blocks import Upsampling
+from hybrid_dip.networks.convolution import Padding, convolution
 from hybrid_dip.networks.kernels.normalisation import BatchNorm
-from hybrid_dip.networks.kernels.upsampling import doubling
+from hybrid_dip.networks.kernels.upsampling import doubling_layer
 from hybrid_dip.networks.padded import Padded
 
 RATIOS = (32, 16, 8, 4, 2, 1)
@@ -57,7 +58,7 @@ class Texture(nn.Module):
             self.branches.append(_branch(in_channels, channels, padding))
             if i:
                 self.merges.append(Merge(channels * i, channels, padding))
-        self.upsample = doubling(upsample)
+        self.upsample = doubling_layer(upsample)
         self.head = convolution(channels * len(RATIOS), out_channels, 1, padding=padding)
         self.sigmoid = sigmoid
 
@@ -75,7 +76,7 @@ def texture(
     out_channels: int = 3,
     *,
     channels: int = 8,
-    upsample: Upsample = "nearest",
+    upsample: Upsampling = "nearest",
     padding: Padding = "zero",
     sigmoid: bool = True,
 ) -> Padded:
@@ -84,7 +85,7 @@ def texture(
     Args:
         in_channels: Channels of z.
         out_channels: Channels of the image.
-        channels: Of each scale's branch; the merged features have so many a scale.
+        channels: Channels of each scale's branch; merging adds up those of all scales.
         upsample: "nearest" or "bilinear".
         padding: "zero" or "reflection".
         sigmoid: End with a sigmoid.

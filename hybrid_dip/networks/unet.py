@@ -1,6 +1,6 @@
 """The U-Net that the original uses for inpainting large holes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybrid_dip.errors import SettingsError, nearest
-from hybrid_dip.networks.blocks import Padding, convolution
+from hybrid_dip.networks.convolution import Padding, convolution
 from hybrid_dip.networks.kernels.normalisation import BatchNorm
-from hybrid_dip.networks.kernels.upsampling import doubling
+from hybrid_dip.networks.kernels.upsampling import doubling_layer
 from hybrid_dip.networks.padded import Padded
 
 _NORMS: dict[str, Callable[[int], nn.Module]] = {"instance": nn.InstanceNorm2d, "batch": BatchNorm}
@@ -32,8 +32,8 @@ class Rise(nn.Module):
     """Double a map, concatenate the skip connection, and two convolutions without a norm.
 
     Args:
-        in_channels: Of the map that comes from below.
-        out_channels: Of the skip connection, and of the result.
+        in_channels: Channels of the map that comes from below.
+        out_channels: Channels of the skip connection and of the result.
         upsample: "deconv", "nearest" or "bilinear".
         bias: Convolutions have a bias.
         padding: "zero" or "reflection".
@@ -46,7 +46,7 @@ class Rise(nn.Module):
             self.up = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1)
         else:
             layer = convolution(in_channels, out_channels, 3, bias=bias, padding=padding)
-            self.up = nn.Sequential(doubling(upsample), layer)
+            self.up = nn.Sequential(doubling_layer(upsample), layer)
         self.merge = _level(2 * out_channels, out_channels, None, bias, padding)
 
     def forward(self, deep: Tensor, side: Tensor) -> Tensor:
@@ -56,35 +56,24 @@ class Rise(nn.Module):
 
 
 class UNet(nn.Module):
-    """See :func:`unet`."""
+    """See :func:`unet`.
+
+    Args:
+        start: z -> the first map.
+        downs: For each level on the way down: the halved map -> the next one.
+        rises: For each level on the way up, the deepest first.
+        final: The last map -> the image.
+        concat_input: Concatenate the pooled input to each map on the way down.
+    """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        feature_scale: int,
-        more_layers: int,
-        concat_input: bool,
-        upsample: str,
-        padding: str,
-        norm: str,
-        sigmoid: bool,
-        bias: bool,
+        self, start: nn.Module, downs: Sequence[nn.Module], rises: Sequence[Rise], final: nn.Module, concat_input: bool
     ):
         super().__init__()
-        widths = [width // feature_scale for width in (64, 128, 256, 512, 1024)]
-        widths += [widths[-1]] * more_layers
-        # With concat_input the pooled input makes up part of each width.
-        given = in_channels if concat_input else 0
         self.concat_input = concat_input
-        self.start = _level(in_channels, widths[0] - given, norm, bias, padding)
-        self.downs = nn.ModuleList(_level(above, width - given, norm, bias, padding) for above, width in pairwise(widths))
-        # The original's order of creation: the extra levels first, then from the bottom to the top.
-        extra = [Rise(widths[-1], widths[-1], upsample, bias, padding) for _ in range(more_layers)]
-        usual = [Rise(widths[i + 1], widths[i], upsample, bias, padding) for i in (3, 2, 1, 0)]
-        self.rises = nn.ModuleList([*reversed(extra), *usual])
-        head: list[nn.Module] = [convolution(widths[0], out_channels, 1, bias=bias, padding=padding)]
-        self.final = nn.Sequential(*head, nn.Sigmoid()) if sigmoid else nn.Sequential(*head)
+        self.start = start
+        self.downs, self.rises = nn.ModuleList(downs), nn.ModuleList(rises)
+        self.final = final
 
     def forward(self, z: Tensor) -> Tensor:
         """Return (1, out_channels, H, W) for sizes that divide by 2 to the number of levels."""
@@ -124,7 +113,7 @@ def unet(
     Args:
         in_channels: Channels of z.
         out_channels: Channels of the image.
-        feature_scale: What the widths are divided by.
+        feature_scale: Divisor of the widths.
         more_layers: Extra levels at the last width.
         concat_input: Concatenate the pooled input at each level on the way down.
         upsample: "deconv", or doubling by "nearest" or "bilinear" and a 3x3 convolution.
@@ -146,5 +135,16 @@ def unet(
             f"unet needs feature_scale >= 1, more_layers >= 0, and with concat_input fewer input channels than "
             f"64 / feature_scale; got {feature_scale}, {more_layers} and {in_channels} channels."
         )
-    network = UNet(in_channels, out_channels, feature_scale, more_layers, concat_input, upsample, padding, norm, sigmoid, bias)
+    widths = [width // feature_scale for width in (64, 128, 256, 512, 1024)]
+    widths += [widths[-1]] * more_layers
+    given = in_channels if concat_input else 0  # with concat_input the pooled input makes up part of each width
+    # Modules are made in the original's order, so that a seed gives the original's weights: the extra levels on the way up come
+    # before the usual ones.
+    start = _level(in_channels, widths[0] - given, norm, bias, padding)
+    downs = [_level(above, width - given, norm, bias, padding) for above, width in pairwise(widths)]
+    extra = [Rise(widths[-1], widths[-1], upsample, bias, padding) for _ in range(more_layers)]
+    usual = [Rise(widths[i + 1], widths[i], upsample, bias, padding) for i in (3, 2, 1, 0)]
+    head: list[nn.Module] = [convolution(widths[0], out_channels, 1, bias=bias, padding=padding)]
+    final = nn.Sequential(*head, nn.Sigmoid()) if sigmoid else nn.Sequential(*head)
+    network = UNet(start, downs, [*reversed(extra), *usual], final, concat_input)
     return Padded(network, multiple=2 ** (4 + more_layers), smallest=2)

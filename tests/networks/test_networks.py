@@ -7,8 +7,8 @@ from torch import nn
 
 from hybrid_dip import networks
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.networks import blocks, skip
-from hybrid_dip.networks.blocks import Padding, idle_biases
+from hybrid_dip.networks import blocks, convolution, skip
+from hybrid_dip.networks.convolution import Padding, drop_idle_biases
 from hybrid_dip.networks.kernels import reflection
 from hybrid_dip.networks.padded import Padded
 
@@ -59,7 +59,7 @@ def test_skip_takes_one_value_a_scale() -> None:
 
 @pytest.mark.parametrize("downsample", ["stride", "avg", "max", "lanczos2", "lanczos3"])
 @pytest.mark.parametrize("activation", ["leaky_relu", "swish", "elu", "none"])
-def test_skip_choices(downsample: networks.blocks.Downsample, activation: networks.blocks.Activation) -> None:
+def test_skip_choices(downsample: blocks.Downsampling, activation: blocks.Activation) -> None:
     network = networks.skip(2, 1, down=(4, 4), skip=(2, 2), downsample=downsample, activation=activation, sigmoid=False)
     assert network(torch.rand(1, 2, 16, 16)).shape == (1, 1, 16, 16)
 
@@ -212,7 +212,7 @@ def test_in_half_precision_maps_stay_in_half_precision() -> None:
 @pytest.mark.parametrize("padding", ["zero", "reflection"])
 def test_biases_that_batch_norm_takes_away_are_left_out(padding: Padding) -> None:
     network = skip(8, down=(8, 8), up=(8, 8), skip=(4, 4), padding=padding).double()
-    other, z = idle_biases(copy.deepcopy(network)), torch.rand(1, 8, 32, 32, dtype=torch.double)
+    other, z = drop_idle_biases(copy.deepcopy(network)), torch.rand(1, 8, 32, 32, dtype=torch.double)
     torch.testing.assert_close(other(z), network(z))
     named = dict(other.named_parameters())
     gradients = torch.autograd.grad(other(z).square().sum(), list(named.values()), allow_unused=True)
@@ -236,7 +236,7 @@ def test_what_a_gpu_does_to_a_convolution_changes_no_result(kernel: int, monkeyp
     usual = torch.autograd.grad(expected.square().sum(), list(network.parameters()))
     padded: list[int] = []
     monkeypatch.setattr(reflection, "pays", lambda x: padded.append(x.shape[1]) or True)
-    monkeypatch.setattr(blocks, "_lacking", lambda x: -x.shape[1] % 8)
+    monkeypatch.setattr(convolution, "_missing_channels", lambda x: -x.shape[1] % 8)
     found = network(z)
     torch.testing.assert_close(found, expected)
     assert set(padded) == {8, 16}, "9 channels of z and 12 of each merger are made 16"

@@ -1,8 +1,8 @@
-"""Padding by reflection with a gradient that is gathered, and in the order that the maps lie in memory.
+"""Padding by reflection whose gradient is gathered, in the order in which the maps lie in memory.
 
-torch scatters that gradient, on a GPU by additions that wait for each other, on a CPU number by number; most of it is a copy.
-And on a GPU it pads by reflection in the usual order of the channels only, so that the maps of a network that lie channel by
-channel at each pixel, which is what tensor cores take, are put in order twice around each padding.
+torch scatters that gradient: on a GPU by additions that wait for each other, on a CPU number by number, though most of it is a
+copy. On a GPU it also pads in the usual order of the channels only. Tensor cores take maps whose channels lie next to each
+other at each pixel, and those would be reordered twice around each padding.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LARGE = 2**18
-"""Numbers in the maps from which on a CPU saves more time than the calls of several functions take."""
+"""Numbers in a map from which on this is faster on a CPU, in spite of the calls of several functions."""
 
 
 def pays(x: Tensor) -> bool:
@@ -22,7 +22,7 @@ def pays(x: Tensor) -> bool:
         x: (N, C, H, W).
 
     Returns:
-        True on a GPU, and for large maps on a CPU, but where the network is compiled, which writes kernels of its own.
+        True on a GPU, and for large maps on a CPU; False in a compiled network, which has kernels of its own.
     """
     worthwhile = x.device.type == "cuda" or (x.device.type == "cpu" and x.numel() >= LARGE)
     return worthwhile and not torch.compiler.is_compiling()
@@ -56,27 +56,27 @@ class _Padding(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         m: int = ctx.margin
-        inside = _columns_added(gradient[:, :, m:-m], m)
-        inside[:, :, 1 : 1 + m] += _mirrored(_columns_added(gradient[:, :, :m], m), 2)
-        inside[:, :, -1 - m : -1] += _mirrored(_columns_added(gradient[:, :, -m:], m), 2)
+        inside = _add_columns(gradient[:, :, m:-m], m)
+        inside[:, :, 1 : 1 + m] += _mirror(_add_columns(gradient[:, :, :m], m), 2)
+        inside[:, :, -1 - m : -1] += _mirror(_add_columns(gradient[:, :, -m:], m), 2)
         return inside, None
 
 
-def _columns_added(padded: Tensor, m: int) -> Tensor:
-    """(N, C, H, W + 2m) -> (N, C, H, W): what lies in the padding is added where it came from."""
+def _add_columns(padded: Tensor, m: int) -> Tensor:
+    """(N, C, H, W + 2m) -> (N, C, H, W): the padding is added to where it came from."""
     inside = _copy(padded[..., m:-m])
-    inside[..., 1 : 1 + m] += _mirrored(padded[..., :m], 3)
-    inside[..., -1 - m : -1] += _mirrored(padded[..., -m:], 3)
+    inside[..., 1 : 1 + m] += _mirror(padded[..., :m], 3)
+    inside[..., -1 - m : -1] += _mirror(padded[..., -m:], 3)
     return inside
 
 
-def _mirrored(x: Tensor, axis: int) -> Tensor:
+def _mirror(x: Tensor, axis: int) -> Tensor:
     return x if x.shape[axis] == 1 else x.flip(axis)
 
 
 def _copy(x: Tensor) -> Tensor:
     """A copy without gaps, in x's order."""
-    if not _by_pixel(x) or torch.is_grad_enabled():  # to look at wide numbers has no gradient of its own
+    if not _by_pixel(x) or torch.is_grad_enabled():  # _wide has no gradient
         return x.clone(memory_format=torch.channels_last if _by_pixel(x) else torch.contiguous_format)
     return _wide(x.permute(0, 2, 3, 1)).clone(memory_format=torch.contiguous_format).view(x.dtype).permute(0, 3, 1, 2)
 
@@ -87,6 +87,6 @@ def _by_pixel(x: Tensor) -> bool:
 
 
 def _wide(pixels: Tensor) -> Tensor:
-    """Look at (N, H, W, C) as numbers of 8 bytes, where it can be: a GPU moves one as soon as one of half precision."""
+    """View (N, H, W, C) as numbers of 8 bytes where possible: a GPU moves one as fast as a number of half precision."""
     steps = (*pixels.stride()[:3], pixels.storage_offset(), pixels.shape[3])
     return pixels.view(torch.double) if all(step * pixels.element_size() % 8 == 0 for step in steps) else pixels

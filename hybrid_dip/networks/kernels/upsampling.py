@@ -1,7 +1,7 @@
-"""Upsampling by two without weights; where it pays, bilinearly in own code, its gradient gathered.
+"""Upsampling by two without weights; where it is faster, bilinear upsampling in our own code, whose gradient is gathered.
 
-torch's own scatters that gradient, by additions that wait for each other, also where it is compiled. A pixel of the doubled map
-is three quarters of the nearest pixel and a quarter of the next one, along the rows and along the columns.
+torch scatters that gradient by additions that wait for each other, in compiled networks as well. A pixel of the doubled map is
+three quarters of the nearest pixel and a quarter of the next one, along the rows and along the columns.
 """
 
 from typing import Any
@@ -14,31 +14,31 @@ from hybrid_dip.errors import SettingsError, nearest
 
 
 class Doubling(nn.Upsample):
-    """torch's upsampling by two, in the precision of its input: autocast would have single precision, and what follows too."""
+    """torch's upsampling by two in the precision of its input; autocast would make it, and what follows, single precision."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, C, 2 H, 2 W)."""
         if x.device.type == "meta":  # which has no autocast
             return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
-            return doubled(x) if self.mode == "bilinear" and pays(x) else super().forward(x)
+            return double(x) if self.mode == "bilinear" and pays(x) else super().forward(x)
 
 
 def pays(x: Tensor) -> bool:
-    """Whether :func:`doubled` is faster than torch's own.
+    """Whether :func:`double` is faster than torch's own.
 
     Args:
         x: (N, C, H, W).
 
     Returns:
-        True where it is compiled on a GPU, and for maps that lie channel by channel on a CPU, in full precision.
+        True in a network compiled for a GPU, and on a CPU in full precision for maps in the usual order of the channels.
     """
     if torch.compiler.is_compiling():
         return x.device.type == "cuda"
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and x.is_contiguous()
 
 
-def doubled(x: Tensor) -> Tensor:
+def double(x: Tensor) -> Tensor:
     """Bilinear upsampling by two.
 
     Args:
@@ -60,12 +60,12 @@ class _Doubling(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        gather = _gathered_by_index if torch.compiler.is_compiling() else _gathered
+        gather = _gather_by_index if torch.compiler.is_compiling() else _gather
         return gather(gather(gradient, 2), 3)
 
 
 def _spread(x: Tensor, axis: int) -> Tensor:
-    """Twice as many pixels along an axis; the first and the last of them have no next one."""
+    """Twice as many pixels along an axis; the first and the last have no next pixel."""
     count = x.shape[axis]
     doubled = x.new_empty([2 * size if i == axis else size for i, size in enumerate(x.shape)])
     before, after = torch.unflatten(doubled, axis, (count, 2)).unbind(axis + 1)
@@ -77,29 +77,29 @@ def _spread(x: Tensor, axis: int) -> Tensor:
     return doubled
 
 
-def _gathered(gradient: Tensor, axis: int) -> Tensor:
-    """What is adjoint to :func:`_spread`."""
+def _gather(gradient: Tensor, axis: int) -> Tensor:
+    """The adjoint of :func:`_spread`."""
     count = gradient.shape[axis] // 2
     before, after = torch.unflatten(gradient, axis, (count, 2)).unbind(axis + 1)
-    found: Tensor = (before + after).mul_(0.75)
-    found.narrow(axis, 0, 1).add_(before.narrow(axis, 0, 1), alpha=0.25)
-    found.narrow(axis, count - 1, 1).add_(after.narrow(axis, count - 1, 1), alpha=0.25)
-    found.narrow(axis, 1, count - 1).add_(after.narrow(axis, 0, count - 1), alpha=0.25)
-    found.narrow(axis, 0, count - 1).add_(before.narrow(axis, 1, count - 1), alpha=0.25)
-    return found
+    gathered: Tensor = (before + after).mul_(0.75)
+    gathered.narrow(axis, 0, 1).add_(before.narrow(axis, 0, 1), alpha=0.25)
+    gathered.narrow(axis, count - 1, 1).add_(after.narrow(axis, count - 1, 1), alpha=0.25)
+    gathered.narrow(axis, 1, count - 1).add_(after.narrow(axis, 0, count - 1), alpha=0.25)
+    gathered.narrow(axis, 0, count - 1).add_(before.narrow(axis, 1, count - 1), alpha=0.25)
+    return gathered
 
 
-def _gathered_by_index(gradient: Tensor, axis: int) -> Tensor:
-    """The same as one expression, which a compiler makes one kernel of."""
+def _gather_by_index(gradient: Tensor, axis: int) -> Tensor:
+    """The same as one expression, which a compiler turns into one kernel."""
     last = gradient.shape[axis] - 1
     first = torch.arange(0, last, 2, device=gradient.device)
-    far, near, near_too, far_too = (gradient.index_select(axis, (first + shift).clamp(0, last)) for shift in (-1, 0, 1, 2))
-    found: Tensor = 0.75 * (near + near_too) + 0.25 * (far + far_too)
-    return found
+    before, even, odd, after = (gradient.index_select(axis, (first + shift).clamp(0, last)) for shift in (-1, 0, 1, 2))
+    gathered: Tensor = 0.75 * (even + odd) + 0.25 * (before + after)
+    return gathered
 
 
-def doubling(how: str) -> nn.Module:
-    """Upsampling by two without weights.
+def doubling_layer(how: str) -> nn.Module:
+    """A layer that doubles maps without weights.
 
     Args:
         how: "nearest" or "bilinear".

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 FEWEST_CHANNELS = 64
 FEWEST_PIXELS = 64 * 64
-"""Below either the transforms cost about what they save."""
+"""With fewer channels or pixels the transforms cost about what they save."""
 
 _KERNEL_TRANSFORM = (  # G
     (1 / 4, 0, 0),
@@ -74,7 +74,7 @@ class _Convolution(torch.autograd.Function):
         rows = _input_transform(_pad(x, reflect)[0])
         kernel = _kernel_transform(weight)
         # Rows of a map lie one after the other, so a shift by a column is a shift of the whole; what runs over the end of a row
-        # ends up in the two columns that padding has added, which nobody reads.
+        # ends up in the two columns that padding has added, which are not read.
         long = rows.flatten(2)
         length = long.shape[2] - 2
         inside = torch.bmm(kernel[0], long[..., :length])
@@ -114,8 +114,8 @@ def _differentiable_gradients(
     """The gradients with a graph of their own."""
     y = F.conv2d(_pad(x, reflect), weight, bias)
     leaves = [leaf for leaf in (x, weight, bias) if leaf is not None and leaf.requires_grad]
-    found = iter(torch.autograd.grad(y, leaves, gradient, create_graph=True))
-    return tuple(next(found) if leaf is not None and leaf.requires_grad else None for leaf in (x, weight, bias))
+    gradients = iter(torch.autograd.grad(y, leaves, gradient, create_graph=True))
+    return tuple(next(gradients) if leaf is not None and leaf.requires_grad else None for leaf in (x, weight, bias))
 
 
 def _pad(x: Tensor, reflect: bool) -> Tensor:
@@ -123,7 +123,7 @@ def _pad(x: Tensor, reflect: bool) -> Tensor:
 
 
 def _pad_adjoint(padded: Tensor, reflect: bool) -> Tensor:
-    """(C, H + 2, W + 2) -> (C, H, W): what lies in the padding is added where it came from. Changes its argument."""
+    """(C, H + 2, W + 2) -> (C, H, W): the padding is added to where it came from. Changes its argument."""
     if reflect:
         padded[:, 2] += padded[:, 0]
         padded[:, -3] += padded[:, -1]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.plain import standard_network
-from hybrid_dip.networks.blocks import convolution
+from hybrid_dip.networks.convolution import convolution
 from hybrid_dip.networks.kernels import winograd
 from hybrid_dip.recipes import presets
 
