@@ -66,7 +66,7 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do those runs again that ended with an error.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Do all runs of FILE that are not finished. Interrupt it, kill it, repeat it, run it on several machines at once."""
+    """Do all runs of FILE that are not finished. Interrupt it, kill it, repeat it, run it several times at once."""
     kind, _, address = executor.partition(":")
     if kind not in ("local", "ray"):
         raise SettingsError(f"--executor is local, ray or ray:ADDRESS, got '{executor}'.")

@@ -136,7 +136,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(content: dict[str, Any], tmp_
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     store = Store(tmp_path)
     deadline = time.monotonic() + 60
-    while not any(held.about.get("step", 0) > 5 for held in store.holders().values()):
+    while not any(progress.step > 5 for progress in store.going_on().values()):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.05)
@@ -144,7 +144,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(content: dict[str, Any], tmp_
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "Interrupted with 2 of 2 runs left; repeat the command to go on."
-    assert store.holders() == {}
+    assert store.going_on() == {}
     assert subprocess.run(command, capture_output=True, env=environment).returncode == 0
     assert len(contents(store)) == 2
 

@@ -68,7 +68,7 @@ class Board:
 
     Args:
         plan: What is to be done.
-        store: Where the leases tell who does what.
+        store: Its folder, which tells who does what.
         workers: How many work at a time.
         stream: Where to.
     """
@@ -105,26 +105,26 @@ class Board:
         if not self._live and time.monotonic() - self._said < PAUSE and left:
             return
         self._said = time.monotonic()
-        holders = {key: held for key, held in self._store.holders().items() if key in self._known}
-        steps = {key: int(held.about.get("step", 0)) for key, held in holders.items()}
+        going = {key: progress for key, progress in self._store.going_on().items() if key in self._known}
+        steps = {key: progress.step for key, progress in going.items()}
         seconds = self._clock.left([run.key for run in left], steps)
         rest = "time left not known yet" if seconds is None else f"{duration(seconds)} left"
         failed = f", {self._failed} failed" if self._failed else ""
         done = len(self._known) - len(left)
         if not self._live:
-            print(f"{done}/{len(self._known)} runs{failed}, {len(holders)} going on, {rest}", file=self.stream, flush=True)
+            print(f"{done}/{len(self._known)} runs{failed}, {len(going)} going on, {rest}", file=self.stream, flush=True)
             return
         self._total.n = done
         self._total.set_postfix_str(f"{rest}{failed}")
-        shown = sorted(holders.values(), key=lambda held: (held.host, held.pid))[:MOST_LINES]
+        shown = sorted(going.values(), key=lambda progress: (progress.host, progress.pid))[:MOST_LINES]
         while len(self._lines) < len(shown):
             position = len(self._lines) + 1
             form = "  {desc} |{bar}| {n_fmt}/{total_fmt} steps"
             self._lines.append(tqdm(total=1, position=position, leave=False, file=self.stream, bar_format=form))
-        for line, held in zip(self._lines, shown, strict=False):
-            line.total = max(1, int(held.about.get("steps", 1)))
-            line.n = min(line.total, int(held.about.get("step", 0)))
-            line.set_description_str(f"{held.host.split()[0]}:{held.pid} {held.about.get('run', '')}"[:72])
+        for line, progress in zip(self._lines, shown, strict=False):
+            line.total = max(1, progress.steps)
+            line.n = min(line.total, progress.step)
+            line.set_description_str(f"{progress.worker} {progress.run}"[:72])
             line.refresh()
         for line in self._lines[len(shown) :]:
             line.n = 0

@@ -2,18 +2,18 @@
 
 import contextlib
 import math
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from hybrid_dip.errors import HybridDIPError, StorageError
 from hybrid_dip.study.describe.plan import Plan, Run
-from hybrid_dip.study.running.lease import Lease, acquire
-from hybrid_dip.study.running.store import RUNNER, Store
+from hybrid_dip.study.running.locks import enlist, other_machines, take
+from hybrid_dip.study.running.store import Store
 from hybrid_dip.study.running.work import LEAST_AGE, Outcome, perform
 
 MOST_DEATHS = 3
@@ -96,7 +96,7 @@ def run_study(
 ) -> Tally:
     """Do all runs of a plan that are not finished.
 
-    May be interrupted, killed, repeated, and called on several machines at once.
+    May be interrupted, killed, repeated, and called several times at once on one machine.
 
     Args:
         plan: What to do.
@@ -117,32 +117,39 @@ def run_study(
     """
     watcher = watcher or Unwatched()
     with store.writing():
-        # Workers stop when this lease is gone: a file can be removed even where the disk is full.
-        runner = acquire(store.work(f"{RUNNER}{secrets.token_hex(4)}"), {})
-    assert runner is not None  # nobody else has drawn this name
+        runner = enlist(store.path / "work")
+    file = Path(runner.lock_file)
     try:
-        with runner.beating(dict) as lost:
-            if retry_failed:
-                _forget_failures(plan, store)
-            reason = _run(plan, store, executor, runner, lost, at_once, halt, watcher, checkpoint_age)
+        _refuse_other_machines(store)
+        if retry_failed:
+            _forget_failures(plan, store)
+        reason = _run(plan, store, executor, file, at_once, halt, watcher, checkpoint_age)
     except BrokenExecutor as error:
         raise HybridDIPError(
             f"The executor is broken ({error}): what is finished is safe; run the study again with a new one."
         ) from None
     finally:
         with contextlib.suppress(OSError):  # where the folder has become read-only, that has been said already
-            runner.release()
-            runner.path.parent.rmdir()
+            file.unlink(missing_ok=True)
+        runner.release()
     store.clear(plan.unique)
     return tally(plan, store, reason)
+
+
+def _refuse_other_machines(store: Store) -> None:
+    others = other_machines(store.path / "work")
+    if others:
+        raise HybridDIPError(
+            f"{min(others)} is at work in {store.path}: on several machines a study runs through Ray (--executor ray); wait "
+            f"until that one has ended, or name another folder."
+        )
 
 
 def _run(
     plan: Plan,
     store: Store,
     executor: Executor,
-    runner: Lease,
-    lost: Callable[[], bool],
+    runner: Path,
     at_once: int | None,
     halt: Callable[[], bool],
     watcher: Watcher,
@@ -156,7 +163,7 @@ def _run(
     active: dict[Future[Outcome], Run] = {}
     deaths: Counter[str] = Counter()
     deadline = time.monotonic() + 3600 * (plan.study.budget.hours or math.inf)
-    given = (str(store.path.absolute()), str(runner.path.absolute()), checkpoint_age)
+    given = (str(store.path.absolute()), str(runner.absolute()), checkpoint_age)
     reason, unwritable = "complete", ""
 
     def end(why: str) -> None:
@@ -165,12 +172,12 @@ def _run(
         reason = why
         waiting.clear()
         active = {future: run for future, run in active.items() if not future.cancel()}
-        runner.release()
+        runner.unlink(missing_ok=True)
 
     while waiting or active:
         if reason == "complete":
-            if lost():
-                raise HybridDIPError(f"Somebody has removed {runner.path}: what is finished is safe; run the study again.")
+            if not runner.exists():
+                raise HybridDIPError(f"Somebody has removed {runner}: what is finished is safe; run the study again.")
             if halt():
                 end("interrupted")
             elif time.monotonic() > deadline:
@@ -200,16 +207,16 @@ def _run(
 
 
 def _forget_failures(plan: Plan, store: Store) -> None:
-    """Have failed runs done again; each is looked at under its lease, for another runner may have done so already."""
+    """Have failed runs done again; each is looked at under its lock, for another runner may have done so already."""
     for key, record in store.records(plan.unique).items():
         if record["error"]:
             with store.writing():
-                lease = acquire(store.work(key), {})
-            if lease is not None:
+                lock = take(store.lock(key))
+            if lock is not None:
                 again = store.record(key)
                 if again is not None and again["error"]:
                     store.discard(key)
-                lease.release()
+                lock.release()
 
 
 def _outcome(future: "Future[Outcome]", run: Run, store: Store, deaths: Counter[str]) -> Outcome:
@@ -224,9 +231,10 @@ def _outcome(future: "Future[Outcome]", run: Run, store: Store, deaths: Counter[
         return Outcome(run.key, "died")
     message = f"{type(error).__name__}: {' '.join(str(error).split())} ({MOST_DEATHS} times)"
     with store.writing():
-        lease = acquire(store.work(run.key), {})
-    if lease is None:
+        lock = take(store.lock(run.key))
+    if lock is None:
         return Outcome(run.key, "busy")
     store.publish(run.key, {**run.identity, "error": message})
+    lock.release()
     store.sweep(run.key)
     return Outcome(run.key, "failed", message)

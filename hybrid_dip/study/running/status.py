@@ -8,6 +8,7 @@ from typing import Any
 from hybrid_dip.errors import SettingsError, StorageError
 from hybrid_dip.images.atomic import write_text
 from hybrid_dip.study.describe.plan import Plan
+from hybrid_dip.study.running.progress import Progress
 from hybrid_dip.study.running.store import Store
 
 PLAN = "plan.json"
@@ -22,14 +23,14 @@ class Status:
         total: Runs of the plan that was last run in this folder.
         done: Finished well.
         failed: Run -> error.
-        running: Worker -> what it is at, with step and steps.
+        running: Worker -> how far its run is.
     """
 
     name: str
     total: int
     done: int
     failed: Mapping[str, str]
-    running: Mapping[str, Mapping[str, Any]]
+    running: Mapping[str, Progress]
 
     @property
     def left(self) -> int:
@@ -47,8 +48,7 @@ class Status:
             f"{self.left} left."
         ]
         lines += [
-            f"  {worker}: {about.get('run', '')}, step {about.get('step', 0)} of {about.get('steps', 0)}"
-            for worker, about in self.running.items()
+            f"  {worker}: {progress.run}, step {progress.step} of {progress.steps}" for worker, progress in self.running.items()
         ]
         lines += [f"  failed: {label}: {error}" for label, error in self.failed.items()]
         return "\n".join(lines)
@@ -122,9 +122,5 @@ def status(store: Store) -> Status:
     runs: dict[str, str] = content["runs"]
     records = store.records(runs)
     failed = {runs[key]: record["error"] for key, record in records.items() if record["error"]}
-    running = {
-        f"{held.host.split()[0]}:{held.pid}": held.about
-        for key, held in store.holders().items()
-        if key in runs and key not in records
-    }
+    running = {progress.worker: progress for key, progress in store.going_on().items() if key in runs and key not in records}
     return Status(content["name"], len(runs), len(records) - len(failed), failed, running)

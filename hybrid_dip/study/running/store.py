@@ -5,7 +5,7 @@
     runs/KEY/restored.png  what it looks like
     runs/KEY/history.csv   one row a logged step
     runs/KEY/weights.npy   of a stack: each arm's weight as a map, float32 (H, W, K)
-    work/KEY/              of runs that are going on: the lease, the state to resume from
+    work/KEY/              of a run that is going on: its lock, how far it is, the state to resume from
 
 A run's folder is written under a temporary name and renamed, so it is either whole or absent.
 """
@@ -27,11 +27,8 @@ from torch import Tensor
 
 from hybrid_dip.errors import StorageError
 from hybrid_dip.restoring.manifest import MANIFEST, write_manifest
-from hybrid_dip.study.running import lease
-from hybrid_dip.study.running.lease import Holder
-
-RUNNER = ".runner."
-"""A runner's own lease is in a folder of this name, beside those of the runs."""
+from hybrid_dip.study.running.locks import held, remove_dead_runners
+from hybrid_dip.study.running.progress import Progress, read_progress
 
 OUTPUT = "output.npy"
 RESTORED = "restored.png"
@@ -64,6 +61,14 @@ class Store:
     def work(self, key: str) -> Path:
         """Where an unfinished run is."""
         return self.path / "work" / key
+
+    def lock(self, key: str) -> Path:
+        """The file that whoever works on a run holds locked."""
+        return self.work(key) / "lock"
+
+    def progress(self, key: str) -> Path:
+        """The file that says how far an unfinished run is."""
+        return self.work(key) / "progress.json"
 
     def has(self, key: str) -> bool:
         """True where a run is finished, well or with an error."""
@@ -173,7 +178,7 @@ class Store:
             write: Writes the other files into a folder.
 
         Returns:
-            False where somebody who took the lease over has swept this attempt away.
+            False where this attempt was removed meanwhile.
 
         Raises:
             UnwritableError: It cannot be written; nothing is left behind.
@@ -197,7 +202,7 @@ class Store:
         return True
 
     def sweep(self, key: str) -> None:
-        """Remove what a run's killed workers have left; for the holder of its lease.
+        """Remove what a run's killed workers have left; for the holder of its lock.
 
         Args:
             key: Of the run.
@@ -215,16 +220,14 @@ class Store:
         """
         folder = self.path / "work"
         there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
-        for name in there & set(keys):
-            self.sweep(name)
-        for name in there:
-            if name.startswith(RUNNER) and not lease.alive(folder / name):
-                shutil.rmtree(folder / name, ignore_errors=True)
+        for key in there & set(keys):
+            self.sweep(key)
+        remove_dead_runners(folder)
         with contextlib.suppress(OSError):  # others are still at work, or there is nothing
             folder.rmdir()
 
     def discard(self, key: str) -> None:
-        """Forget a finished run, so that it is done again; for the holder of its lease.
+        """Forget a finished run, so that it is done again; for the holder of its lock.
 
         Args:
             key: Of the run.
@@ -239,12 +242,12 @@ class Store:
                 self.run(key).rename(hidden)  # in one move: a half-removed run must not look finished
                 shutil.rmtree(hidden)
 
-    def holders(self) -> dict[str, Holder]:
-        """Who works on what at this moment."""
+    def going_on(self) -> dict[str, Progress]:
+        """What is being worked on at this moment, by the key of the run."""
         folder = self.path / "work"
         keys = [entry.name for entry in os.scandir(folder) if entry.is_dir()] if folder.is_dir() else []
-        found = {key: lease.holder(folder / key) for key in keys}
-        return {key: holder for key, holder in found.items() if holder is not None and holder.alive}
+        found = {key: read_progress(self.progress(key)) for key in keys if held(self.lock(key))}
+        return {key: progress for key, progress in found.items() if progress is not None}
 
     @contextmanager
     def writing(self) -> Iterator[None]:

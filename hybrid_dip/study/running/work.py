@@ -30,14 +30,12 @@ from hybrid_dip.stopping.selection import steps_of
 from hybrid_dip.study.describe.measures import Outputs, measure_all
 from hybrid_dip.study.describe.plan import Run
 from hybrid_dip.study.describe.subjects import Subject
-from hybrid_dip.study.running.lease import acquire
+from hybrid_dip.study.running.locks import take
+from hybrid_dip.study.running.progress import Progress, Watch
 from hybrid_dip.study.running.store import HISTORY, OUTPUT, RESTORED, WEIGHTS, Store
 
 LEAST_AGE = 20.0
 """Seconds: a state younger than this is cheaper to fit again than to write."""
-
-LOOK = 0.5
-"""Seconds between two looks whether to stop."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,8 @@ class Outcome:
 
     Attributes:
         key: Of the run.
-        status: "done"; "failed" (and recorded as such); "busy": somebody else works on it; "stopped": on request, or because
-            the lease was lost; "died": the worker did; "unwritable": the folder cannot be written.
+        status: "done"; "failed" (and recorded as such); "busy": another process works on it; "stopped": on request; "died": the
+            worker did; "unwritable": the folder cannot be written.
         message: The error, where there is one.
     """
 
@@ -91,7 +89,7 @@ _TURN = threading.Lock()
 
 
 def perform(run: Run, folder: str, runner: str = "", checkpoint_age: float = LEAST_AGE) -> Outcome:
-    """Do a run and publish what came out, unless it is done or somebody is at it.
+    """Do a run and publish what came out, unless it is done or another process is at it.
 
     Args:
         run: Plain data.
@@ -116,42 +114,26 @@ def _perform(run: Run, store: Store, runner: Path | None, checkpoint_age: float)
         return Outcome(run.key, "done")
     if runner is not None and not runner.exists():
         return Outcome(run.key, "stopped")
-    progress = {"run": run.label, "step": 0, "steps": run.steps, "since": time.time()}
-    lease = acquire(store.work(run.key), progress)
-    if lease is None:
+    lock = take(store.lock(run.key))
+    if lock is None:
         return Outcome(run.key, "busy")
     outcome = None
     try:
-        with lease.beating(lambda: progress) as lost:
-            store.sweep(run.key)
-            if store.has(run.key):
-                outcome = Outcome(run.key, "done")
-            else:
-                outcome = _fit_and_publish(run, store, progress, _stopper(runner, lost), checkpoint_age)
+        store.sweep(run.key)
+        if store.has(run.key):
+            outcome = Outcome(run.key, "done")
+        else:
+            progress = Progress(run.label, steps=run.steps)
+            asked = Watch(progress, store.progress(run.key), runner)
+            outcome = _fit_and_publish(run, store, progress, asked, checkpoint_age)
     finally:
-        lease.release()
+        lock.release()
         if outcome is not None and outcome.status in ("done", "failed"):
             store.sweep(run.key)
     return outcome
 
 
-def _stopper(runner: Path | None, lost: Callable[[], bool]) -> Callable[[], bool]:
-    """Asked at each step, looks now and then."""
-    looked = time.monotonic()
-
-    def asked() -> bool:
-        nonlocal looked
-        if time.monotonic() - looked < LOOK:
-            return False
-        looked = time.monotonic()
-        return lost() or (runner is not None and not runner.exists())
-
-    return asked
-
-
-def _fit_and_publish(
-    run: Run, store: Store, progress: dict[str, Any], asked: Callable[[], bool], checkpoint_age: float
-) -> Outcome:
+def _fit_and_publish(run: Run, store: Store, progress: Progress, asked: Callable[[], bool], checkpoint_age: float) -> Outcome:
     try:
         with _threads(run.threads):
             subject = run.subject()
@@ -226,17 +208,17 @@ class _Made:
 
 
 def _stack(
-    run: Run, subject: Subject, store: Store, progress: dict[str, Any], asked: Callable[[], bool], checkpoint_age: float
+    run: Run, subject: Subject, store: Store, progress: Progress, asked: Callable[[], bool], checkpoint_age: float
 ) -> _Made:
     task, arms = subject.task, run.fitting.stack(subject.task)
     selection = run.judges(task)
     watches: dict[int, ReferenceWatch] = {}
     begun = 0
-    progress["steps"] = run.fits * run.passes * run.steps
+    progress.steps = run.fits * run.passes * run.steps
 
     def hooks(name: str, seed: int) -> RunHooks:
         def count(step: Step) -> None:
-            progress["step"] = begun * run.steps + step.index + 1
+            progress.step = begun * run.steps + step.index + 1
 
         def close() -> None:
             nonlocal begun
@@ -259,7 +241,7 @@ def _stack(
 
 
 def _fit(
-    run: Run, subject: Subject, store: Store, progress: dict[str, Any], asked: Callable[[], bool], checkpoint_age: float
+    run: Run, subject: Subject, store: Store, progress: Progress, asked: Callable[[], bool], checkpoint_age: float
 ) -> _Made:
     recipe, terms, rule = run.fitting.build(subject.task)
     tiles, device = tiles_for(subject.task, recipe), devices.pick(run.device)
@@ -273,9 +255,9 @@ def _fit(
         begun = (seed - first) * run.passes
 
         def count(step: Step) -> None:
-            progress["step"] = begun * recipe.steps + step.index + 1
+            progress.step = begun * recipe.steps + step.index + 1
 
-        progress["steps"] = run.fits * run.passes * recipe.steps
+        progress.steps = run.fits * run.passes * recipe.steps
 
         def checkpoint(name: str) -> AgedCheckpoint:
             return AgedCheckpoint(store.work(run.key) / f"{name}.pt", 1, checkpoint_age)

@@ -2,7 +2,8 @@ import io
 from concurrent.futures import Executor
 
 from hybrid_dip.study.running.board import Board, Clock
-from hybrid_dip.study.running.lease import acquire
+from hybrid_dip.study.running.locks import take
+from hybrid_dip.study.running.progress import Progress
 from hybrid_dip.study.running.run import run_study
 from hybrid_dip.study.running.store import Store
 from hybrid_dip.study.running.work import Outcome
@@ -28,8 +29,9 @@ def test_the_time_left_is_learnt_from_what_was_seen(make_plan: MakePlan) -> None
 
 def test_a_terminal_has_a_line_for_each_worker(make_plan: MakePlan, store: Store) -> None:
     plan = make_plan()
-    for path, about in zip(plan.runs, ({"step": 2}, {"step": 3}), strict=True):
-        acquire(store.work(path.key), {"run": path.label, "steps": 5, **about})
+    locks = [take(store.lock(run.key)) for run in plan.runs]
+    for step, run in enumerate(plan.runs, start=2):
+        Progress(run.label, step, 5).write(store.progress(run.key))
     log, terminal = io.StringIO(), Terminal()
     for stream in (log, terminal):
         board = Board(plan, store, workers=2, stream=stream)
@@ -41,6 +43,7 @@ def test_a_terminal_has_a_line_for_each_worker(make_plan: MakePlan, store: Store
     assert "astronaut, denoise, dip, seed 0" in shown
     assert "2/5 steps" in shown
     assert "3/5 steps" in shown
+    assert None not in locks
 
 
 def test_failures_are_told_at_once(make_plan: MakePlan, store: Store) -> None:

@@ -77,7 +77,7 @@ def test_a_ray_cluster_that_loses_a_node_goes_on(make_plan: MakePlan, tmp_path: 
 
             def tick(self, left: object) -> None:
                 nonlocal killed
-                if not killed and len(spread.holders()) == 2:
+                if not killed and len(spread.going_on()) == 2:
                     cluster.remove_node(lost, allow_graceful=False)
                     killed = True
 

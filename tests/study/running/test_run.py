@@ -1,4 +1,3 @@
-import json
 import multiprocessing
 import os
 import random
@@ -17,12 +16,12 @@ import psutil
 import pytest
 
 from hybrid_dip.errors import HybridDIPError, StorageError
-from hybrid_dip.study.running import lease as lease_module
+from hybrid_dip.study.describe.settings import as_toml
 from hybrid_dip.study.running import run as run_module
 from hybrid_dip.study.running.executors import WorkerDiedError
-from hybrid_dip.study.running.lease import acquire
+from hybrid_dip.study.running.locks import RUNNER, take
 from hybrid_dip.study.running.run import run_study
-from hybrid_dip.study.running.store import RUNNER, Store
+from hybrid_dip.study.running.store import Store
 from tests.studies import Inline, MakePlan, contents
 
 
@@ -105,7 +104,7 @@ def test_a_broken_executor_is_said_to_be(make_plan: MakePlan, store: Store) -> N
 def test_a_run_of_another_process_is_waited_for(make_plan: MakePlan, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "PATIENCE", 0.1)
     plan = make_plan()
-    theirs = acquire(store.work(plan.runs[0].key), {})
+    theirs = take(store.lock(plan.runs[0].key))
     assert theirs is not None
     threading.Timer(0.7, theirs.release).start()
     assert run_study(plan, store, Inline()).done == 2
@@ -142,11 +141,7 @@ def test_a_success_is_not_forgotten_with_the_failures(
     assert {key: (store.run(key) / "run.json").stat().st_mtime_ns for key in plan.unique} == stamps
 
 
-def test_a_runner_whose_lease_is_removed_says_so(
-    make_plan: MakePlan, store: Store, executor: Executor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lease_module, "BEAT", 0.01)
-
+def test_a_runner_whose_file_is_removed_says_so(make_plan: MakePlan, store: Store, executor: Executor) -> None:
     class Vandal:
         def finished(self, run: Any, outcome: Any) -> None:
             shutil.rmtree(store.path / "work", ignore_errors=True)
@@ -185,15 +180,6 @@ def family(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
         return []
 
 
-def as_toml(content: dict[str, Any]) -> str:
-    def lines(table: dict[str, Any]) -> str:
-        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
-
-    sections = {key: content[key] for key in ("tasks", "arms")}
-    text = lines({key: value for key, value in content.items() if key not in sections})
-    return text + "".join(f"[[{key}]]\n{lines(table)}" for key, tables in sections.items() for table in tables)
-
-
 def test_two_runners_share_the_work(content: dict[str, Any], tmp_path: Path) -> None:
     """Each run is begun by one of them only, and each of them does some."""
     study = tmp_path / "study.toml"
@@ -206,16 +192,25 @@ def test_two_runners_share_the_work(content: dict[str, Any], tmp_path: Path) -> 
     while any(runner.poll() is None for runner in runners):
         for runner in runners:
             relatives[runner.pid] |= {process.pid for process in family(runner)}
-        for key, holder in store.holders().items():
-            held.setdefault(key, set()).add(holder.pid)
+        for key, progress in store.going_on().items():
+            held.setdefault(key, set()).add(progress.pid)
         time.sleep(0.05)
     assert [runner.returncode for runner in runners] == [0, 0]
     assert len(store.finished()) == 8
-    runs = {key: pids for key, pids in held.items() if not key.startswith(RUNNER)}
-    assert set(runs) == store.finished()
-    assert all(len(pids) == 1 for pids in runs.values())
+    assert set(held) == store.finished()
+    assert all(len(pids) == 1 for pids in held.values())
     for pids in relatives.values():
-        assert any(pids & by for by in runs.values())
+        assert any(pids & by for by in held.values())
+
+
+def test_two_machines_are_refused(make_plan: MakePlan, store: Store) -> None:
+    plan = make_plan()
+    theirs = take(store.path / "work" / f"{RUNNER}0123abcd.elsewhere")
+    assert theirs is not None
+    with pytest.raises(HybridDIPError, match=r"elsewhere is at work in .*: on several machines a study runs through Ray"):
+        run_study(plan, store, Inline())
+    theirs.release()
+    assert run_study(plan, store, Inline()).done == 2, "one that was killed there is in nobody's way"
 
 
 def kill_and_resume(content: dict[str, Any], tmp_path: Path, kills: int) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from hybrid_dip.errors import StorageError
-from hybrid_dip.study.running.lease import acquire
+from hybrid_dip.study.running.locks import enlist, take
+from hybrid_dip.study.running.progress import Progress
 from hybrid_dip.study.running.store import Store
 from tests.studies import InNamespace
 
@@ -29,7 +30,7 @@ def test_a_run_appears_whole_or_not_at_all(store: Store) -> None:
     assert store.finished() == {"a", "b"}
 
 
-def test_an_attempt_that_a_new_holder_swept_is_dropped(store: Store) -> None:
+def test_an_attempt_that_was_swept_away_is_dropped(store: Store) -> None:
     assert not store.publish("a", {"error": "", "metrics": {}}, lambda folder: shutil.rmtree(folder))
     assert not store.has("a")
 
@@ -52,19 +53,32 @@ def test_what_killed_workers_left_is_swept(store: Store) -> None:
 
 
 def test_what_others_are_at_is_not_cleared(store: Store) -> None:
-    theirs, runner = acquire(store.work("a"), {}), acquire(store.work(".runner.1"), {})
+    theirs, runner, killed = take(store.lock("a")), enlist(store.path / "work"), enlist(store.path / "work")
     assert theirs is not None
-    assert runner is not None
+    killed.release()
     store.publish("b", {"error": "", "metrics": {}})
     (store.work("b") / "12345678.partial").mkdir(parents=True)
-    store.work(".runner.2").mkdir()
     store.clear(["a", "b"])
-    assert sorted(path.name for path in (store.path / "work").iterdir()) == [".runner.1", "a"]
+    assert {path.name for path in (store.path / "work").iterdir()} == {Path(runner.lock_file).name, "a"}
     theirs.release()
     runner.release()
-    store.work("a").rmdir()
+    shutil.rmtree(store.work("a"))
     store.clear()
     assert not (store.path / "work").exists()
+
+
+def test_what_is_going_on_is_what_is_locked(store: Store) -> None:
+    theirs = take(store.lock("a"))
+    assert theirs is not None
+    assert store.going_on() == {}, "nothing is known of it yet"
+    progress = Progress("run a", step=3)
+    progress.write(store.progress("a"))
+    store.work("b").mkdir()
+    Progress("run b, whose worker was killed").write(store.progress("b"))
+    enlist(store.path / "work")
+    assert store.going_on() == {"a": progress}
+    theirs.release()
+    assert store.going_on() == {}
 
 
 def test_a_discarded_run_is_gone_in_one_move(store: Store) -> None:

@@ -21,8 +21,8 @@ from hybrid_dip.stopping.selection import Bootstrap, HeldOut
 from hybrid_dip.study.reporting import results
 from hybrid_dip.study.reporting.report import report_study
 from hybrid_dip.study.reporting.shown import maps_of
-from hybrid_dip.study.running import work
-from hybrid_dip.study.running.lease import acquire
+from hybrid_dip.study.running import progress, work
+from hybrid_dip.study.running.locks import held, take
 from hybrid_dip.study.running.store import Store
 from hybrid_dip.study.running.work import perform
 from tests.studies import MakePlan
@@ -72,10 +72,10 @@ def test_a_run_is_done_once(make_plan: MakePlan, store: Store) -> None:
 
 def test_a_run_of_another_process_is_left_to_it(make_plan: MakePlan, store: Store) -> None:
     run = make_plan().runs[0]
-    theirs = acquire(store.work(run.key), {"run": "theirs"})
+    theirs = take(store.lock(run.key))
     assert theirs is not None
     assert perform(run, str(store.path)).status == "busy"
-    assert theirs.beat({})
+    assert held(store.lock(run.key))
     theirs.release()
     assert perform(run, str(store.path)).status == "done"
 
@@ -94,7 +94,7 @@ def test_an_error_is_recorded_with_its_place(make_plan: MakePlan, store: Store, 
 
 
 def test_a_stopped_run_goes_on_to_the_same_floats(make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "LOOK", 0.0)
+    monkeypatch.setattr(progress, "LOOK", 0.0)
     run = make_plan(arms=[{"name": "a", "preset": "quick", "steps": 20, "average": 0.9}]).runs[0]
     whole, parts = Store(tmp_path / "whole"), Store(tmp_path / "parts")
     perform(run, str(whole.path))
@@ -265,17 +265,13 @@ def test_a_stopped_stack_goes_on_to_the_same_floats(
     run = make_plan(arms=STACK).runs[1]
     whole, part = Store(tmp_path / "whole"), Store(tmp_path / "part")
     perform(run, str(whole.path))
-    asked = 0
+    asked: list[int] = []
 
-    def stopper(runner: Path | None, lost: Any) -> Any:
-        def halt() -> bool:
-            nonlocal asked
-            asked += 1
-            return asked == 8  # in the second fit
+    def asked_to_stop(watch: progress.Watch) -> bool:
+        asked.append(0)
+        return len(asked) == 8  # in the second fit
 
-        return halt
-
-    monkeypatch.setattr(work, "_stopper", stopper)
+    monkeypatch.setattr(progress.Watch, "__call__", asked_to_stop)
     assert perform(run, str(part.path), checkpoint_age=0.0).status == "stopped"
     assert not part.has(run.key)
     assert len(list(part.work(run.key).glob("*.pt"))) >= 1

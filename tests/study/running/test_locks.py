@@ -1,0 +1,97 @@
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from hybrid_dip.study.running.locks import RUNNER, enlist, held, other_machines, remove_dead_runners, take
+from tests.studies import InNamespace
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from hybrid_dip.study.running.locks import take
+lock = take(Path(sys.argv[1]))
+print("there", flush=True)
+time.sleep(600)
+"""
+
+
+def test_one_gets_it_and_the_next_after_a_release(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "lock"
+    assert not held(path)
+    first = take(path)
+    assert first is not None
+    assert take(path) is None
+    assert held(path)
+    first.release()
+    assert not held(path)
+    assert take(path) is not None
+
+
+def test_of_many_that_ask_at_once_one_gets_it(tmp_path: Path) -> None:
+    for round_ in range(20):
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(lambda _, number=round_: take(tmp_path / str(number)), range(8)))
+        assert sum(one is not None for one in found) == 1
+
+
+def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
+    """Also while nobody has collected the dead process, and it keeps its number."""
+    path = tmp_path / "lock"
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert held(path)
+        assert take(path) is None
+        process.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not held(path)
+        assert take(path) is not None
+
+
+def test_a_child_of_the_holder_does_not_hold_it(tmp_path: Path) -> None:
+    first = take(tmp_path / "lock")
+    assert first is not None
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(held, (tmp_path / "lock",))
+        first.release()
+        assert not pool.apply(held, (tmp_path / "lock",))
+
+
+def test_a_file_that_was_removed_locks_nothing(tmp_path: Path) -> None:
+    """A run's folder is removed when it is finished; whoever takes the next lock of that name looks again what is finished."""
+    first = take(tmp_path / "run" / "lock")
+    assert first is not None
+    (tmp_path / "run" / "lock").unlink()
+    (tmp_path / "run").rmdir()
+    assert not held(tmp_path / "run" / "lock")
+    assert take(tmp_path / "run" / "lock") is not None
+
+
+def test_a_lock_that_may_not_be_tried_counts_as_held(in_namespace: InNamespace) -> None:
+    script = 'mkdir disk && mount -t tmpfs tmpfs disk && touch disk/lock && mount -o remount,ro tmpfs disk && exec "$1" -c "$2"'
+    code = "from pathlib import Path; from hybrid_dip.study.running.locks import held; print(held(Path('disk/lock')))"
+    assert in_namespace(script, sys.executable, code).stdout.split() == ["True"]
+
+
+def test_a_runner_of_another_machine_is_seen_while_it_lives(tmp_path: Path) -> None:
+    runner = enlist(tmp_path)
+    assert Path(runner.lock_file).name.endswith(f".{socket.gethostname()}")
+    assert other_machines(tmp_path) == set()
+    theirs = take(tmp_path / f"{RUNNER}0123abcd.far.away.org")
+    assert theirs is not None
+    assert other_machines(tmp_path) == {"far.away.org"}
+    theirs.release()
+    assert other_machines(tmp_path) == set()
+
+
+def test_files_of_killed_runners_of_this_machine_are_removed(tmp_path: Path) -> None:
+    alive, dead = enlist(tmp_path), enlist(tmp_path)
+    dead.release()
+    (tmp_path / f"{RUNNER}0123abcd.elsewhere").touch()
+    remove_dead_runners(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {Path(alive.lock_file).name, f"{RUNNER}0123abcd.elsewhere"}
