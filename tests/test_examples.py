@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import hybrid_dip as hd
+from hybrid_dip.problem.tiles import can_be_tiled
 
 ROOT = Path(__file__).parent.parent
 Command = Callable[..., tuple[int, str, str]]
@@ -102,6 +103,8 @@ def test_the_door_in_python(mine: ModuleType, photograph: Tensor) -> None:
     found = hd.restore(task, preset="quick", steps=4, regularisers=terms, rule=mine.Settled())
     assert {"laplacian", "tv", "anchor"} <= set(found.fits[0].history[0])
     assert mine.restore_rows(photograph[..., ::2, :]).shape == photograph.shape
+    binned = mine.Binned()
+    assert can_be_tiled(hd.tasks.linear(binned(photograph), binned, photograph.shape))
 
 
 def test_the_example_plugin_is_installed_and_used(tmp_path: Path, photograph: Tensor) -> None:

@@ -16,7 +16,7 @@ from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.fusion.weights import Combination, combine
 from hybrid_dip.problem.fidelity import gaussian
 from hybrid_dip.problem.least_squares import nearest_explanation
-from hybrid_dip.problem.operators import Blur, Downsample, Identity
+from hybrid_dip.problem.operators import locality_of, shows_image
 from hybrid_dip.recipes.recipe import Preset, Recipe
 from hybrid_dip.regularisers.terms import Term, Terms
 from hybrid_dip.restoring.plan import resolve
@@ -139,8 +139,7 @@ def default_selection(task: Task) -> Selection:
     Returns:
         The selection.
     """
-    whole = isinstance(task.forward, Identity) and task.weight is None
-    return Bootstrap() if whole and task.noise_sigma and task.fidelity is gaussian else HeldOut()
+    return Bootstrap() if shows_image(task) and task.noise_sigma and task.fidelity is gaussian else HeldOut()
 
 
 OTHER_SEED = 10_000
@@ -179,7 +178,8 @@ UNSEEN = 1e-3
 
 def averages(task: Task) -> bool:
     """Whether an observation is of averages of pixels, so that there is a part of the image which no data can judge."""
-    return isinstance(task.forward, Downsample | Blur)
+    locality = locality_of(task.forward)
+    return locality is not None and locality.averages
 
 
 def combined(task: Task, combination: Combination, images: Sequence[Tensor]) -> Tensor:
@@ -198,14 +198,14 @@ def combined(task: Task, combination: Combination, images: Sequence[Tensor]) -> 
         (1, C, H, W).
     """
     raw = combination(images)
-    if not averages(task):
+    locality = locality_of(task.forward)
+    if locality is None or not locality.averages:
         return raw
     mean = torch.stack(list(images)).mean(0)
     here = task.to(raw.device)
     nothing = replace(here, observation=torch.zeros_like(here.observation), weight=None)
-    # A mean of so many pixels: an image in its row space comes out so much smaller.
-    most = 1 / task.forward.factor**2 if isinstance(task.forward, Downsample) else 1.0
-    return raw + nearest_explanation(mean - raw, nothing, UNSEEN * most)
+    # A mean of stride^2 pixels: what A^T A leaves of an image in its row space is smaller by that factor.
+    return raw + nearest_explanation(mean - raw, nothing, UNSEEN * (1 / locality.stride**2))
 
 
 def stack(

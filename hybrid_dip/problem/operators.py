@@ -1,18 +1,98 @@
-"""A: forward operators, each a differentiable module from an image (N, C, H, W) to what was measured of it."""
+"""A: forward operators, each a differentiable module from an image (N, C, H, W) to what was measured of it.
 
+What an operator can do it says itself, in its attribute ``locality``. Nothing else asks of which class an operator is.
+"""
+
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.problem import resampling
 
 
+@dataclass(frozen=True)
+class Locality:
+    """Which pixels of the image an entry of y depends on: a block of its own, and what is near it.
+
+    The block of y[..., i, j] is the ``stride`` x ``stride`` pixels from (i stride, j stride) on. A does the same everywhere, so
+    that it can be applied to a tile of the image as well.
+
+    Attributes:
+        stride: Pixels of the image from one entry of y to the next.
+        reach: How many pixels beyond its own block an entry depends on, at most.
+        period: Pixels after which A repeats itself, 2 for a Bayer mosaic; tiles begin at multiples of it.
+        averages: Whether an entry is a mean of several pixels, so that y does not show the image's finest detail.
+        identity: Whether A x = x.
+
+    Raises:
+        SettingsError: A number out of range, or an identity that does something.
+    """
+
+    stride: int = 1
+    reach: int = 0
+    period: int = 1
+    averages: bool = False
+    identity: bool = False
+
+    @property
+    def multiple(self) -> int:
+        """Tiles begin at multiples of this many pixels: whole blocks, whole periods."""
+        return math.lcm(self.stride, self.period)
+
+    @property
+    def margin(self) -> int:
+        """Pixels from the border of a tile to the first block that depends on none beyond it."""
+        return -(-self.reach // self.stride) * self.stride
+
+    def __post_init__(self) -> None:
+        if min(self.stride, self.period) < 1 or self.reach < 0:
+            raise SettingsError(f"A locality has a stride and a period of at least 1 and a reach of at least 0, got {self}.")
+        if self.identity and (self.stride, self.reach, self.period, self.averages) != (1, 0, 1, False):
+            raise SettingsError(f"The identity has stride 1, reach 0 and period 1, and averages nothing, got {self}.")
+
+
+def locality_of(forward: Callable[[Tensor], Tensor]) -> Locality | None:
+    """What an operator says of itself.
+
+    Args:
+        forward: A.
+
+    Returns:
+        Its attribute ``locality``; None where it has none, so that A has to be taken for a map of the whole image.
+
+    Raises:
+        SettingsError: The attribute is something else.
+    """
+    locality = getattr(forward, "locality", None)
+    if not isinstance(locality, Locality | None):
+        raise SettingsError(f"An operator's locality is an hd.operators.Locality, got {type(locality).__name__}.")
+    return locality
+
+
+def shows_image(task: Task) -> bool:
+    """Whether y is the whole image but for its noise.
+
+    Args:
+        task: The task.
+
+    Returns:
+        True where A is the identity and every pixel was measured.
+    """
+    locality = locality_of(task.forward)
+    return locality is not None and locality.identity and task.weight is None
+
+
 class Identity(nn.Module):
     """A x = x: denoising, and inpainting, whose mask is the weight of the fidelity."""
+
+    locality = Locality(identity=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x itself."""
@@ -50,6 +130,12 @@ class Downsample(nn.Module):
         """The two-dimensional filter, (k, k), summing to one."""
         return torch.outer(self.taps, self.taps)
 
+    @property
+    def locality(self) -> Locality:
+        """Half the filter on either side, and a block more."""
+        reach = (-(-len(self.taps) // (2 * self.factor)) + 1) * self.factor
+        return Locality(stride=self.factor, reach=reach, averages=True)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the small image, (N, C, ceil(H / factor), ceil(W / factor))."""
         return resampling.filter_and_stride(x, self.taps, self.offset, self.factor)
@@ -78,6 +164,11 @@ class Blur(nn.Module):
         height, width = psf.shape
         odd = F.pad(psf.double(), (0, 1 - width % 2, 0, 1 - height % 2))
         self.register_buffer("psf", (odd / odd.sum()).float(), persistent=False)
+
+    @property
+    def locality(self) -> Locality:
+        """Half the longer side of the PSF."""
+        return Locality(reach=max(self.psf.shape) // 2, averages=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the blurred image, of the shape of x."""
@@ -138,6 +229,7 @@ class Mosaic(nn.Module):
         SettingsError: Unknown pattern.
     """
 
+    locality = Locality(period=2)
     tile: Tensor
 
     def __init__(self, pattern: Literal["RGGB", "BGGR", "GRBG", "GBRG"] = "RGGB"):
@@ -161,12 +253,13 @@ def adjoint(forward: Callable[[Tensor], Tensor], y: Tensor, shape: tuple[int, ..
     """A^T y of a linear operator, by automatic differentiation.
 
     Args:
-        forward: A, linear and differentiable.
+        forward: A, linear and differentiable; what is constant in it does not matter.
         y: Of the shape of A's output.
-        shape: Of A's input.
+        shape: The shape of A's input.
 
     Returns:
-        Of ``shape``.
+        A^T y, of that shape.
     """
-    x = torch.zeros(shape, dtype=y.dtype, device=y.device, requires_grad=True)
-    return torch.autograd.grad(forward(x), x, y)[0]
+    with torch.enable_grad():
+        x = torch.zeros(shape, dtype=y.dtype, device=y.device, requires_grad=True)
+        return torch.autograd.grad(forward(x), x, y)[0]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hybrid_dip.contracts import SMALLEST_SIDE, Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.problem.operators import Blur, Downsample, Identity, Mosaic
+from hybrid_dip.problem.operators import Locality, locality_of
 
 OVERLAP = 64
 """Pixels that neighbouring tiles share at least; a quarter of the tile where that is less, more where A looks further."""
@@ -111,11 +111,11 @@ def tiles_of(task: Task, side: int) -> Tiles:
     least = least_side(task)
     if side < least:
         raise SettingsError(f"A tile of this task has at least {least} pixels a side, got {side}.")
-    multiple, margin = multiple_of(task), _margin(task)
-    shared = max(min(OVERLAP, side // 4), _seen_in_part(task))
+    locality = _locality(task)
+    shared = max(min(OVERLAP, side // 4), _seen_in_part(locality))
     height, width = task.shape[-2:]
-    (tall, rows), (wide, columns) = (_along(extent, side, shared, multiple) for extent in (height, width))
-    return Tiles(height, width, tuple(Box(top, left, tall, wide) for top in rows for left in columns), shared, margin)
+    (tall, rows), (wide, columns) = (_along(extent, side, shared, locality.multiple) for extent in (height, width))
+    return Tiles(height, width, tuple(Box(top, left, tall, wide) for top in rows for left in columns), shared, locality.margin)
 
 
 def _along(extent: int, side: int, shared: int, multiple: int) -> tuple[int, list[int]]:
@@ -145,11 +145,11 @@ def least_side(task: Task) -> int:
     Raises:
         SettingsError: An operator that is not known to act on tiles.
     """
-    return max(2 * SMALLEST_SIDE, 2 * _seen_in_part(task))
+    return max(2 * SMALLEST_SIDE, 2 * _seen_in_part(_locality(task)))
 
 
 def can_be_tiled(task: Task) -> bool:
-    """Whether A is known to act on tiles: masks, blurs, mosaics, downsampling of whole multiples of its factor.
+    """Whether A is known to act on tiles: it says how local it is, and y covers the image in whole strides.
 
     Args:
         task: To be restored.
@@ -157,63 +157,23 @@ def can_be_tiled(task: Task) -> bool:
     Returns:
         True where it is.
     """
-    forward = task.forward
-    if isinstance(forward, Downsample):
-        return task.shape[-2] % forward.factor == task.shape[-1] % forward.factor == 0
-    return isinstance(forward, Identity | Blur | Mosaic)
+    locality = locality_of(task.forward)
+    return locality is not None and [locality.stride * n for n in task.observation.shape[-2:]] == list(task.shape[-2:])
 
 
-def scale_of(task: Task) -> int:
-    """How many pixels of the image to restore are one of y.
-
-    Args:
-        task: To be tiled.
-
-    Returns:
-        The factor of super-resolution, else 1.
-
-    Raises:
-        SettingsError: A forward operator that is not known to act on tiles.
-    """
-    if can_be_tiled(task):
-        return task.forward.factor if isinstance(task.forward, Downsample) else 1
-    raise SettingsError(
-        f"An image is restored in tiles where A is local: masks, blurs, downsampling, mosaics; not for "
-        f"{type(task.forward).__name__} of the task '{task.name}'. Take a part of the image with --crop."
-    )
+def _locality(task: Task) -> Locality:
+    locality = locality_of(task.forward)
+    if locality is None or not can_be_tiled(task):
+        raise SettingsError(
+            "An image is restored in tiles where A is local: masks, blurs, downsampling, mosaics, operators that say so; "
+            f"not for {type(task.forward).__name__} of the task '{task.name}'. Take a part of the image with --crop."
+        )
+    return locality
 
 
-def multiple_of(task: Task) -> int:
-    """Tiles of a task begin at multiples of so many pixels: whole pixels of y, whole patterns of colour filters.
-
-    Args:
-        task: To be tiled.
-
-    Returns:
-        The number.
-
-    Raises:
-        SettingsError: A forward operator that is not known to act on tiles.
-    """
-    return 2 if isinstance(task.forward, Mosaic) else scale_of(task)
-
-
-def _margin(task: Task) -> int:
-    """How many pixels from a border between tiles y shows only in part."""
-    return _reach(task) * scale_of(task)
-
-
-def _seen_in_part(task: Task) -> int:
+def _seen_in_part(locality: Locality) -> int:
     """Pixels that tiles must share so that each entry of y is measured in one of them."""
-    margin = _margin(task)
-    return 2 * margin + 2 * multiple_of(task) if margin else 0
-
-
-def _reach(task: Task) -> int:
-    """How many entries of y from a border depend on what is beyond it."""
-    if isinstance(task.forward, Downsample):
-        return -(-len(task.forward.taps) // (2 * task.forward.factor)) + 1
-    return max(task.forward.psf.shape) // 2 if isinstance(task.forward, Blur) else 0
+    return 2 * locality.margin + 2 * locality.multiple if locality.margin else 0
 
 
 def part(task: Task, box: Box) -> Task:
@@ -229,12 +189,12 @@ def part(task: Task, box: Box) -> Task:
     Raises:
         SettingsError: An operator that is not known to act on tiles, or a box that does not begin where one may.
     """
-    scale, multiple = scale_of(task), multiple_of(task)
-    if box.top % multiple or box.left % multiple:
-        raise SettingsError(f"A tile of this task has to begin at a multiple of {multiple} pixels, got {box}.")
-    y = box.of(task.observation, scale)
-    weight = None if task.weight is None else box.of(task.weight.expand_as(task.observation), scale)
-    reach = _reach(task)
+    locality = _locality(task)
+    if box.top % locality.multiple or box.left % locality.multiple:
+        raise SettingsError(f"A tile of this task has to begin at a multiple of {locality.multiple} pixels, got {box}.")
+    y = box.of(task.observation, locality.stride)
+    weight = None if task.weight is None else box.of(task.weight.expand_as(task.observation), locality.stride)
+    reach = locality.margin // locality.stride
     if reach:
         known = torch.ones_like(y)
         height, width = task.shape[-2:]
@@ -298,6 +258,6 @@ def least_known(task: Task, tiles: Tiles) -> float:
     """
     if task.weight is None:
         return 1.0
-    scale = scale_of(task)
+    scale = _locality(task).stride
     known = (task.weight.expand_as(task.observation) > 0).float()
     return float(min(box.of(known, scale).mean() for box in tiles.boxes)) / max(1e-12, float(known.mean()))

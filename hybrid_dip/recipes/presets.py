@@ -82,7 +82,7 @@ def _jpeg(task: Task) -> Recipe:
 
 
 def _super_resolve(task: Task) -> Recipe:
-    large = getattr(task.forward, "factor", 4) > 4  # the original gives recipes for x4 and x8
+    large = task.shape[-1] > 4 * task.observation.shape[-1]  # the original gives recipes for x4 and x8
     steps, jitter = (4000, 0.05) if large else (2000, 0.03)
     return Recipe(STANDARD, NOISE, steps=steps, jitter=jitter, latent_first=True)
 

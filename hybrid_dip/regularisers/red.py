@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.problem.operators import Identity
+from hybrid_dip.problem.operators import shows_image
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
 from hybrid_dip.regularisers.levels import AtLevel, Level, check_sigma
 from hybrid_dip.regularisers.memory import Looking, Memory, Remembering, check_every
@@ -105,7 +105,7 @@ class DenoisedObservation(Weighable):
             SettingsError: y is not a whole image of noisy pixels, or its noise level is known to nobody.
         """
         y = task.observation
-        if tuple(y.shape) != tuple(task.shape) or task.weight is not None or not isinstance(task.forward, Identity):
+        if not shows_image(task):
             raise SettingsError(f"DenoisedObservation is for noisy images, not for '{task.name}'; take RED there.")
         level = task.noise_sigma if self.sigma is None else self.sigma
         if level is None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hybrid_dip.contracts import Rule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.problem import tasks
+from hybrid_dip.problem.operators import locality_of
 from hybrid_dip.recipes.recipe import Preset, Recipe
 from hybrid_dip.regularisers.terms import Regulariser, Term, Weighable
 from hybrid_dip.restoring.restore import restore
@@ -51,11 +52,12 @@ class Prior(Weighable):
 
 
 class Noiseless(nn.Module):
-    """A x of a deepinv physics, which when called itself adds noise."""
+    """A x of a deepinv physics, which when called itself adds noise; as local as the physics says it is."""
 
     def __init__(self, physics: nn.Module):
         super().__init__()
         self.physics = physics
+        self.locality = locality_of(physics)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return A x, of the shape of y."""
