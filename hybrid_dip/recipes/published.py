@@ -7,7 +7,7 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting import optimizers
 from hybrid_dip.fitting.solvers import ADMM, Averaging, SelfFed, SelfGuided
-from hybrid_dip.problem.least_squares import interpolated
+from hybrid_dip.problem.least_squares import interpolation
 from hybrid_dip.recipes.presets import original, quick
 from hybrid_dip.recipes.recipe import Preset, Recipe
 from hybrid_dip.recipes.without_fit import Guide
@@ -68,7 +68,7 @@ def _led(task: Task, preset: Preset, name: str) -> Recipe:
     recipe = preset(task)
     if task.latent is not None:
         raise SettingsError(f"The preset '{name}' makes its own latent, but this task brings one.")
-    return replace(recipe, latent=Guide(interpolated, task, about), jitter=0.0)
+    return replace(recipe, latent=Guide(interpolation, task, about), jitter=0.0)
 
 
 def self_guided(

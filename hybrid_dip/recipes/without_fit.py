@@ -13,7 +13,7 @@ from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.solvers.plug_and_play import EXACT, NOISELESS, PlugAndPlay, noise_level
 from hybrid_dip.networks import latents
-from hybrid_dip.problem.least_squares import interpolated, nearest_explanation
+from hybrid_dip.problem.least_squares import interpolation, nearest_explanation
 from hybrid_dip.recipes.presets import fast
 from hybrid_dip.recipes.recipe import Preset, Recipe, described
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
@@ -98,7 +98,7 @@ def baseline(task: Task) -> Recipe:
 
 
 def _least_squares(task: Task) -> Tensor:
-    return nearest_explanation(interpolated(task), task, max((task.noise_sigma or 0.0) ** 2, 1e-4))
+    return nearest_explanation(interpolation(task), task, max((task.noise_sigma or 0.0) ** 2, 1e-4))
 
 
 def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.problem.least_squares import conjugate_gradients
 from hybrid_dip.regularisers.memory import Looking, Memory, check_every
 from hybrid_dip.regularisers.terms import Weighable
 from hybrid_dip.regularisers.transforms import dct_matrix
@@ -277,7 +278,7 @@ class TGV(Looking):
         def normal(w: Tensor) -> Tensor:
             return near * w + _strain_adjoint(tuple(far * part for part in _strain(w)))
 
-        return _conjugate_gradients(normal, near * gradient, field)
+        return conjugate_gradients(normal, field, near * gradient - normal(field), steps=10)
 
 
 def _inner_gradient(x: Tensor) -> Tensor:
@@ -305,18 +306,3 @@ def _strain_adjoint(parts: tuple[Tensor, ...]) -> Tensor:
         return part.roll(1, dim) - part
 
     return torch.stack([back(first, -2) + back(mixed, -1) / 2**0.5, back(second, -1) + back(mixed, -2) / 2**0.5])
-
-
-def _conjugate_gradients(apply: Callable[[Tensor], Tensor], right: Tensor, start: Tensor, steps: int = 10) -> Tensor:
-    """Some steps towards the solution of apply(w) = right (Hestenes & Stiefel 1952); never waits for the device."""
-    tiny = torch.finfo(right.dtype).tiny
-    found = start
-    residual = right - apply(found)
-    direction, squared = residual, residual.square().sum()
-    for _ in range(steps):
-        applied = apply(direction)
-        length = squared / (direction * applied).sum().clamp_min(tiny)
-        found, residual = found + length * direction, residual - length * applied
-        squared, before = residual.square().sum(), squared
-        direction = residual + squared / before.clamp_min(tiny) * direction
-    return found
