@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from hybrid_dip.images import metrics
 from hybrid_dip.images.files import fingerprint, load_image
-from hybrid_dip.problem.degradations import add_gaussian
+from hybrid_dip.problem.noise import add_gaussian
 
 LEVELS = (15, 25, 50)
 """Of the noise, of 255."""

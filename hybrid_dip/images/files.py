@@ -1,6 +1,6 @@
 """Files <-> tensors in [0, 1].
 
-Reads 8-bit and 16-bit PNG and TIFF, JPEG and whatever else Pillow knows, and ``.npy`` arrays (H, W) or (H, W, C). EXIF
+Reads 8-bit and 16-bit PNG and TIFF, JPEG and the other formats of Pillow, and ``.npy`` arrays (H, W) or (H, W, C). EXIF
 orientation is applied, palettes become RGB, an alpha channel is kept beside the pixels.
 """
 
@@ -34,13 +34,13 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image file's content.
+    """Content of an image file.
 
     Attributes:
         pixels: (1, C, H, W), float32, [0, 1]; arrays from ``.npy`` may leave that range.
         alpha: (1, 1, H, W) in [0, 1], or None.
-        bits: 8 or 16, the depth to write a result in.
-        is_array: It came from a ``.npy`` file.
+        bits: Depth to write a result in, 8 or 16.
+        is_array: Whether it came from a ``.npy`` file.
     """
 
     pixels: Tensor
@@ -56,7 +56,7 @@ class Picture:
 
 
 def read_picture(path: str | Path) -> Picture:
-    """Read an image file with all that is needed to write a result in the same form.
+    """Read an image file, with what is needed to write a result in the same form.
 
     Args:
         path: A file of any format that Pillow reads, 16-bit PNG and TIFF, or ``.npy``.
@@ -66,7 +66,7 @@ def read_picture(path: str | Path) -> Picture:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ImageFileError: It is a directory, empty, truncated, too large, not an image, or holds NaN.
+        ImageFileError: The path is a directory, or the file is empty, truncated, too large, no image, or holds NaN.
     """
     path = Path(path)
     if path.is_dir():
@@ -101,7 +101,7 @@ def load_image(path: str | Path) -> Tensor:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ImageFileError: It is a directory, empty, truncated, too large, not an image, or holds NaN.
+        ImageFileError: The path is a directory, or the file is empty, truncated, too large, no image, or holds NaN.
     """
     return read_picture(path).pixels
 
@@ -117,7 +117,7 @@ def load_mask(path: str | Path) -> Tensor:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ImageFileError: Not a readable image, or not binary.
+        ImageFileError: The file is no readable image, or not binary.
     """
     picture = read_picture(path)
     pixels = picture.pixels
@@ -138,9 +138,9 @@ def save_image(x: Tensor, path: str | Path, *, alpha: Tensor | None = None, bits
 
     Args:
         x: (1, C, H, W); values outside [0, 1] are clamped, except for ``.npy``, which takes any C and keeps them.
-        path: Where to write; the suffix chooses the format.
+        path: The file to write; its suffix chooses the format.
         alpha: (1, 1, H, W), written as transparency by formats that have it.
-        bits: 8, or 16 for PNG and TIFF.
+        bits: Depth of a channel, 8, or 16 for PNG and TIFF.
 
     Raises:
         ImageFileError: The format cannot hold the image.
@@ -170,7 +170,7 @@ def save_image(x: Tensor, path: str | Path, *, alpha: Tensor | None = None, bits
             return
         values = _rounded(array, 255).astype(np.uint8)
         with replacing(path) as temporary:
-            Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(temporary)
+            _pillow(values).save(temporary)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
     except (KeyError, ValueError) as error:
@@ -184,8 +184,8 @@ def crop_to_centre(x: Tensor, size: int, scale: int = 1) -> Tensor:
 
     Args:
         x: (1, C, H, W).
-        size: Side in pixels of the unscaled image.
-        scale: x is so many times as large as the image whose crop this one has to match.
+        size: Side of the crop, in pixels of the unscaled image.
+        scale: How many times larger x is than the image whose crop it has to match.
 
     Returns:
         (1, C, min(H, scale size), min(W, scale size)).
@@ -194,14 +194,30 @@ def crop_to_centre(x: Tensor, size: int, scale: int = 1) -> Tensor:
     return x[..., top : top + scale * size, left : left + scale * size]
 
 
+def as_pillow(x: Tensor) -> Image.Image:
+    """An image as Pillow's, with 8 bits for each channel.
+
+    Args:
+        x: (1, C, H, W), C 1 or 3; values outside [0, 1] are clamped.
+
+    Returns:
+        An image of mode L or RGB.
+    """
+    return _pillow(quantised(x))
+
+
+def _pillow(values: Array) -> Image.Image:
+    return Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
+
+
 def quantised(x: Tensor) -> npt.NDArray[np.uint8]:
-    """What an 8-bit file holds of an image.
+    """The values that an 8-bit file holds of an image.
 
     Args:
         x: (1, C, H, W); values outside [0, 1] are clamped.
 
     Returns:
-        (H, W, C).
+        (H, W, C), from 0 to 255.
     """
     return _rounded(_planes(x), 255).astype(np.uint8)
 
@@ -227,7 +243,7 @@ def _to_tensor(array: Array) -> Tensor:
 
 
 def _picture(array: Array, largest: int) -> Picture:
-    """Split integers (H, W) or (H, W, C) into colour and alpha: two and four channels carry one."""
+    """Split integers (H, W) or (H, W, C) into colour and alpha; two and four channels have an alpha."""
     x = _to_tensor(array / largest)
     bits = 16 if largest > 255 else 8
     if x.shape[1] in (2, 4):
@@ -355,7 +371,7 @@ _TURNS: dict[int, Callable[[Array], Array]] = {
     7: lambda a: np.rot90(np.swapaxes(a, 0, 1), 2),
     8: np.rot90,
 }
-"""EXIF orientation -> what turns the stored array upright; Pillow does it for 8 bits a channel."""
+"""EXIF orientation -> the turn that makes the stored array upright; Pillow does it where a channel has 8 bits."""
 
 
 def _upright(array: Array, orientation: int) -> Array:
@@ -363,7 +379,7 @@ def _upright(array: Array, orientation: int) -> Array:
 
 
 def _read_deep_tiff(path: Path) -> Picture | None:
-    """A TIFF with more than 8 bits a channel, which Pillow does not read in colour; None where it has 8 or fewer."""
+    """A TIFF whose channels have more than 8 bits, which Pillow does not read in colour; None where they have at most 8."""
     import tifffile
 
     try:
@@ -372,7 +388,7 @@ def _read_deep_tiff(path: Path) -> Picture | None:
             if page.dtype in (np.dtype(np.uint8), np.dtype(np.bool_)) or page.photometric == 3:
                 return None
             if page.photometric not in (0, 1, 2):
-                raise ImageFileError(f"{path} is neither grey nor RGB with more than 8 bits a channel; convert it to RGB.")
+                raise ImageFileError(f"{path} is neither grey nor RGB, with more than 8 bits for a channel; convert it to RGB.")
             if page.imagewidth * page.imagelength > MOST_PIXELS:
                 raise _too_large(path)
             array = page.asarray()
@@ -402,5 +418,5 @@ def _read_deep_tiff(path: Path) -> Picture | None:
 
 
 def fingerprint(x: Tensor) -> str:
-    """SHA-256 of a tensor's content."""
+    """SHA-256 of the content of a tensor."""
     return hashlib.sha256(x.detach().cpu().contiguous().numpy().tobytes()).hexdigest()

@@ -1,7 +1,7 @@
 """Clean image -> :class:`Case`: the degraded task, the clean reference, and the protocol of both.
 
-The mirror image of :mod:`hybrid_dip.problem.tasks`, for studies and tests. Each function draws from a generator of its own,
-so the same seed gives the same degradation whatever was drawn before.
+The mirror image of :mod:`hybrid_dip.problem.tasks`, for studies and tests. Each function draws from its own generator, so the
+same seed gives the same degradation whatever was drawn before.
 """
 
 import io
@@ -15,45 +15,18 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Case, MeasurementProtocol
 from hybrid_dip.errors import HybridDIPError, SettingsError, nearest, told
-from hybrid_dip.images.files import quantised
-from hybrid_dip.problem import fidelity, operators, tasks
+from hybrid_dip.images.files import as_pillow
+from hybrid_dip.problem import operators, tasks
+from hybrid_dip.problem.noise import (
+    NOISES,
+    Noise,
+    add_gaussian,
+    add_photon_noise,
+    add_salt_and_pepper,
+    add_speckle,
+    fraction,
+)
 from hybrid_dip.problem.resampling import Kernel
-
-NOISES = {"gaussian": fidelity.gaussian, "poisson": fidelity.poisson, "l1": fidelity.l1, "speckle": fidelity.speckle}
-"""Noise model -> its fidelity."""
-
-Noise = Literal["gaussian", "poisson", "l1", "speckle"]
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _share(name: str, value: float) -> float:
-    if not 0 < value < 1:
-        raise SettingsError(f"{name} must be a fraction in (0, 1), got {value}.")
-    return value
-
-
-def add_gaussian(clean: Tensor, sigma: float, *, seed: int = 0, clip: bool = False) -> Tensor:
-    """Add Gaussian noise.
-
-    Args:
-        clean: Any shape.
-        sigma: Deviation in units of [0, 1], finite and at least 0.
-        seed: Of the noise.
-        clip: Clip to [0, 1], as the original does.
-
-    Returns:
-        Of the same shape.
-
-    Raises:
-        SettingsError: Sigma is negative or not finite.
-    """
-    if not 0 <= sigma < float("inf"):
-        raise SettingsError(f"sigma must be a finite number of at least 0, got {sigma}.")
-    noisy = clean + sigma * torch.randn(clean.shape, generator=_generator(seed))
-    return noisy.clamp(0, 1) if clip else noisy
 
 
 def noisy(
@@ -71,17 +44,17 @@ def noisy(
 
     Args:
         clean: (1, C, H, W) in [0, 1].
-        sigma: Of Gaussian noise, in units of [0, 1]; 25/255 by default.
+        sigma: Standard deviation of Gaussian noise, in units of [0, 1]; 25/255 by default.
         noise: "gaussian"; "poisson": y = Poisson(peak x) / peak; "l1": a share of the entries becomes 0 or 1;
-            "speckle": y = x n, n Gamma-distributed with mean 1 and variance 1 / looks, one draw an entry.
+            "speckle": y = x n, n Gamma-distributed with mean 1 and variance 1 / looks, drawn for each entry.
         peak: Photons at white, for "poisson"; 30 by default.
-        share: Of entries hit by salt and pepper, for "l1"; 0.1 by default.
+        share: Share of the entries that salt and pepper hit, for "l1"; 0.1 by default.
         looks: How many intensities are averaged, for "speckle"; 4 by default.
-        seed: Of the noise.
+        seed: Seed of the noise.
         clip: Clip Gaussian noise to [0, 1].
 
     Returns:
-        The case; the task is told sigma where the noise is Gaussian.
+        The case; its task knows sigma where the noise is Gaussian.
 
     Raises:
         SettingsError: A level out of range or of another noise, or an unknown noise.
@@ -99,37 +72,29 @@ def noisy(
         return Case(tasks.denoise(y, sigma=sigma), clean, f"gaussian {255 * sigma:g}", protocol)
     if noise == "poisson":
         peak = 30.0 if peak is None else peak
-        if not 0 < peak < float("inf"):
-            raise SettingsError(f"peak must be a finite number of photons above 0, got {peak}.")
-        y = torch.poisson(clean.clamp(min=0) * peak, generator=_generator(seed)) / peak
-        return Case(tasks.denoise(y, fidelity=fidelity.poisson), clean, f"poisson {peak:g}", protocol)
-    if noise == "speckle":
+        y, name = add_photon_noise(clean, peak, seed=seed), f"poisson {peak:g}"
+    elif noise == "speckle":
         looks = 4.0 if looks is None else looks
-        if not 0 < looks < float("inf"):
-            raise SettingsError(f"looks must be a finite number above 0, got {looks}.")
-        gamma = np.random.default_rng(seed).gamma(looks, 1 / looks, clean.shape)  # torch's takes no generator
-        y = clean * torch.from_numpy(gamma).to(clean.dtype)
-        return Case(tasks.denoise(y, fidelity=fidelity.speckle), clean, f"speckle {looks:g}", protocol)
-    share = 0.1 if share is None else share
-    draw = torch.rand(clean.shape, generator=_generator(seed))
-    half = _share("share", share) / 2
-    y = torch.where(draw < half, 0.0, torch.where(draw > 1 - half, 1.0, clean))
-    return Case(tasks.denoise(y, fidelity=fidelity.l1), clean, f"salt and pepper {share:g}", protocol)
+        y, name = add_speckle(clean, looks, seed=seed), f"speckle {looks:g}"
+    else:
+        share = 0.1 if share is None else share
+        y, name = add_salt_and_pepper(clean, share, seed=seed), f"salt and pepper {share:g}"
+    return Case(tasks.denoise(y, fidelity=NOISES[noise]), clean, name, protocol)
 
 
 STAND_INS = ("image", "noisy", "shuffled", "noise")
-"""What may be fitted in an image's place, from the most natural to the least."""
+"""What may be fitted in place of an image, from the most natural to the least."""
 
 
 def stand_in(clean: Tensor, *, target: str = "shuffled", sigma: float = 25 / 255, seed: int = 0) -> Case:
-    """Something to be fitted as it is, to see how readily a network fits what (Deep Image Prior, Figure 2).
+    """A target to be fitted as it is: how readily does a network fit what (Deep Image Prior, Figure 2)?
 
     Args:
         clean: (1, C, H, W) in [0, 1].
-        target: "image": itself; "noisy": with Gaussian noise, clipped to [0, 1]; "shuffled": its pixels in random order, so
+        target: "image": the image; "noisy": with Gaussian noise, clipped to [0, 1]; "shuffled": its pixels in random order, so
             with the same histogram; "noise": uniform on [0, 1].
-        sigma: Of "noisy", in units of [0, 1].
-        seed: Of the draw.
+        sigma: Standard deviation for "noisy", in units of [0, 1].
+        seed: Seed of the draw.
 
     Returns:
         A case whose observation and reference are the target.
@@ -144,9 +109,9 @@ def stand_in(clean: Tensor, *, target: str = "shuffled", sigma: float = 25 / 255
     elif target == "noisy":
         y = add_gaussian(clean, sigma, seed=seed, clip=True)
     elif target == "noise":
-        y = torch.rand(clean.shape, generator=_generator(seed))
+        y = torch.rand(clean.shape, generator=torch.Generator().manual_seed(seed))
     else:
-        order = torch.randperm(clean[0, 0].numel(), generator=_generator(seed))
+        order = torch.randperm(clean[0, 0].numel(), generator=torch.Generator().manual_seed(seed))
         y = clean.flatten(2)[..., order].view_as(clean)
     return Case(tasks.denoise(y, sigma=0.0), y, target)
 
@@ -156,7 +121,7 @@ def jpeg_compressed(clean: Tensor, *, quality: int = 10) -> Case:
 
     Args:
         clean: (1, C, H, W) in [0, 1], C 1 or 3.
-        quality: Pillow's, 1 to 95.
+        quality: Pillow's quality, 1 to 95.
 
     Returns:
         The case.
@@ -166,13 +131,17 @@ def jpeg_compressed(clean: Tensor, *, quality: int = 10) -> Case:
     """
     if not 1 <= quality <= 95 or clean.shape[1] not in (1, 3):
         raise SettingsError(f"JPEG takes a quality of 1 to 95 and 1 or 3 channels, got {quality} and {clean.shape[1]}.")
-    values = quantised(clean)
     buffer = io.BytesIO()
-    Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(buffer, "JPEG", quality=quality)
+    as_pillow(clean).save(buffer, "JPEG", quality=quality)
     with Image.open(buffer) as image:
-        decoded = np.asarray(image, dtype=np.float32) / 255
-    y = torch.from_numpy(decoded.reshape(*values.shape)).permute(2, 0, 1)[None]
+        y = _tensor(image)
     return Case(tasks.jpeg(y), clean, f"jpeg {quality}")
+
+
+def _tensor(image: Image.Image) -> Tensor:
+    """(1, C, H, W) in [0, 1] of 8 bits for each channel."""
+    planes = np.asarray(image, dtype=np.float32) / 255
+    return torch.from_numpy(planes.reshape(image.height, image.width, -1)).permute(2, 0, 1)[None]
 
 
 def masked(clean: Tensor, mask: Tensor, *, sigma: float = 0.0, seed: int = 0) -> Case:
@@ -181,8 +150,8 @@ def masked(clean: Tensor, mask: Tensor, *, sigma: float = 0.0, seed: int = 0) ->
     Args:
         clean: (1, C, H, W) in [0, 1].
         mask: (1, 1, H, W) or (1, C, H, W) of 1 (known) and 0 (to fill in).
-        sigma: Of Gaussian noise on the known pixels, in units of [0, 1].
-        seed: Of the noise.
+        sigma: Standard deviation of Gaussian noise on the known pixels, in units of [0, 1].
+        seed: Seed of the noise.
 
     Returns:
         The case.
@@ -202,10 +171,10 @@ def scattered(
 
     Args:
         clean: (1, C, H, W) in [0, 1].
-        share: Of pixels kept, in (0, 1).
-        per: "pixel": all channels of a pixel together; "entry": each channel by itself.
-        sigma: Of Gaussian noise on the known pixels, in units of [0, 1].
-        seed: Of the choice and the noise.
+        share: Share of the pixels that are kept, in (0, 1).
+        per: "pixel": all channels of a pixel together; "entry": each channel alone.
+        sigma: Standard deviation of Gaussian noise on the known pixels, in units of [0, 1].
+        seed: Seed of the choice and of the noise.
 
     Returns:
         The case.
@@ -216,8 +185,8 @@ def scattered(
     if per not in ("pixel", "entry"):
         raise SettingsError(f"Unknown per '{per}': {nearest(per, ['pixel', 'entry'])}.")
     channels = 1 if per == "pixel" else clean.shape[1]
-    draw = torch.rand((1, channels, *clean.shape[-2:]), generator=_generator(seed))
-    mask = (draw < _share("share", share)).float()
+    draw = torch.rand((1, channels, *clean.shape[-2:]), generator=torch.Generator().manual_seed(seed))
+    mask = (draw < fraction("share", share)).float()
     y = add_gaussian(clean, sigma, seed=seed + 1)
     task = tasks.missing_pixels(y, mask, sigma=sigma)
     return Case(task, clean, f"{100 * (1 - share):g} % missing", MeasurementProtocol(missing=per))
@@ -237,9 +206,9 @@ def downsampled(
         clean: (1, C, H, W) in [0, 1].
         factor: Whole number, at least 2.
         kernel: "pil" shrinks as the original does, by Pillow's antialiased Lanczos filter in 8 bit (and restores assuming
-            "lanczos2", as the original does); otherwise the small image is made by the very kernel that is assumed.
-        sigma: Of Gaussian noise, in units of [0, 1].
-        seed: Of the noise.
+            "lanczos2", as the original does); any other kernel both makes the small image and is assumed.
+        sigma: Standard deviation of Gaussian noise, in units of [0, 1].
+        seed: Seed of the noise.
 
     Returns:
         The case, measured on Y without a border of 4 pixels.
@@ -256,10 +225,7 @@ def downsampled(
     if kernel == "pil":
         if clean.shape[1] not in (1, 3):
             raise SettingsError(f"Pillow shrinks images of 1 or 3 channels, got {clean.shape[1]}; name another kernel.")
-        values = quantised(reference)
-        image = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
-        small = np.asarray(image.resize((width // factor, height // factor), Image.Resampling.LANCZOS), np.float32) / 255
-        y = torch.from_numpy(small.reshape(height // factor, width // factor, -1)).permute(2, 0, 1)[None].contiguous()
+        y = _tensor(as_pillow(reference).resize((width // factor, height // factor), Image.Resampling.LANCZOS)).contiguous()
         assumed: Kernel = "lanczos2"
     else:
         y = operators.Downsample(factor, kernel)(reference)
@@ -275,8 +241,8 @@ def blurred(clean: Tensor, psf: Tensor, *, sigma: float = 0.0, seed: int = 0) ->
     Args:
         clean: (1, C, H, W) in [0, 1].
         psf: (h, w), not negative.
-        sigma: Of Gaussian noise, in units of [0, 1].
-        seed: Of the noise.
+        sigma: Standard deviation of Gaussian noise, in units of [0, 1].
+        seed: Seed of the noise.
 
     Returns:
         The case.
@@ -300,8 +266,8 @@ def mosaicked(
     Args:
         clean: (1, 3, H, W) in [0, 1].
         pattern: "RGGB", "BGGR", "GRBG" or "GBRG".
-        sigma: Of Gaussian noise, in units of [0, 1].
-        seed: Of the noise.
+        sigma: Standard deviation of Gaussian noise, in units of [0, 1].
+        seed: Seed of the noise.
 
     Returns:
         The case.
@@ -314,13 +280,13 @@ def mosaicked(
 
 
 def measured(clean: Tensor, operator: Callable[[Tensor], Tensor], *, sigma: float = 0.0, seed: int = 0) -> Case:
-    """Measure by any operator of one's own.
+    """Measure by your own operator.
 
     Args:
         clean: (1, C, H, W) in [0, 1].
         operator: (1, C, H, W) -> y, differentiable.
-        sigma: Of Gaussian noise on y, in y's units.
-        seed: Of the noise.
+        sigma: Standard deviation of Gaussian noise on y, in units of y.
+        seed: Seed of the noise.
 
     Returns:
         The case.
@@ -333,7 +299,7 @@ def measured(clean: Tensor, operator: Callable[[Tensor], Tensor], *, sigma: floa
             y = operator(clean)
     except HybridDIPError:
         raise
-    except Exception as error:  # the operator is anybody's code
+    except Exception as error:  # the operator may be the user's
         raise SettingsError(f"The forward operator fails on {tuple(clean.shape)}: {told(error)}.") from None
     if not isinstance(y, Tensor):
         raise SettingsError(f"The forward operator must return a tensor, got {type(y).__name__}.")

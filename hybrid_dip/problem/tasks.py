@@ -1,10 +1,8 @@
-"""Tasks from an already degraded image: no noise is added here and no reference is needed.
+"""Tasks from images that are degraded already: no noise is added here and no reference is needed.
 
 Every function takes tensors in [0, 1] and noise levels in the same units, and returns a :class:`~hybrid_dip.contracts.Task`.
 """
 
-import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -16,6 +14,7 @@ from hybrid_dip.contracts import Fidelity, Task, clamp
 from hybrid_dip.errors import HybridDIPError, SettingsError, told
 from hybrid_dip.problem import fidelity as likelihood
 from hybrid_dip.problem import operators
+from hybrid_dip.problem.noise import estimate_sigma
 from hybrid_dip.problem.resampling import Kernel
 
 
@@ -31,35 +30,6 @@ def _shape(channels: int, height: int, width: int) -> tuple[int, int, int, int]:
     return (1, channels, height, width)
 
 
-def _sigma(sigma: float) -> float:
-    if not (math.isfinite(sigma) and sigma >= 0):
-        raise SettingsError(f"sigma must be a finite number of at least 0, got {sigma}.")
-    return sigma
-
-
-def estimate_sigma(observation: Tensor) -> float:
-    """Level of Gaussian noise by the median of the finest wavelet coefficients (Donoho & Johnstone 1994), mean over channels.
-
-    Args:
-        observation: (1, C, H, W) in [0, 1].
-
-    Returns:
-        The standard deviation, in units of [0, 1].
-
-    Raises:
-        SettingsError: No channel has any detail.
-    """
-    from skimage.restoration import estimate_sigma as wavelet_sigma
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about channels without any detail, which are left out
-        levels = [float(wavelet_sigma(plane.cpu().numpy())) for plane in observation[0]]
-    known = [level for level in levels if math.isfinite(level)]
-    if not known:
-        raise SettingsError("The noise level of an image without any detail cannot be estimated; give sigma.")
-    return sum(known) / len(known)
-
-
 def paste_known(x: Tensor, task: Task) -> Tensor:
     """Finish by putting the measured pixels back and clamping to [0, 1]."""
     known = x if task.weight is None else torch.where(task.weight > 0, task.observation, x)
@@ -71,7 +41,7 @@ def denoise(observation: Tensor, *, sigma: float | None = None, fidelity: Fideli
 
     Args:
         observation: (1, C, H, W).
-        sigma: Deviation of Gaussian noise in units of [0, 1] (25 grey levels are 25/255); None estimates it.
+        sigma: Standard deviation of Gaussian noise in units of [0, 1] (25 grey levels are 25/255); None estimates it.
         fidelity: ``gaussian``, ``poisson`` (shot noise), ``l1`` (salt and pepper) or ``speckle``; only the first has a sigma.
 
     Returns:
@@ -84,8 +54,7 @@ def denoise(observation: Tensor, *, sigma: float | None = None, fidelity: Fideli
     y = _image(observation)
     if fidelity is not likelihood.gaussian and sigma is not None:
         raise SettingsError("sigma is the level of Gaussian noise; leave it out for another noise model.")
-    level = None if sigma is None else _sigma(sigma)
-    task = Task(y, _shape(*y.shape[1:]), operators.Identity(), fidelity, noise_sigma=level, name="denoise")
+    task = Task(y, _shape(*y.shape[1:]), operators.Identity(), fidelity, noise_sigma=sigma, name="denoise")
     if fidelity is likelihood.gaussian and sigma is None:
         return replace(task, noise_sigma=estimate_sigma(y))
     return task
@@ -134,16 +103,16 @@ def inpaint(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: 
     Args:
         observation: (1, C, H, W); what it holds under the mask does not matter.
         mask: (1, 1, H, W) or (1, C, H, W) of 1 (known) and 0 (to fill in).
-        sigma: Deviation of Gaussian noise on the known pixels, in units of [0, 1].
+        sigma: Standard deviation of Gaussian noise on the known pixels, in units of [0, 1].
         fidelity: The noise model of the known pixels.
 
     Returns:
         The task.
 
     Raises:
-        SettingsError: Another size, not binary, nothing known or nothing to fill in, or a bad image.
+        SettingsError: The mask has another size, is not binary, or marks nothing or everything as known; or a bad image.
     """
-    return _masked(observation, mask, "inpaint", _sigma(sigma), fidelity)
+    return _masked(observation, mask, "inpaint", sigma, fidelity)
 
 
 def missing_pixels(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian) -> Task:
@@ -152,16 +121,16 @@ def missing_pixels(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fid
     Args:
         observation: (1, C, H, W); what it holds where nothing was measured does not matter.
         mask: (1, 1, H, W) or (1, C, H, W) of 1 (known) and 0 (missing).
-        sigma: Deviation of Gaussian noise on the known pixels, in units of [0, 1].
+        sigma: Standard deviation of Gaussian noise on the known pixels, in units of [0, 1].
         fidelity: The noise model of the known pixels.
 
     Returns:
         The task.
 
     Raises:
-        SettingsError: Another size, not binary, nothing known or nothing missing, or a bad image.
+        SettingsError: The mask has another size, is not binary, or marks nothing or everything as known; or a bad image.
     """
-    return _masked(observation, mask, "missing-pixels", _sigma(sigma), fidelity)
+    return _masked(observation, mask, "missing-pixels", sigma, fidelity)
 
 
 def super_resolve(
@@ -177,8 +146,9 @@ def super_resolve(
     Args:
         observation: (1, C, h, w).
         factor: Whole number, at least 2; the result is (1, C, factor h, factor w).
-        kernel: What made it small, see :class:`hybrid_dip.problem.operators.Downsample`; the original assumes "lanczos2".
-        sigma: Deviation of Gaussian noise, in units of [0, 1]; 0 where there is none, None where it is not known.
+        kernel: The filter that made it small, see :class:`hybrid_dip.problem.operators.Downsample`; the original assumes
+            "lanczos2".
+        sigma: Standard deviation of Gaussian noise, in units of [0, 1]; 0 where there is none, None where it is not known.
         fidelity: The noise model.
 
     Returns:
@@ -193,11 +163,11 @@ def super_resolve(
     channels, height, width = y.shape[1:]
     if factor > min(height, width):
         raise SettingsError(
-            f"The factor {factor} exceeds the small image's own sides ({width}x{height}); no method fills in so much."
+            f"The factor {factor} exceeds the sides of the small image ({width}x{height}); no method fills in that much."
         )
     forward = operators.Downsample(factor, kernel)
     shape = _shape(channels, factor * height, factor * width)
-    return Task(y, shape, forward, fidelity, noise_sigma=None if sigma is None else _sigma(sigma), name="super-resolve")
+    return Task(y, shape, forward, fidelity, noise_sigma=sigma, name="super-resolve")
 
 
 def deblur(observation: Tensor, psf: Tensor, *, sigma: float | None = None, fidelity: Fidelity = likelihood.gaussian) -> Task:
@@ -205,8 +175,8 @@ def deblur(observation: Tensor, psf: Tensor, *, sigma: float | None = None, fide
 
     Args:
         observation: (1, C, H, W).
-        psf: (h, w), not negative; divided by its sum.
-        sigma: Deviation of Gaussian noise, in units of [0, 1]; 0 where there is none, None where it is not known.
+        psf: (h, w), at least 0; it is divided by its sum.
+        sigma: Standard deviation of Gaussian noise, in units of [0, 1]; 0 where there is none, None where it is not known.
         fidelity: The noise model.
 
     Returns:
@@ -219,11 +189,11 @@ def deblur(observation: Tensor, psf: Tensor, *, sigma: float | None = None, fide
     forward = operators.Blur(psf)
     if psf.shape[0] > y.shape[-2] or psf.shape[1] > y.shape[-1]:
         raise SettingsError(f"The PSF is {psf.shape[1]}x{psf.shape[0]}, larger than the image of {y.shape[-1]}x{y.shape[-2]}.")
-    return Task(y, _shape(*y.shape[1:]), forward, fidelity, noise_sigma=None if sigma is None else _sigma(sigma), name="deblur")
+    return Task(y, _shape(*y.shape[1:]), forward, fidelity, noise_sigma=sigma, name="deblur")
 
 
 def flash(observation: Tensor, guide: Tensor) -> Task:
-    """A dim, noisy photograph and a second one with flash, which serves as z and lends its edges.
+    """A dim, noisy photograph and one with flash, which serves as z and lends its edges.
 
     Args:
         observation: (1, C, H, W), without flash.
@@ -233,7 +203,7 @@ def flash(observation: Tensor, guide: Tensor) -> Task:
         The task.
 
     Raises:
-        SettingsError: Two sizes, or a bad image.
+        SettingsError: The two images differ in size, or one of them is bad.
     """
     y = _image(observation)
     z = _image(guide, "The guide image")
@@ -251,12 +221,12 @@ def demosaic(
     sigma: float | None = None,
     fidelity: Fidelity = likelihood.gaussian,
 ) -> Task:
-    """A Bayer mosaic, of which each pixel has one colour only.
+    """A Bayer mosaic, in which each pixel has one colour only.
 
     Args:
-        observation: (1, 1, H, W), the raw mosaic; or (1, 3, H, W), of which the entries of the pattern are taken.
+        observation: (1, 1, H, W), the raw mosaic; or (1, 3, H, W), from which the entries of the pattern are taken.
         pattern: "RGGB", "BGGR", "GRBG" or "GBRG".
-        sigma: Deviation of Gaussian noise, in units of [0, 1]; 0 where there is none, None where it is not known.
+        sigma: Standard deviation of Gaussian noise, in units of [0, 1]; 0 where there is none, None where it is not known.
         fidelity: The noise model.
 
     Returns:
@@ -272,7 +242,7 @@ def demosaic(
     if y.shape[1] == 3:
         y = forward(y)
     shape = _shape(3, *y.shape[-2:])
-    return Task(y, shape, forward, fidelity, noise_sigma=None if sigma is None else _sigma(sigma), name="demosaic")
+    return Task(y, shape, forward, fidelity, noise_sigma=sigma, name="demosaic")
 
 
 def linear(
@@ -285,15 +255,16 @@ def linear(
     fidelity: Fidelity = likelihood.gaussian,
     latent: Tensor | None = None,
 ) -> Task:
-    """Any differentiable forward operator of one's own: y = forward(x).
+    """Your own forward operator, any differentiable one: y = forward(x).
 
     Args:
-        observation: y, of the shape of ``forward``'s output.
-        forward: (1, C, H, W) -> y's shape, differentiable; an ``nn.Module`` is moved to the fit's device, any other callable
-            has to find its tensors' device itself.
-        shape: (1, C, H, W) of the image to restore, or only (C, H, W) or (H, W), the rest as that of y; None: that of y.
-        sigma: Deviation of Gaussian noise on y, in y's units.
-        weight: 1 or 0 an entry of y, broadcast to its shape.
+        observation: y, of the shape that ``forward`` returns.
+        forward: (1, C, H, W) -> y, differentiable. An ``nn.Module`` is moved to the device of the fit; any other callable
+            has to work on the device of its input. Its ``locality``, where it has one, says how it is cut into tiles: see
+            :class:`hybrid_dip.problem.operators.Locality`.
+        shape: (1, C, H, W) of the image to restore, or only (C, H, W) or (H, W), the rest as in y; None: the shape of y.
+        sigma: Standard deviation of Gaussian noise on y, in units of y.
+        weight: 1 where an entry of y was measured, 0 elsewhere; broadcast to the shape of y.
         fidelity: The noise model.
         latent: A guide image to be used as z.
 
@@ -301,7 +272,7 @@ def linear(
         The task.
 
     Raises:
-        SettingsError: ``forward`` gives another shape than y, or is cut off from its input's gradient; y is not finite and
+        SettingsError: ``forward`` gives another shape than y, or no gradient with respect to its input; y is not finite and
             real; the weight does not broadcast to y.
     """
     if not observation.is_floating_point() or not bool(torch.isfinite(observation).all()):
@@ -325,7 +296,7 @@ def linear(
         prediction = forward(x)
     except HybridDIPError:
         raise
-    except Exception as error:  # the operator is anybody's code
+    except Exception as error:  # the operator may be the user's
         raise SettingsError(f"The forward operator fails on an image of {shape}: {told(error)}.") from None
     if not isinstance(prediction, Tensor) or prediction.shape != observation.shape:
         got = tuple(prediction.shape) if isinstance(prediction, Tensor) else type(prediction).__name__

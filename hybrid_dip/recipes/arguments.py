@@ -14,7 +14,7 @@ from hybrid_dip.fitting import optimizers
 from hybrid_dip.images.files import Picture, crop_to_centre, load_image, load_mask, read_picture
 from hybrid_dip.networks.start import read_start
 from hybrid_dip.problem import operators
-from hybrid_dip.problem.degradations import NOISES
+from hybrid_dip.problem.noise import NOISES
 from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.recipes.recipe import Recipe

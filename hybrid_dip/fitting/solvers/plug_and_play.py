@@ -19,7 +19,7 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.problem.fidelity import gaussian
 from hybrid_dip.problem.least_squares import nearest_explanation
-from hybrid_dip.problem.tasks import estimate_sigma
+from hybrid_dip.problem.noise import estimate_sigma
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
 
 LAMBDA = 0.23
