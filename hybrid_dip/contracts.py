@@ -2,8 +2,8 @@
 
     x* = f_theta*(z),   theta* = argmin_theta  E(A f_theta(z); y) + sum_k lambda_k(t) R_k(f_theta(z))
 
-A :class:`Task` holds everything about ``A``, ``E`` and ``y``; a :class:`Step` is what one iteration of the loop shows to
-stopping rules and observers; a :class:`Fit` is what comes out. None of them holds the ground truth: that lives in a
+A :class:`Task` holds everything about ``A``, ``E`` and ``y``. A :class:`Step` is what one iteration of the loop shows to
+stopping rules and observers. A :class:`Fit` is what comes out. None of them holds the ground truth: that lives in a
 :class:`Case`, which only degradations, studies and metrics touch. ``lambda_k R_k`` is a
 :class:`hybrid_dip.regularisers.terms.Term`.
 """
@@ -23,19 +23,19 @@ SMALLEST_SIDE = 16
 """Images below 16 x 16 pixels carry too little structure for any of the networks."""
 
 LEAST_SIGMA = 2 / 255
-"""The noise level that balanced weights assume at least: no photograph is cleaner than its own quantisation."""
+"""Balanced weights assume at least this noise level: no photograph is cleaner than its own quantisation."""
 
 
 class Fidelity(Protocol):
     """E(prediction; observation): how far A f_theta(z) is from y, a mean over all entries, measured or not."""
 
     def __call__(self, prediction: Tensor, observation: Tensor, weight: Tensor | None, /) -> Tensor:
-        """Return a scalar; ``weight`` is 1 where an entry was measured and 0 where it was not."""
+        """Return a scalar; ``weight`` is 1 where an entry was measured, 0 elsewhere."""
         ...
 
 
 def clamp(x: Tensor, task: "Task") -> Tensor:
-    """Finish an image by clamping it to [0, 1]."""
+    """Clamp an image to [0, 1], and do nothing else to finish it."""
     return x.clamp(0, 1)
 
 
@@ -44,15 +44,15 @@ class Task:
     """One degraded image and how it came about: y = A x + noise. It never holds x.
 
     Attributes:
-        observation: y, of any shape for which ``forward`` makes sense; for images (1, C, h, w) in [0, 1] plus noise.
+        observation: y, of the shape that ``forward`` returns; for images (1, C, h, w) in [0, 1] plus noise.
         shape: The shape (1, C, H, W) of the image to restore.
         forward: A, a differentiable callable x -> prediction of y; an ``nn.Module`` moves along with the task.
         fidelity: E.
-        weight: Which entries of y were measured: 1 or 0, of a shape that broadcasts to y; None means all.
+        weight: 1 where an entry of y was measured, 0 elsewhere, of a shape that broadcasts to y; None: 1 everywhere.
         noise_sigma: Standard deviation of Gaussian noise on y, in units of [0, 1]; None where unknown or not Gaussian.
         latent: A guide image to be used as z, (1, C', H, W), where the task brings one (flash/no-flash).
-        finisher: (x, task) -> the image to hand out: clamp, paste known pixels back.
-        name: The kind of task; presets look their recipe up by it.
+        finisher: (x, task) -> the finished image: clamped, known pixels pasted back.
+        name: The kind of task, by which presets choose a recipe.
     """
 
     observation: Tensor
@@ -78,7 +78,7 @@ class Task:
 
     @property
     def measured(self) -> Tensor:
-        """How many entries of y were measured; () on the device."""
+        """Number of entries of y that were measured, as a tensor () on the device."""
         if self.weight is None:
             return torch.tensor(float(self.observation.numel()), device=self.observation.device)
         return self.weight.expand_as(self.observation).sum()
@@ -94,7 +94,7 @@ class Task:
         return difference if self.weight is None else difference * self.weight
 
     def finish(self, x: Tensor) -> Tensor:
-        """The image to hand out for a network output: clamped, known pixels pasted back where the task does that."""
+        """The finished image for a network output: clamped, known pixels pasted back where the task does that."""
         return self.finisher(x, self)
 
     def to(self, device: torch.device | str) -> "Task":
@@ -115,18 +115,18 @@ class Task:
     ) -> tuple["Task", "Validation"]:
         """Hold measured entries back, to judge a fit by data that it has not seen.
 
-        The held-out entries are zeroed in the observation and in the weights of the task to fit, so they reach neither the
-        fit nor anything made from that task (bound terms, ``finish``). All channels of a pixel are held out together. The
-        noise level stays: it belongs to the measurement as a whole.
+        The held-out entries are zeroed in the observation and in the weights of the task to fit. So they reach neither the fit
+        nor anything made from that task (bound terms, ``finish``). All channels of a pixel are held out together. The noise
+        level stays: it belongs to the measurement as a whole.
 
         Args:
             share: Fraction of the measured pixels to hold out, in (0, 1); not used with ``folds``.
-            folds: Divide the measured pixels into so many disjoint parts, of which part ``fold`` is held out.
-            fold: Which part, from 0.
-            seed: Of the choice of pixels; the caller's random state is not touched.
+            folds: Number of disjoint parts that the measured pixels are divided into; the part ``fold`` is held out.
+            fold: Index of that part, from 0.
+            seed: Seed of the choice of pixels; the caller's random state is not touched.
 
         Returns:
-            The task to fit, and the validation that scores an image on the held-out entries.
+            The task to fit, and the validation that scores an image by the held-out entries.
 
         Raises:
             SettingsError: The share or the folds leave nothing to fit or nothing to score.
@@ -162,7 +162,7 @@ class Validation:
     held_out: Tensor
 
     def score(self, x: Tensor) -> Tensor:
-        """E over the held-out entries only, as a mean per held-out entry; ``x`` is a network output before ``finish``."""
+        """E as a mean over the held-out entries; ``x`` is a network output before ``finish``."""
         prediction = self.forward(x)
         observation = torch.where(self.held_out > 0, self.observation, prediction.detach())
         return self.fidelity(prediction, observation, self.held_out) * (self.held_out.numel() / self.held_out.sum())
@@ -179,10 +179,10 @@ class MeasurementProtocol:
 
     Attributes:
         clipped: Noise was clipped to [0, 1], as the original does; clipped noise breaks SURE.
-        missing: "pixel" where a whole pixel is missing, "entry" where each channel by itself, "" where none is.
-        channel: "rgb" or "y": what PSNR is taken of.
+        missing: "pixel" where whole pixels are missing, "entry" where single channels are, "" where none is.
+        channel: The channels that PSNR is taken of, "rgb" or "y".
         border: Pixels left out along each side before PSNR is taken.
-        lowres: By which filter the small image was made, in words; "" for other tasks.
+        lowres: The filter that made the small image, in words; "" for other tasks.
     """
 
     clipped: bool = False
@@ -197,9 +197,9 @@ class Case:
     """A task made from a clean image, together with that image. Studies and metrics see it, a fit never does.
 
     Attributes:
-        task: What the fit is given.
+        task: The task that is given to the fit.
         reference: The clean image, (1, C, H, W) in [0, 1].
-        name: Of the image and the degradation.
+        name: Name of the degradation, and of the image where it has one.
         protocol: How it was degraded and how it is to be measured.
     """
 
@@ -213,19 +213,19 @@ class Case:
 class Step:
     """One iteration as stopping rules and observers see it. All tensors stay on the device.
 
-    Whoever turns one of them into a number forces a synchronisation; do so at ``logged`` steps only.
+    To turn one of them into a number forces a synchronisation; do so at ``logged`` steps only.
 
     Attributes:
-        index: From 0.
+        index: Number of the step, from 0.
         image: The network's output at this step, (1, C, H, W), jitter included, finite.
         average: Exponential average of the outputs, or None where the fit keeps none.
         residual: A image - y, zero where nothing was measured.
         losses: "total", "fidelity" and the unweighted value of each term; ().
-        gradient_norms: "fidelity" and each term: ||lambda dR/dx||, how hard it pulls; of a term of the network, over what is
-            optimised, ||lambda dR/dtheta||; ().
-        weights: Each term's lambda at this step; ().
-        learning_rate: At this step.
-        logged: This step goes into the history.
+        gradient_norms: How hard the fidelity and each term pull, ||lambda dR/dx||; for a term of the network
+            ||lambda dR/dtheta|| over the parameters that are optimised; ().
+        weights: lambda of each term at this step; ().
+        learning_rate: The rate at this step.
+        logged: Whether this step goes into the history.
     """
 
     index: int
@@ -240,13 +240,13 @@ class Step:
 
     @property
     def candidate(self) -> Tensor:
-        """The image that would be kept at this step: the average where there is one, else the output itself."""
+        """The image that would be kept at this step: the average where the fit keeps one, else the output."""
         return self.image if self.average is None else self.average
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What a stopping rule says of a step: two booleans on the device."""
+    """What a stopping rule says about a step: two booleans on the device."""
 
     keep: Tensor
     stop: Tensor
@@ -257,11 +257,11 @@ State = dict[str, Tensor]
 
 @runtime_checkable
 class Rule(Protocol):
-    """When to stop, and which iterate to keep. The rule is its configuration; what it remembers is in the state."""
+    """When to stop, and which iterate to keep. The rule is its configuration; the state holds what it remembers."""
 
     @property
     def reason(self) -> str:
-        """What is reported when this rule ends a fit."""
+        """The reason that is reported when this rule ends a fit."""
         ...
 
     def start(self, task: Task) -> State:
@@ -273,29 +273,29 @@ class Rule(Protocol):
         ...
 
     def update(self, state: State, step: Step) -> tuple[State, Verdict]:
-        """Look at a step. The state that was passed in may be reused."""
+        """Look at a step and return the next state. The state that was passed in may be reused."""
         ...
 
 
 Observer = Callable[[Step], None]
-"""Looks at every step; may offer ``state_dict``/``load_state_dict`` to be part of checkpoints."""
+"""A function that sees every step; with ``state_dict`` and ``load_state_dict`` it is part of checkpoints."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What a fit gives back.
+    """The result of a fit.
 
     Attributes:
         image: The iterate that the rule kept, before ``finish``; (1, C, H, W), finite.
         last: The last finite iterate, before ``finish``.
         kept_at: Index of the step that ``image`` is from.
-        steps: How many steps were taken.
+        steps: Number of steps taken.
         reason: Why it ended: "max_steps", a rule's reason, "time budget", "interrupted" or "not finite".
-        history: One row a logged step: step, loss, fidelity, and for each term its loss, gradient norm and weight.
-        state: The network's and, where it was optimised, the latent's final values.
+        history: A row for each logged step: step, loss, fidelity, and for each term its loss, gradient norm and weight.
+        state: The final values of the network and, where it was optimised, of the latent.
         notes: What happened on the way, in sentences: fallbacks, lowered learning rates.
-        seconds: Of the loop, over all resumed parts.
-        extras: Whatever a solver has to add, such as a posterior's deviation.
+        seconds: Time in the loop, over all resumed parts.
+        extras: What a solver adds, such as the deviation of a posterior.
     """
 
     image: Tensor

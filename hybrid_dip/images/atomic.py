@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written under a temporary name, then renamed."""
+"""Writing files whole or not at all: under a temporary name, which is then renamed."""
 
 import os
 import secrets
@@ -9,13 +9,13 @@ from typing import IO, cast
 
 
 def as_file_name(label: str) -> str:
-    """A label as part of a file's name: letters, digits and "+-_." stay, all else is a dash."""
+    """A label as part of a file name: letters, digits and "+-_." stay, all else becomes a dash."""
     return "".join(c if c.isalnum() or c in "+-_." else "-" for c in label)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on leaving without an error it takes the place of ``path``.
+    """Yield a temporary path beside ``path``; at the end, if there was no error, it takes the place of ``path``.
 
     The temporary file keeps the suffix, because writers choose the format by it. It is flushed to the disk before the
     rename, so that a crash leaves either the old file or the new one.
@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
         path: The file to write.
 
     Yields:
-        Where to write.
+        The path to write to.
     """
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
     try:
@@ -41,7 +41,7 @@ def write_bytes(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
     Args:
         path: The file to write.
-        write: Is given the open binary file.
+        write: A function of the open binary file.
     """
     with replacing(path) as temporary, temporary.open("wb") as handle:
         write(cast(IO[bytes], handle))

@@ -1,4 +1,4 @@
-"""Pictures of a fit: the curves, and the images side by side. Matplotlib is imported when one is drawn."""
+"""Pictures of a fit: its curves, and images side by side. Matplotlib is imported when one is drawn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Rows = Sequence[Mapping[str, float]]
 
 
 def displayable(x: Tensor) -> Tensor:
-    """One or three channels that show an image of any number of them: the first three, or the first.
+    """Channels that show an image with any number of them: the first three, or the first.
 
     Args:
         x: (1, C, H, W).
@@ -31,8 +31,8 @@ def subplots(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, A
     """A figure and its axes.
 
     Args:
-        rows: Of axes.
-        columns: Of axes.
+        rows: Number of rows of axes.
+        columns: Number of columns of axes.
         size: (width, height) in inches.
 
     Returns:
@@ -49,8 +49,8 @@ def save_figure(figure: Any, path: Path) -> None:
     """Write a figure as PNG, whole or not at all.
 
     Args:
-        figure: Of :func:`subplots`.
-        path: The file.
+        figure: A figure of :func:`subplots`.
+        path: The file to write.
     """
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata={"Software": None})
@@ -59,7 +59,7 @@ def save_figure(figure: Any, path: Path) -> None:
 def save_curves(path: Path, rows: Rows, terms: Sequence[str], kept_at: int) -> None:
     """Draw loss, gradient norms and, where there was a reference, PSNR against the step.
 
-    The gradient of a prior of the image is that at the image, of a term of the network that at its parameters.
+    Gradients are taken at the image, and for a term of the network at its parameters.
 
     Args:
         path: PNG file to write.
@@ -136,8 +136,8 @@ class Curve:
     """PSNR along one fit.
 
     Attributes:
-        steps: Where it was taken.
-        psnr: In dB.
+        steps: The steps at which it was taken.
+        psnr: PSNR in dB at each of them.
         kept_at: Step of the kept image.
     """
 
@@ -147,15 +147,17 @@ class Curve:
 
 
 LINES = ("-", "--", ":", "-.")
-"""Once the ten colours are used up."""
+"""Line styles; the next one is taken when the ten colours are used up."""
 
 
 def save_psnr_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[Curve]]]) -> None:
-    """Draw PSNR against the step: a panel a task, a colour an arm, a line an image, a dot where the image was kept.
+    """Draw PSNR against the step.
+
+    Each task has a panel, each arm a colour, each image a line, with a dot where it was kept.
 
     Args:
         path: PNG file to write.
-        panels: Task -> arm -> one curve an image.
+        panels: Task -> arm -> a curve for each image.
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -186,10 +188,10 @@ class SweepPanel:
     """A quantity against the weights of priors.
 
     Attributes:
-        title: Of the quantity.
-        lines: Prior -> weight and one value a seed.
-        without: One value a seed, without any of them.
-        lower_is_better: Which way the best one is looked for.
+        title: Name of the quantity.
+        lines: Prior -> weight, and a value for each seed.
+        without: A value for each seed, without any prior.
+        lower_is_better: Whether the best value is the lowest.
     """
 
     title: str
@@ -199,19 +201,19 @@ class SweepPanel:
 
 
 def save_sweep(path: Path, panels: Sequence[SweepPanel]) -> None:
-    """Draw quantities against the weight: a line a prior, a dot a seed, dashed without the prior.
+    """Draw quantities against the weight: a line for each prior, a dot for each seed, dashed without a prior.
 
-    A star is at the best mean of each line, where it is better than without.
+    A star marks the best mean of a line, where it is better than without the prior.
 
     Args:
         path: PNG file to write.
-        panels: One a quantity.
+        panels: A panel for each quantity.
     """
     figure, axes = subplots(1, len(panels), (5.4 * len(panels), 4))
     for axis, panel in zip(axes[0], panels, strict=True):
         without = sum(panel.without) / max(1, len(panel.without))
-        for number, (name, found) in enumerate(panel.lines.items()):
-            known = sorted((weight, values) for weight, values in found if values)
+        for number, (name, points) in enumerate(panel.lines.items()):
+            known = sorted((weight, values) for weight, values in points if values)
             if not known:
                 continue  # all its fits have failed
             means = [(weight, sum(values) / len(values)) for weight, values in known]
@@ -248,7 +250,7 @@ def save_animation(path: Path, frames: Sequence[Tensor]) -> None:
 
     Args:
         path: GIF file to write.
-        frames: (1, C, H, W) bytes each.
+        frames: Bytes, each (1, C, H, W).
     """
     pictures = []
     for frame in frames:
@@ -262,7 +264,7 @@ def save_animation(path: Path, frames: Sequence[Tensor]) -> None:
 
 
 def save_maps(path: Path, maps: Mapping[str, Tensor]) -> None:
-    """Draw weights between 0 and 1 as maps, one an image, with one scale for all.
+    """Draw weights between 0 and 1 as maps side by side, with one scale for all.
 
     Args:
         path: PNG file to write.

@@ -1,4 +1,4 @@
-"""How near an image is to a reference: pure functions of two tensors and a data range."""
+"""Metrics: how near an image is to a reference. Pure functions of two tensors and a data range."""
 
 import math
 from statistics import fmean
@@ -21,8 +21,8 @@ def psnr(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
     """Peak signal-to-noise ratio, 10 log10(data_range^2 / MSE), over all entries.
 
     Args:
-        x: Image, any shape.
-        reference: Of the same shape.
+        x: The image, of any shape.
+        reference: A tensor of the same shape.
         data_range: Largest minus smallest possible value.
 
     Returns:
@@ -37,7 +37,7 @@ def psnr(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
 
 
 SSIM_WINDOW = 11
-"""Pixels a side of the Gaussian window, cut off at three and a half deviations."""
+"""Side of the Gaussian window in pixels, cut off at three and a half deviations."""
 
 
 def ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
@@ -46,12 +46,12 @@ def ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
     At the border the images are continued by reflection, so that every pixel counts.
 
     Args:
-        x: (N, C, H, W), at least 11 pixels a side.
-        reference: Of the same shape.
+        x: (N, C, H, W), with sides of at least 11 pixels.
+        reference: A tensor of the same shape.
         data_range: Largest minus smallest possible value.
 
     Returns:
-        At most 1.
+        A number of at most 1.
 
     Raises:
         SettingsError: The shapes differ, or an image is smaller than the window.
@@ -71,19 +71,19 @@ def ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
 
 
 MS_SSIM_SIDE = 176
-"""Five scales, each half as large as the one before, leave the smallest one as large as the window of 11 pixels."""
+"""The smallest of five scales, each half as large as the one before, is then as large as the window of 11 pixels."""
 
 
 def ms_ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
     """Multi-scale structural similarity (Wang, Simoncelli & Bovik 2003), five scales with their weights.
 
     Args:
-        x: (1, C, H, W), at least 176 pixels a side.
-        reference: Of the same shape.
+        x: (1, C, H, W), with sides of at least 176 pixels.
+        reference: A tensor of the same shape.
         data_range: Largest minus smallest possible value.
 
     Returns:
-        At most 1.
+        A number of at most 1.
 
     Raises:
         SettingsError: The shapes differ, or an image is too small for five scales.
@@ -96,21 +96,22 @@ def ms_ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
             f"MS-SSIM needs at least {MS_SSIM_SIDE}x{MS_SSIM_SIDE} pixels for its five scales, got "
             f"{x.shape[-1]}x{x.shape[-2]}; take ssim."
         )
-    found = multiscale_structural_similarity_index_measure(x.cpu().double(), reference.cpu().double(), data_range=data_range)
-    return float(found)
+    return float(
+        multiscale_structural_similarity_index_measure(x.cpu().double(), reference.cpu().double(), data_range=data_range)
+    )
 
 
 def luma(x: Tensor) -> Tensor:
     """The Y channel of ITU-R BT.601 as the super-resolution literature measures it, (16 + 65.481 R + ...) / 255.
 
     Args:
-        x: (N, 3, H, W) in [0, 1]; one channel is returned as it is.
+        x: (N, 3, H, W) in [0, 1]; a single channel is returned as it is.
 
     Returns:
         (N, 1, H, W).
 
     Raises:
-        SettingsError: Neither one nor three channels.
+        SettingsError: The image has neither one nor three channels.
     """
     if x.shape[1] == 1:
         return x
@@ -125,7 +126,7 @@ def psnr_y(x: Tensor, reference: Tensor, border: int = 4) -> float:
 
     Args:
         x: (1, C, H, W) in [0, 1], C 1 or 3.
-        reference: Of the same shape.
+        reference: A tensor of the same shape.
         border: Pixels left out along each side.
 
     Returns:

@@ -1,4 +1,4 @@
-"""E(A x; y): how well a prediction explains the observation, one function a noise model.
+"""E(A x; y): how well a prediction explains the observation, one function for each noise model.
 
 Each is a mean over all entries, measured or not, as in the original; ``weight`` is 1 where an entry was measured and 0 where
 it was not.
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 FLOOR = 1e-3
-"""Added to both A x and y where a likelihood divides by A x: keeps its gradient finite at black, its minimum at A x = y."""
+"""Added to A x and to y where a likelihood divides by A x: the gradient stays finite at black, the minimum at A x = y."""
 
 
 def _mean(loss: Tensor, weight: Tensor | None) -> Tensor:
@@ -21,7 +21,7 @@ def gaussian(prediction: Tensor, observation: Tensor, weight: Tensor | None = No
     Args:
         prediction: A x.
         observation: y, of the same shape.
-        weight: 1 or 0 an entry, or None for all ones.
+        weight: 1 where an entry was measured, 0 elsewhere; None for all ones.
 
     Returns:
         ().
@@ -35,7 +35,7 @@ def l1(prediction: Tensor, observation: Tensor, weight: Tensor | None = None) ->
     Args:
         prediction: A x.
         observation: y, of the same shape.
-        weight: 1 or 0 an entry, or None for all ones.
+        weight: 1 where an entry was measured, 0 elsewhere; None for all ones.
 
     Returns:
         ().
@@ -53,7 +53,7 @@ def poisson(prediction: Tensor, observation: Tensor, weight: Tensor | None = Non
     Args:
         prediction: A x; values below zero count as zero.
         observation: y, at least 0, of the same shape.
-        weight: 1 or 0 an entry, or None for all ones.
+        weight: 1 where an entry was measured, 0 elsewhere; None for all ones.
 
     Returns:
         (), at least 0, and 0 where A x = y.
@@ -73,7 +73,7 @@ def speckle(prediction: Tensor, observation: Tensor, weight: Tensor | None = Non
     Args:
         prediction: A x; values below zero count as zero.
         observation: y, at least 0, of the same shape: an intensity, the square of an amplitude.
-        weight: 1 or 0 an entry, or None for all ones.
+        weight: 1 where an entry was measured, 0 elsewhere; None for all ones.
 
     Returns:
         (), at least 0, and 0 where A x = y.

@@ -102,17 +102,17 @@ class Identity(nn.Module):
 class Downsample(nn.Module):
     """Low-pass filter, then keep every ``factor``-th pixel; borders are replicated.
 
-    The kernels of the original (its Lanczos kernels stretch with the factor, its Gaussians do not), a block average, and
+    The kernels are those of the original (Lanczos kernels stretch with the factor, Gaussians do not), a block average, and
     antialiased bicubic. See :func:`hybrid_dip.problem.resampling.taps` for the geometry.
 
     Args:
         factor: Whole number, at least 1.
         kernel: "lanczos2", "lanczos3", "gauss12" (deviation 1/2), "gauss1sq2" (deviation 1/sqrt 2), "box" or "bicubic".
-        phase: 0 samples at the first pixel of a block, 0.5 at its centre; None takes the original's: 0 for the Gaussians,
+        phase: 0 samples at the first pixel of a block, 0.5 at its centre; None takes that of the original: 0 for the Gaussians,
             0.5 for the rest.
 
     Raises:
-        SettingsError: A factor below 1, an unknown kernel, a phase outside [0, 1].
+        SettingsError: The factor is below 1, the kernel unknown, or the phase outside [0, 1].
     """
 
     taps: Tensor
@@ -145,8 +145,8 @@ class Blur(nn.Module):
     """Convolution with a known point spread function, the same for all channels; borders are replicated.
 
     Args:
-        psf: (h, w), not negative, at least one entry above 0; it is divided by its sum. An even side gets a row or column
-            of zeros at its end, so that the kernel has a centre.
+        psf: (h, w), at least 0 and somewhere above; it is divided by its sum. An even side gets a row or column of zeros at its
+            end, so that the kernel has a centre.
 
     Raises:
         SettingsError: The PSF is not a plane of finite numbers of at least 0, or sums to 0.
@@ -180,7 +180,7 @@ class Blur(nn.Module):
 
 
 WIDEST_GAUSSIAN = 300
-"""In pixels; its filter has 1801 x 1801 taps."""
+"""The largest deviation in pixels; its filter has 1801 x 1801 taps."""
 
 
 def gaussian_psf(sigma: float) -> Tensor:
@@ -220,13 +220,13 @@ BAYER_PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
 
 
 class Mosaic(nn.Module):
-    """The Bayer colour filter array: of each pixel only one of the three channels is measured.
+    """The Bayer colour filter array: only one of the three channels is measured at each pixel.
 
     Args:
-        pattern: Which channel at the pixels (0, 0), (0, 1), (1, 0), (1, 1): "RGGB", "BGGR", "GRBG" or "GBRG".
+        pattern: The channels at the pixels (0, 0), (0, 1), (1, 0), (1, 1): "RGGB", "BGGR", "GRBG" or "GBRG".
 
     Raises:
-        SettingsError: Unknown pattern.
+        SettingsError: The pattern is unknown.
     """
 
     locality = Locality(period=2)
@@ -254,7 +254,7 @@ def adjoint(forward: Callable[[Tensor], Tensor], y: Tensor, shape: tuple[int, ..
 
     Args:
         forward: A, linear and differentiable; what is constant in it does not matter.
-        y: Of the shape of A's output.
+        y: A tensor of the shape of A's output.
         shape: The shape of A's input.
 
     Returns:

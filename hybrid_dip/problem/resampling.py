@@ -19,19 +19,19 @@ def _lanczos(support: int) -> Callable[[Tensor], Tensor]:
 
 
 def _gauss(variance: float) -> Callable[[Tensor], Tensor]:
-    """The original's Gaussian, whose distance is measured in units of two pixels."""
+    """The Gaussian of the original, with distances in units of two pixels."""
     return lambda d: torch.exp(-((d / 2) ** 2) / (2 * variance))
 
 
 def _bicubic(t: Tensor) -> Tensor:
-    """Keys' cubic with a = -1/2 (the one of antialiased resizing), for |t| < 2."""
+    """Keys' cubic with a = -1/2, as in antialiased resizing, for |t| < 2."""
     t = t.abs()
     inner = 1.5 * t**3 - 2.5 * t**2 + 1
     outer = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
     return torch.where(t <= 1, inner, outer)
 
 
-# name -> (profile, reach, does the profile stretch with the factor). Reach is in units of the profile's argument.
+# name -> (profile, reach in units of the profile's argument, whether the profile stretches with the factor)
 _PROFILES: dict[str, tuple[Callable[[Tensor], Tensor], float, bool]] = {
     "lanczos2": (_lanczos(2), 2, True),
     "lanczos3": (_lanczos(3), 3, True),
@@ -44,7 +44,7 @@ KERNELS = tuple(_PROFILES)
 
 
 def default_phase(kernel: str) -> float:
-    """The original's phase for a kernel: 0 for the Gaussians, 0.5 (the centre of each block) for the rest."""
+    """Phase of a kernel in the original: 0 for the Gaussians, 0.5 (the centre of each block) for the rest."""
     return 0.0 if kernel.startswith("gauss") else 0.5
 
 
@@ -52,20 +52,20 @@ def taps(factor: int, kernel: str, phase: float) -> tuple[Tensor, int]:
     """The one-dimensional filter of a downsampler; the two-dimensional one is its outer product.
 
     Output sample i looks at position i * factor + phase * (factor - 1) of the input: the first pixel of each block for
-    phase 0, the block's centre for phase 0.5. The filter is the profile sampled at the pixels around that position. For
-    even factors, and for phase 0, this is the filter of the original implementation; for odd factors at phase 0.5 that one
-    sits half a pixel beside the centre and loses a row, and this one does neither.
+    phase 0, the centre of the block for phase 0.5. The filter is the profile sampled at the pixels around that position. For
+    even factors, and for phase 0, this is the filter of the original implementation. For odd factors at phase 0.5 the original
+    sits half a pixel beside the centre and loses a row; this one does neither.
 
     Args:
-        factor: Stride, at least 1.
+        factor: The stride, at least 1.
         kernel: One of :data:`KERNELS`.
-        phase: In [0, 1].
+        phase: A number in [0, 1].
 
     Returns:
         The taps, (k,), float64, summing to one; and the offset of the first tap from the first pixel of its block (<= 0).
 
     Raises:
-        SettingsError: Unknown kernel, or a factor or phase out of range.
+        SettingsError: The kernel is unknown, or the factor or the phase is out of range.
     """
     if kernel not in _PROFILES:
         raise SettingsError(f"Unknown downsampling kernel '{kernel}': {nearest(kernel, list(_PROFILES))}.")
@@ -91,9 +91,9 @@ def filter_and_stride(x: Tensor, weights: Tensor, offset: int, factor: int) -> T
 
     Args:
         x: (N, C, H, W).
-        weights: (k,), any dtype; converted to x's.
+        weights: (k,), of any type; converted to that of x.
         offset: Position of the first tap relative to the first pixel of a block.
-        factor: Stride.
+        factor: The stride.
 
     Returns:
         (N, C, ceil(H / factor), ceil(W / factor)).

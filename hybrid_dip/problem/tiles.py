@@ -1,9 +1,9 @@
-"""Images too large for one fit: overlapping tiles, each fitted by itself, blended into one image.
+"""Images too large for one fit: overlapping tiles, each fitted alone, blended into one image.
 
-Too large for the memory, or for the recipe: a narrow network and a number of steps that suit 256x256 pixels are too little for
-a photograph of 1024x1024, but not for each of its parts.
+An image may be too large for the memory, or for the recipe: a narrow network and a number of steps that suit 256x256 pixels are
+too little for a photograph of 1024x1024, but enough for each of its parts.
 
-A tile is a task of its own: the part of y that shows it, the same A, the same noise. Where A looks beyond the tile's border (a
+A tile has its own task: the part of y that shows it, the same A, the same noise. Where A looks beyond the border of the tile (a
 blur, a low-pass filter), the entries of y that depend on what is outside count as not measured; another tile has measured them.
 All tiles have one size, so that one recipe serves for all.
 """
@@ -19,16 +19,16 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.problem.operators import Locality, locality_of
 
 OVERLAP = 64
-"""Pixels that neighbouring tiles share at least; a quarter of the tile where that is less, more where A looks further."""
+"""Neighbouring tiles share at least this many pixels; a quarter of the tile where that is less, more where A looks further."""
 ROUND = 32
-"""Sides are multiples of it where they can be: networks of five scales halve them so often."""
+"""Sides are multiples of it where they can be: a network of five scales halves them five times."""
 EVEN = 0.5
-"""Share of what is known that a tile must have, over the image's, to be fitted without being asked for."""
+"""A recipe's own tiles are taken only if each has at least this part of the image's share of known entries."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """Where a tile lies in the image to restore, in pixels."""
+    """Place of a tile in the image to restore, in pixels."""
 
     top: int
     left: int
@@ -40,10 +40,10 @@ class Box:
 
         Args:
             x: (1, C, H, W), or ``scale`` times smaller.
-            scale: How many pixels of the image to restore are one of x.
+            scale: How many pixels of the image to restore are one pixel of x.
 
         Returns:
-            (1, C, height, width), divided by ``scale``; a view.
+            (1, C, height / scale, width / scale); a view.
         """
         top, left, height, width = (extent // scale for extent in (self.top, self.left, self.height, self.width))
         return x[..., top : top + height, left : left + width]
@@ -51,14 +51,14 @@ class Box:
 
 @dataclass(frozen=True)
 class Tiles:
-    """Where the tiles of a task lie.
+    """Places of the tiles of a task.
 
     Attributes:
-        height: Of the image to restore.
-        width: Of it.
-        boxes: Of one size, row after row.
-        shared: Pixels that neighbours share at least, and over which they are blended.
-        margin: Pixels at a border between tiles that A shows only in part; they count for almost nothing in the blend.
+        height: Height of the image to restore.
+        width: Width of the image to restore.
+        boxes: The tiles, all of one size, row after row.
+        shared: Neighbours share at least this many pixels, and are blended over them.
+        margin: Pixels at a border between tiles that y shows only in part; they count for almost nothing in the blend.
     """
 
     height: int
@@ -71,10 +71,10 @@ class Tiles:
         """Put tiles together: where they overlap, a mean whose weights rise linearly from each tile's border.
 
         Args:
-            images: (1, C, h, w), one a box, or of the first ones.
+            images: (1, C, h, w) for each box, or for the first ones.
 
         Returns:
-            (1, C, height, width), on the CPU; 0 where no tile is.
+            (1, C, height, width), on the CPU; 0 where no tile lies.
         """
         total = torch.zeros(1, images[0].shape[1], self.height, self.width)
         weights = torch.zeros(1, 1, self.height, self.width)
@@ -87,7 +87,7 @@ class Tiles:
         return total / weights.clamp(min=1e-12)
 
     def _ramp(self, length: int, before: bool, after: bool) -> Tensor:
-        """1 inside, falling to almost 0 at the borders that another tile lies beyond."""
+        """1 inside, falling to almost 0 at a border with another tile."""
         place = torch.arange(length) + 1.0 - self.margin
         far = torch.full((length,), float(length))
         nearest = torch.minimum(place if before else far, place.flip(0) if after else far)
@@ -99,11 +99,11 @@ def tiles_of(task: Task, side: int) -> Tiles:
     """Tiles of one size that cover an image, as evenly as they can.
 
     Args:
-        task: To be restored.
-        side: Of a tile in pixels, at most; a few pixels larger where A works in blocks of them.
+        task: The task to restore.
+        side: Side of a tile in pixels, at most; a few pixels more where A works in blocks.
 
     Returns:
-        The tiles, no larger than as many of them need to be.
+        The tiles, no larger than needed with this many of them.
 
     Raises:
         SettingsError: An operator that is not known to act on tiles, or a side too small to overlap.
@@ -119,12 +119,12 @@ def tiles_of(task: Task, side: int) -> Tiles:
 
 
 def _along(extent: int, side: int, shared: int, multiple: int) -> tuple[int, list[int]]:
-    """The tiles' length along an axis, and where they begin."""
-    # The last one ends where the image does, and has to be allowed to begin there.
+    """Length of the tiles along an axis, and where they begin."""
+    # The last tile ends where the image does, and must still begin at a multiple.
     longest = side + max(0, extent - side) % multiple
     if extent <= longest:
         return extent, [0]
-    # Each but the last may begin up to multiple - 1 pixels before its even place.
+    # Each tile but the last may begin up to multiple - 1 pixels before its even place.
     between = shared + multiple - 1
     count = -(-(extent - between) // (longest - between))
     even = -(-(extent + (count - 1) * between) // count)
@@ -134,13 +134,13 @@ def _along(extent: int, side: int, shared: int, multiple: int) -> tuple[int, lis
 
 
 def least_side(task: Task) -> int:
-    """The smallest tile of a task.
+    """Side of the smallest tile that a task can be cut into.
 
     Args:
-        task: To be restored.
+        task: The task to restore.
 
     Returns:
-        Pixels.
+        The side in pixels.
 
     Raises:
         SettingsError: An operator that is not known to act on tiles.
@@ -152,10 +152,10 @@ def can_be_tiled(task: Task) -> bool:
     """Whether A is known to act on tiles: it says how local it is, and y covers the image in whole strides.
 
     Args:
-        task: To be restored.
+        task: The task to restore.
 
     Returns:
-        True where it is.
+        True if so.
     """
     locality = locality_of(task.forward)
     return locality is not None and [locality.stride * n for n in task.observation.shape[-2:]] == list(task.shape[-2:])
@@ -180,11 +180,11 @@ def part(task: Task, box: Box) -> Task:
     """The task of a tile.
 
     Args:
-        task: Of the whole image.
-        box: Of the tile.
+        task: The task of the whole image.
+        box: The place of the tile.
 
     Returns:
-        A task with the part of y, of the weights and of the guide.
+        A task with that part of y, of the weights and of the guide.
 
     Raises:
         SettingsError: An operator that is not known to act on tiles, or a box that does not begin where one may.
@@ -217,44 +217,44 @@ def part(task: Task, box: Box) -> Task:
 
 
 def own_tiles(task: Task, side: int) -> Tiles | None:
-    """Tiles that nobody asked for, because a recipe is made for smaller images.
+    """Tiles that a recipe takes unasked, because it is made for smaller images.
 
     Args:
-        task: To be restored.
-        side: Of the largest image that it is made for.
+        task: The task to restore.
+        side: Side of the largest image that the recipe is made for.
 
     Returns:
-        The tiles, or None where the whole image is fitted at once: it is no larger, A is not known to act on tiles or looks as
-        far as they reach, or what was measured is spread unevenly, so that a tile would have much less to go by than another.
+        The tiles, or None where the whole image is fitted at once: it is no larger; A is not known to act on tiles, or looks
+        too far for this side; or one tile would have much less measured than another.
     """
     if max(task.shape[-2:]) <= side or not can_be_tiled(task) or side < least_side(task):
         return None
-    found = tiles_of(task, side)
-    return found if len(found.boxes) > 1 and least_known(task, found) >= EVEN else None
+    tiles = tiles_of(task, side)
+    return tiles if len(tiles.boxes) > 1 and least_known(task, tiles) >= EVEN else None
 
 
 def of_one_fit(task: Task, tiles: Tiles | None) -> Task:
-    """What one fit sees of an image.
+    """The part of an image that one fit sees.
 
     Args:
-        task: Of the whole image.
-        tiles: In which it is fitted, or None.
+        task: The task of the whole image.
+        tiles: The tiles in which it is fitted, or None.
 
     Returns:
-        The task of the first tile, whose size all have, or of the whole.
+        The task of the first tile, which has the size of all, or the task itself.
     """
     return task if tiles is None else part(task, tiles.boxes[0])
 
 
 def least_known(task: Task, tiles: Tiles) -> float:
-    """How little is known in the worst of the tiles.
+    """How much is known in the worst of the tiles.
 
     Args:
-        task: To be restored.
-        tiles: Of it.
+        task: The task to restore.
+        tiles: Its tiles.
 
     Returns:
-        The share of a tile's entries that were measured over that of the image; 0 where a tile has none.
+        The share of entries that were measured in that tile, over the same share of the image; 0 where a tile has none.
     """
     if task.weight is None:
         return 1.0
