@@ -21,6 +21,7 @@ from torch import Tensor
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fusion.simplex import simplex_weights
+from hybrid_dip.problem.operators import locality_of
 
 WINDOWS = (1 / 24, 1 / 12, 1 / 6)
 """Deviations of the Gaussian window that are tried, as shares of the image's shorter side."""
@@ -85,7 +86,7 @@ def combine(images: Sequence[Sequence[Tensor]], judges: Sequence[Task], *, local
     Args:
         images: For each replicate the K images that were made from its task, before ``finish``, (1, C, H, W).
         judges: For each replicate the task with the data that judge them.
-        local: Whether maps are tried; they are where the observation is an image.
+        local: Whether maps are tried; they are where an entry of y is known to be of its own place in the image.
 
     Returns:
         The combination.
@@ -102,7 +103,7 @@ def combine(images: Sequence[Sequence[Tensor]], judges: Sequence[Task], *, local
     weights = simplex_weights(gram)
     errors = tuple(float(value) for value in gram.diagonal())
     plain = Combination(weights, None, errors, float(weights @ gram @ weights))
-    if not local or len(images[0]) < 2 or judges[0].observation.ndim != 4:
+    if not local or len(images[0]) < 2 or judges[0].observation.ndim != 4 or locality_of(judges[0].forward) is None:
         return plain
     (size,) = sizes
     return _with_maps(plain, evidence, (size[-2], size[-1]))

@@ -58,6 +58,15 @@ def test_maps_are_enlarged_where_the_observation_is_smaller() -> None:
     assert float(found.maps[0, :, 48:].mean()) > 0.9
 
 
+def test_maps_are_not_tried_where_an_entry_may_be_of_any_place() -> None:
+    """y is the image turned over: maps of where y is right would be wrong in the image."""
+    truth = torch.rand(1, 1, 64, 64)
+    left = (torch.arange(64) < 32).float().expand(1, 1, 64, 64)
+    images = [truth + 0.3 * left, truth + 0.3 * (1 - left)]
+    seen = Task(truth.flip(-1), (1, 1, 64, 64), lambda x: x.flip(-1), gaussian)
+    assert combine([images], [seen]).maps is None
+
+
 def test_several_replicates_count_together() -> None:
     truth = torch.rand(1, 1, 32, 32)
     images = [[truth + level * torch.randn(truth.shape) for level in (0.1, 0.1)] for _ in range(2)]
