@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py
 
-Each case runs in a process of its own; the peak is its largest resident set during three steps, less what it held right before.
+Each case runs in its own process. The peak is its largest resident set during three steps, less what it held right before.
 """
 
 import argparse
@@ -37,7 +37,7 @@ CASES = [
     ("original", 512, False),
     ("original", 512, True),
 ]
-"""Preset, side, whether activations are computed again."""
+"""Preset, side in pixels, whether activations are computed again."""
 
 
 def peak() -> int:
@@ -47,23 +47,23 @@ def peak() -> int:
 
 
 def measure(preset: str, side: int, recomputed: bool, answer: Connection) -> None:
-    """Run three steps and send (estimate, measured, seconds)."""
+    """Run three steps and send (estimated bytes, measured bytes, seconds per step)."""
     task = hd.tasks.denoise(torch.rand(1, 3, side, side), sigma=0.1)
     recipe = resolve(preset, task)
-    # a small fit first, so that what torch itself allocates once is not counted
+    # A small fit first: torch itself allocates some memory once, which is not to be counted.
     small = hd.tasks.denoise(torch.rand(1, 3, 32, 32), sigma=0.1)
     hd.restore(small, preset=preset, steps=2, runs=1, device="cpu")
     gc.collect()
     before = psutil.Process().memory_info().rss
-    way = Execution(recomputed=recomputed)
-    found = hd.restore(task, preset=recipe, steps=3, runs=1, tile=0, device="cpu", execution=way)
-    answer.send((memory_of_a_step(task, recipe, recomputed=recomputed), peak() - before, found.seconds / 3))
+    execution = Execution(recomputed=recomputed)
+    result = hd.restore(task, preset=recipe, steps=3, runs=1, tile=0, device="cpu", execution=execution)
+    answer.send((memory_of_a_step(task, recipe, recomputed=recomputed), peak() - before, result.seconds / 3))
 
 
 def main() -> None:
-    """Print a table."""
+    """Print the table."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    print("| preset | size | activations | estimated (MiB) | measured (MiB) | estimated / measured | seconds a step |")
+    print("| preset | size | activations | estimated (MiB) | measured (MiB) | estimated / measured | seconds per step |")
     print("|---" * 7 + "|")
     context = multiprocessing.get_context("spawn")
     for preset, side, recomputed in CASES:
@@ -75,7 +75,7 @@ def main() -> None:
             estimated, measured, seconds = here.recv()
         except EOFError:
             raise SystemExit(
-                f"The fit of {preset} at {side} pixels ended without an answer: the memory may be too little."
+                f"The fit of {preset} at {side}x{side} pixels died; there may be too little memory for it."
             ) from None
         process.join()
         mib = 2**20

@@ -1,8 +1,8 @@
-"""The original recipe run plainly: what everything else here is timed against.
+"""The original recipe in a plain loop: what the other benchmarks are timed against.
 
-The standard network of the original (Ulyanov, Vedaldi & Lempitsky 2018) out of torch's own layers, and its loop as one would
-write it down: eager, float32, one operation after the other. Nothing here is shared with the package's networks or its loop,
-so that a change there cannot move the yardstick; tests hold both to the same numbers.
+The standard network of the original (Ulyanov, Vedaldi & Lempitsky 2018), made of torch's own layers, and its loop in the
+simplest form: eager, float32, one operation after another. It shares no code with the package's networks or its loop, so that
+a change there cannot move the yardstick. Tests hold both to the same numbers.
 """
 
 import time
@@ -46,20 +46,20 @@ def _scale(in_channels: int, deeper: int) -> nn.Module:
     branch = nn.Sequential(*_stage(in_channels, SKIP, 1))
     down = [*_stage(in_channels, WIDTH, 3, 2), *_stage(WIDTH, WIDTH, 3)]
     merge = [nn.BatchNorm2d(SKIP + WIDTH), *_stage(SKIP + WIDTH, WIDTH, 3), *_stage(WIDTH, WIDTH, 1)]
-    # The next scale's weights are drawn after this one's, as in the original.
+    # As in the original, the next scale's weights are drawn after this one's.
     below = [_scale(WIDTH, deeper - 1)] if deeper else []
     main = nn.Sequential(*down, *below, nn.Upsample(scale_factor=2, mode="bilinear"))
     return nn.Sequential(Concatenation(branch, main), *merge)
 
 
 def standard_network(in_channels: int = 32, out_channels: int = 3) -> nn.Module:
-    """The standard network, sides multiples of 32; the same seed draws the same weights as ``presets.STANDARD``."""
+    """The standard network, for sides that are multiples of 32; a seed draws the same weights as for ``presets.STANDARD``."""
     return nn.Sequential(_scale(in_channels, SCALES - 1), *_convolution(WIDTH, out_channels, 1), nn.Sigmoid())
 
 
 @dataclass
 class Curve:
-    """PSNR along a fit: of the output average and of the output, every so many steps."""
+    """PSNR along a fit, in dB: of the output average and of the output, with the step and the seconds of each value."""
 
     steps: list[int] = field(default_factory=list)
     average: list[float] = field(default_factory=list)
@@ -68,14 +68,14 @@ class Curve:
 
 
 class PlainFit:
-    """The original's loop on one case, which can be saved and taken up again.
+    """The original's loop on one case; it can be saved and resumed.
 
     Args:
-        case: One of the tasks whose recipe is the standard network: denoising, super-resolution, missing pixels.
-        recipe: The original's settings for it.
-        seed: Of weights, latent and jitter.
-        network: (in_channels, out_channels) -> the standard network, where it is to be computed in another way.
-        device: Where.
+        case: A case of denoising, super-resolution or missing pixels, the tasks that the original fits by the standard network.
+        recipe: The original's settings for the task.
+        seed: Seed of weights, latent and jitter.
+        network: Function (in_channels, out_channels) -> the standard network, to compute it in another way.
+        device: Device of the fit.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class PlainFit:
         self.adam = torch.optim.Adam(self.network.parameters(), lr=recipe.lr)
         self.output = self.average = torch.zeros(case.task.shape, device=device)
         self.done, self.seconds = 0, 0.0
-        torch.backends.cudnn.benchmark = True  # as the original's notebooks say; convolutions in TF32 is torch's own choice
+        torch.backends.cudnn.benchmark = True  # as in the original's notebooks; convolutions in TF32 are torch's own default
 
     def step(self) -> None:
-        """One step of Adam; on a GPU its time is that of asking for it."""
+        """Take one step of Adam. On a GPU the seconds counted are those of launching it."""
         started = time.perf_counter()
         task = self.task
         self.adam.zero_grad()
@@ -114,7 +114,7 @@ class PlainFit:
         self.seconds += time.perf_counter() - started
 
     def measure(self, curve: Curve) -> None:
-        """Add the PSNR as it is now to a curve; no part of the time of a step."""
+        """Add the present PSNR to a curve; this does not count as time of a step."""
         task, reference = self.case.task, self.case.reference
         curve.steps.append(self.done)
         curve.average.append(round(metrics.psnr(task.finish(self.average.cpu()), reference), 4))
@@ -122,7 +122,7 @@ class PlainFit:
         curve.seconds.append(round(self.seconds, 2))
 
     def seconds_per_step(self, steps: int, uncounted: int = 3) -> float:
-        """Take some steps and return the mean time of those after the first."""
+        """Take steps and return the mean seconds per step; the first ``uncounted`` steps do not count."""
         for _ in range(uncounted):
             self.step()
         self._wait()
@@ -137,7 +137,7 @@ class PlainFit:
             torch.cuda.synchronize(self.device)
 
     def state(self) -> dict[str, Any]:
-        """Everything, to go on from."""
+        """Everything that :meth:`resume` needs."""
         return {
             "network": self.network.state_dict(),
             "adam": self.adam.state_dict(),
@@ -147,7 +147,7 @@ class PlainFit:
         }
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state`."""
+        """Continue from a :meth:`state`."""
         self.network.load_state_dict(state["network"])
         self.adam.load_state_dict(state["adam"])
         self.output, self.average = (image.to(self.device) for image in state["images"])

@@ -1,16 +1,15 @@
-"""Seconds and memory of one step, by network, size, precision and how it is evaluated, and what bounds each part of it.
+"""Seconds and memory of one step, and what bounds each part of it.
 
     python benchmarks/step.py                                  # the presets at 64 to 256 pixels
     python benchmarks/step.py --presets fast --sizes 64 128 256 512 1024
     python benchmarks/step.py --precision float32 bfloat16 --compile off on
     python benchmarks/step.py --device cuda --sizes 256 512 --precision float32 tf32 bfloat16 --graph off on
     python benchmarks/step.py --parts                          # what bounds the parts of a step
-    python benchmarks/step.py --plain                          # the original's recipe, run plainly and by us, in turns
+    python benchmarks/step.py --plain                          # the original in a plain loop and by the package, in turns
 
-Steps are those of ``hybrid_dip.fitting.fit`` on a denoising task. Each row is measured in a process of its own, which also
-measures the rate of a product of matrices; GFLOP are those of the network as it is written down, so that the share of that
-rate tells how much a better way of computing it could still gain. "Slope" is log(seconds) against log(pixels) from the row
-before: 1 is proportional.
+The steps are those of ``hybrid_dip.fitting.fit`` on a denoising task. Each row is measured in its own process, which also
+measures the rate of a matrix product. GFLOP counts the network's direct convolutions, so the share of that rate says how much
+a better way to compute them could still gain. "Slope" is log(seconds) over log(pixels) from the row before: 1 is proportional.
 """
 
 import argparse
@@ -45,6 +44,7 @@ from hybrid_dip.restoring.plan import resolve
 from hybrid_dip.restoring.restore import RunHooks, log_interval
 
 WARM = 3
+"""Steps before the clock starts."""
 PARTS = {
     "convolutions": (
         "mkldnn_convolution",
@@ -74,12 +74,12 @@ PARTS = {
     "optimiser": ("_fused_adam_",),
     "random numbers": ("normal_",),
 }
-"""Part of a step -> the operations of torch that do it."""
+"""Part of a step -> the operations of torch that belong to it."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of the table."""
+    """What is measured in one row of the table."""
 
     preset: str
     size: int
@@ -89,7 +89,7 @@ class Setting:
     steps: int
 
     def restore(self, task: hd.Task, steps: int, watch: Callable[[Step], None] = lambda step: None) -> None:
-        """Take some steps of one fit."""
+        """Take steps of one fit."""
         hooks = RunHooks(observers=[watch])
         hd.restore(
             task,
@@ -99,19 +99,19 @@ class Setting:
             tile=0,
             device=self.device,
             execution=self.execution,
-            log_every=log_interval(resolve(self.preset, task).steps),  # as in the whole fit
+            log_every=log_interval(resolve(self.preset, task).steps),  # as often as in a whole fit
             hooks=lambda seed: hooks,
         )
 
 
 def matrix_rate(device: torch.device) -> float:
-    """FLOP a second of a product of 2048x2048 matrices in single precision, the best of some."""
+    """FLOP per second of a product of 2048x2048 matrices in float32, the best of six."""
     a, b = torch.randn(2048, 2048, device=device), torch.randn(2048, 2048, device=device)
     return 2 * 2048**3 / min(_seconds(lambda: a @ b, device) for _ in range(6))
 
 
 def copy_rate(device: torch.device) -> float:
-    """Bytes a second, read and written, of an element-wise operation on 32 MiB, the best of some."""
+    """Bytes per second, read and written, of an element-wise operation on 32 MiB, the best of six."""
     a = torch.randn(2**23, device=device)
     b = torch.empty_like(a)
     return 2 * 4 * a.numel() / min(_seconds(lambda: torch.mul(a, 2, out=b), device) for _ in range(6))
@@ -126,7 +126,7 @@ def _seconds(call: Callable[[], Any], device: torch.device) -> float:
 
 
 def work_of_a_step(task: hd.Task, recipe: Recipe) -> float:
-    """GFLOP of the network, forward and backward, as it is written down."""
+    """GFLOP of the network, forward and backward, with direct convolutions."""
     network, z = prepare(task, recipe, seed=0)
     fewest, winograd.FEWEST_CHANNELS = winograd.FEWEST_CHANNELS, sys.maxsize
     with FlopCounterMode(display=False) as counter:
@@ -136,19 +136,19 @@ def work_of_a_step(task: hd.Task, recipe: Recipe) -> float:
 
 
 def task_of(size: int) -> hd.Task:
-    """Denoising of random pixels: what is in the image does not change the time."""
+    """Denoising of random pixels; the time does not depend on the image."""
     return degradations.noisy(torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)), sigma=0.1).task
 
 
 def peak(device: torch.device) -> int:
-    """Most memory so far, in bytes."""
+    """Largest memory so far, in bytes."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def held(device: torch.device) -> int:
-    """Bytes in use now; on a GPU its peak begins anew."""
+def memory_in_use(device: torch.device) -> int:
+    """Bytes in use now; on a GPU this also resets the peak."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
@@ -157,13 +157,13 @@ def held(device: torch.device) -> int:
 
 
 def measure(setting: Setting) -> dict[str, Any]:
-    """One row."""
+    """Measure one row of :func:`print_steps`."""
     if setting.threads is not None:
         torch.set_num_threads(setting.threads)
     device = devices.pick(setting.device)
-    replace(setting, execution=PLAIN).restore(task_of(32), steps=2)  # what torch itself allocates once
+    replace(setting, execution=PLAIN).restore(task_of(32), steps=2)  # torch allocates some memory once
     task = task_of(setting.size)
-    before = held(device)
+    before = memory_in_use(device)
     stamps = [time.perf_counter()]
 
     def watch(step: Step) -> None:
@@ -172,13 +172,13 @@ def measure(setting: Setting) -> dict[str, Any]:
         stamps.append(time.perf_counter())
 
     setting.restore(task, WARM + setting.steps, watch)
-    taken = [after - earlier for earlier, after in itertools.pairwise(stamps)]
+    times = [after - earlier for earlier, after in itertools.pairwise(stamps)]
     memory = peak(device) - before
-    rate = matrix_rate(device)  # afterwards, for its matrices would count
+    rate = matrix_rate(device)  # after the peak was read: its matrices would count
     work = work_of_a_step(task, resolve(setting.preset, task))
-    seconds = statistics.median(taken[WARM:])
+    seconds = statistics.median(times[WARM:])
     return {
-        "first": taken[0],
+        "first": times[0],
         "seconds": seconds,
         "memory": memory,
         "gflop": work,
@@ -188,18 +188,18 @@ def measure(setting: Setting) -> dict[str, Any]:
 
 
 def parts(setting: Setting) -> list[dict[str, Any]]:
-    """Where the time of a step goes, and which rate each part comes near to."""
+    """Profile a step: the time of each part, and how near it comes to the rates of arithmetic and of memory."""
     if setting.threads is not None:
         torch.set_num_threads(setting.threads)
     device = devices.pick(setting.device)
     task = task_of(setting.size)
     work = work_of_a_step(task, resolve(setting.preset, task))
-    multiplied, copied = matrix_rate(device), copy_rate(device)
+    arithmetic_rate, traffic_rate = matrix_rate(device), copy_rate(device)
     setting.restore(task, WARM)
     with torch.profiler.profile(record_shapes=True) as profile:
         setting.restore(task, setting.steps)
-    # On a GPU a kernel is an event, too, and its time is that of the operation that has asked for it.
-    events = [one for one in profile.events() if one.device_type.name == "CPU"]
+    # A GPU's kernels are events too; their time is already counted with the operation that launched them.
+    events = [event for event in profile.events() if event.device_type.name == "CPU"]
 
     def spent(event: Any) -> float:
         return float(event.self_cpu_time_total if device.type == "cpu" else event.self_device_time_total)
@@ -214,12 +214,12 @@ def parts(setting: Setting) -> list[dict[str, Any]]:
             continue
         seconds[part] += spent(event) / 1e6
         sizes = [4 * math.prod(shape) for shape in event.input_shapes if shape] if moves(event) else []
-        moved[part] += sum(sizes) + max(sizes, default=0)  # the result is about as large as the largest input
+        moved[part] += sum(sizes) + max(sizes, default=0)  # a result is about as large as the largest input
     for part in PARTS:
         if not seconds[part]:
             continue
-        arithmetic = 1e9 * work * setting.steps / seconds[part] / multiplied if part == "convolutions" else 0.0
-        traffic = moved[part] / seconds[part] / copied
+        arithmetic = 1e9 * work * setting.steps / seconds[part] / arithmetic_rate if part == "convolutions" else 0.0
+        traffic = moved[part] / seconds[part] / traffic_rate
         rows.append({"part": part, "time": 1e6 * seconds[part] / total, "arithmetic": arithmetic, "traffic": traffic})
     return [*rows, {"part": "everything else", "time": rest / total, "arithmetic": 0.0, "traffic": 0.0}]
 
@@ -232,13 +232,13 @@ _WHOLE = {
     "_Padding": "padding",
     "_PaddingBackward": "padding",
 }
-"""What is made of operations that elsewhere belong to another part, or to none."""
-_LOOKS = ("as_strided", "view", "detach", "empty", "empty_strided")
-"""Operations that look at numbers, or make room for some, without moving any."""
+"""Functions whose operations would by themselves belong to another part, or to none."""
+_NO_TRAFFIC = ("as_strided", "view", "detach", "empty", "empty_strided")
+"""Operations that move no numbers: views, and new memory."""
 
 
 def part_of(event: Any) -> str | None:
-    """The part of a step that an operation belongs to; products of matrices are the optimiser's where it has asked for them."""
+    """The part of a step that an operation belongs to; a matrix product inside the optimiser is the optimiser's."""
     around = event
     while around is not None:
         if around.name in _WHOLE:
@@ -248,20 +248,20 @@ def part_of(event: Any) -> str | None:
 
 
 def moves(event: Any) -> bool:
-    """Whether an operation reads and writes its numbers itself, rather than by others, or not at all."""
+    """Whether an operation moves numbers itself: not a view, and not one that only calls other operations."""
     name = event.name.removeprefix("aten::")
-    return name in _PART_OF or not (event.cpu_children or name in _LOOKS)
+    return name in _PART_OF or not (event.cpu_children or name in _NO_TRAFFIC)
 
 
 def verdict(row: dict[str, Any]) -> str:
     """What bounds a part of a step."""
     if max(row["arithmetic"], row["traffic"]) < 0.2:
-        return "neither: how it is computed, or the cost of a call"
+        return "neither: the way it is computed, or the cost of calls"
     return "arithmetic" if row["arithmetic"] > row["traffic"] else "memory"
 
 
-def block(setting: Setting | None, plain: Setting) -> float:
-    """Seconds a step of the original's denoising recipe: as a setting says, or plainly."""
+def recipe_seconds(setting: Setting | None, plain: Setting) -> float:
+    """Seconds per step of the original's denoising recipe, by the package or, without a setting, in a plain loop."""
     if plain.threads is not None:
         torch.set_num_threads(plain.threads)
     device = devices.pick(plain.device)
@@ -281,19 +281,22 @@ def block(setting: Setting | None, plain: Setting) -> float:
     return (stamps[-1] - stamps[0]) / plain.steps
 
 
-def alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of a call in a process of its own."""
+def in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a call in its own process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 
 
 def print_steps(settings: Iterable[Setting]) -> None:
-    """The table of seconds and memory."""
-    print("| preset | size | evaluated in | device | threads | s a step | slope | MiB | GFLOP | of matrix rate | first (s) |")
+    """Print the table of seconds and memory."""
+    print(
+        "| preset | size | computed in | device | threads | seconds per step | slope | MiB | GFLOP | share of matrix rate "
+        "| first step (s) |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     before: tuple[Setting, float] | None = None
     for setting in settings:
-        row = alone(measure, setting)
+        row = in_new_process(measure, setting)
         slope = ""
         if before is not None and replace(before[0], size=setting.size) == setting:
             slope = f"{math.log(row['seconds'] / before[1]) / math.log(setting.size**2 / before[0].size ** 2):.2f}"
@@ -307,11 +310,11 @@ def print_steps(settings: Iterable[Setting]) -> None:
 
 
 def print_parts(settings: Iterable[Setting]) -> None:
-    """The table of what bounds what."""
-    print("| preset | size | part | of the time | of the matrix rate | of the copy rate | bound by |")
+    """Print the table of what bounds each part."""
+    print("| preset | size | part | share of time | share of matrix rate | share of copy rate | bound by |")
     print("|---|---|---|---|---|---|---|")
     for setting in settings:
-        for row in alone(parts, setting):
+        for row in in_new_process(parts, setting):
             print(
                 f"| {setting.preset} | {setting.size} | {row['part']} | {row['time']:.2f} | {row['arithmetic']:.2f} "
                 f"| {row['traffic']:.2f} | {verdict(row) if row['traffic'] else ''} |",
@@ -320,10 +323,10 @@ def print_parts(settings: Iterable[Setting]) -> None:
 
 
 def print_plain(settings: Iterable[Setting], rounds: int) -> None:
-    """The original's recipe plainly and by us, in turns."""
-    print("| size | evaluated in | plainly (s a step) | by us (s a step) | ratio (of each pair) |\n|---|---|---|---|---|")
+    """Print the table of the original's recipe in a plain loop and by the package, timed in turns."""
+    print("| size | computed in | plain loop (s per step) | package (s per step) | ratio (each pair) |\n|---|---|---|---|---|")
     for setting in settings:
-        pairs = [tuple(alone(block, ours, setting) for ours in (None, setting)) for _ in range(rounds)]
+        pairs = [tuple(in_new_process(recipe_seconds, ours, setting) for ours in (None, setting)) for _ in range(rounds)]
         plain, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratios = sorted(p / o for p, o in pairs)
         listed = ", ".join(f"{ratio:.2f}" for ratio in ratios)
@@ -334,40 +337,42 @@ def print_plain(settings: Iterable[Setting], rounds: int) -> None:
 
 
 def main() -> None:
-    """Print a table."""
+    """Print the table that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--presets", nargs="+", default=["original", "quick", "fast"])
-    parser.add_argument("--sizes", nargs="+", type=int, default=[64, 128, 256])
-    parser.add_argument("--precision", nargs="+", default=["float32"], choices=PRECISIONS)
-    parser.add_argument("--compile", nargs="+", default=["off"], choices=["off", "on"])
-    parser.add_argument("--graph", nargs="+", default=["off"], choices=["off", "on"], help="CUDA only")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=None, help="torch's own choice by default")
-    parser.add_argument("--steps", type=int, default=10, help="timed in each row")
-    parser.add_argument("--rounds", type=int, default=5, help="pairs of --plain")
+    parser.add_argument("--presets", nargs="+", default=["original", "quick", "fast"], help="presets to time")
+    parser.add_argument("--sizes", nargs="+", type=int, default=[64, 128, 256], help="sides of the image in pixels")
+    parser.add_argument("--precision", nargs="+", default=["float32"], choices=PRECISIONS, help="precisions to time")
+    parser.add_argument("--compile", nargs="+", default=["off"], choices=["off", "on"], help="without and with torch.compile")
+    parser.add_argument(
+        "--graph", nargs="+", default=["off"], choices=["off", "on"], help="without and with a graph (CUDA only)"
+    )
+    parser.add_argument("--device", default="cpu", help="device of the fits")
+    parser.add_argument("--threads", type=int, default=None, help="threads of the fits; by default torch's own choice")
+    parser.add_argument("--steps", type=int, default=10, help="steps timed in each row")
+    parser.add_argument("--rounds", type=int, default=5, help="pairs timed by --plain")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--parts", action="store_true", help="what bounds the parts of a step")
-    kind.add_argument("--plain", action="store_true", help="the original's recipe, run plainly and by us")
-    asked = parser.parse_args()
+    kind.add_argument("--plain", action="store_true", help="the original's recipe, in a plain loop and by the package")
+    arguments = parser.parse_args()
     settings = [
         Setting(
             preset,
             size,
             Execution(precision, compiled == "on", graphed=graph == "on"),
-            asked.device,
-            asked.threads,
-            asked.steps,
+            arguments.device,
+            arguments.threads,
+            arguments.steps,
         )
-        for preset in (["original"] if asked.plain else asked.presets)
-        for precision in asked.precision
-        for compiled in asked.compile
-        for graph in asked.graph
-        for size in asked.sizes
+        for preset in (["original"] if arguments.plain else arguments.presets)
+        for precision in arguments.precision
+        for compiled in arguments.compile
+        for graph in arguments.graph
+        for size in arguments.sizes
     ]
-    if asked.plain:
-        print_plain(settings, asked.rounds)
+    if arguments.plain:
+        print_plain(settings, arguments.rounds)
     else:
-        (print_parts if asked.parts else print_steps)(settings)
+        (print_parts if arguments.parts else print_steps)(settings)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What the study runner costs beside the fits themselves, and how long a large study takes to load.
+"""What the study runner costs beside the fits, and how long a large study takes to load.
 
-    python benchmarks/studies.py overhead    a study against the same fits in a plain pool of processes, on a quiet machine
-    python benchmarks/studies.py load        10,000 finished runs into results.csv and report.md
-    python benchmarks/studies.py memory      of a worker process, beside its fit
+    python benchmarks/studies.py overhead    # a study against the same fits in a plain pool of processes; on a quiet machine
+    python benchmarks/studies.py load        # 10,000 finished runs into results.csv and report.md
+    python benchmarks/studies.py memory      # memory of a worker process without its fit
 
-Both sides of ``overhead`` are timed in turns, whole, with the start of their processes; the ratio is the figure.
+``overhead`` times both sides in turns, as a whole, with the start of their processes; the result is their ratio.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def study(**changed: Any) -> Plan:
 
 
 def plain(run: Run) -> float:
-    """The fit of a run and nothing else; returns its PSNR."""
+    """Make the fit of a run and nothing else; return its PSNR in dB."""
     torch.set_num_threads(run.threads)
     subject = run.preparing.build(run.source)
     recipe, terms, rule = run.fitting.build(subject.task)
@@ -57,7 +57,7 @@ def plain(run: Run) -> float:
 
 
 def overhead(repeats: int) -> dict[str, Any]:
-    """Seconds of a study over seconds of a plain pool that does the same fits."""
+    """Time a study and a plain pool that makes the same fits; the ratio is study over pool."""
     plan = study(seeds=list(range(4 * WORKERS)))
     seconds: dict[str, list[float]] = {"plain": [], "study": []}
     for _ in range(repeats):
@@ -70,20 +70,20 @@ def overhead(repeats: int) -> dict[str, Any]:
             with Workers(WORKERS) as workers:
                 run_study(plan, Store(folder), workers, at_once=WORKERS)
             seconds["study"].append(time.perf_counter() - began)
-            found = [(Store(folder).record(run.key) or {})["metrics"]["psnr"] for run in plan.runs]
-        assert found == scores, "both sides do the same work"
+            stored = [(Store(folder).record(run.key) or {})["metrics"]["psnr"] for run in plan.runs]
+        assert stored == scores, "both sides do the same work"
         print({name: round(values[-1], 2) for name, values in seconds.items()}, flush=True)
     ratios = [ours / theirs for ours, theirs in zip(seconds["study"], seconds["plain"], strict=True)]
     return {"runs": len(plan.runs), "workers": WORKERS, **seconds, "ratio": statistics.median(ratios), "ratios": ratios}
 
 
 def load(count: int) -> dict[str, Any]:
-    """Seconds until a study of so many finished runs is a table and a report."""
+    """Time how long a study of this many finished runs takes to become a table and a report."""
     images = [{"path": "skimage:astronaut", "name": f"image-{i}", "crop": [i, i, 16, 16]} for i in range(count // 100)]
     arms = [{"name": f"arm-{i}", "preset": "quick", "steps": 5 + i} for i in range(10)]
     began = time.perf_counter()
     plan = study(images=images, crop=None, arms=arms, seeds=list(range(10)))
-    planned = time.perf_counter() - began
+    seconds_to_plan = time.perf_counter() - began
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         for number, run in enumerate(plan.runs):
@@ -91,30 +91,34 @@ def load(count: int) -> dict[str, Any]:
             metrics = {"psnr": 20 + number % 7, "ssim": 0.5}
             measured = {name: name for name in metrics}
             manifest = {"config": dict(run.config), "error": "", "metrics": metrics, "measured": measured, **facts}
-            # As publish() writes it, without waiting for the disk each time.
+            # As publish() writes it, but without waiting for the disk each time.
             store.run(run.key).mkdir(parents=True)
             (store.run(run.key) / "run.json").write_text(json.dumps(manifest, indent=2))
             (store.run(run.key) / "history.csv").write_text("seed,step,psnr,seconds\n0.0,0.0,10.0,0.1\n0.0,4.0,20.0,1.0\n")
             np.save(store.run(run.key) / "output.npy", np.zeros((16, 16, 3), np.float32))
         began = time.perf_counter()
         table = results.load(plan, store)
-        loaded = time.perf_counter() - began
+        seconds_to_load = time.perf_counter() - began
         began = time.perf_counter()
         report_study(plan, store)
-        reported = time.perf_counter() - began
+        seconds_to_report = time.perf_counter() - began
     assert len(table) == len(plan.runs)
-    seconds = {"seconds_to_plan": planned, "seconds_to_load": loaded, "seconds_to_report": reported}
-    return {"runs": len(plan.runs), **seconds}
+    return {
+        "runs": len(plan.runs),
+        "seconds_to_plan": seconds_to_plan,
+        "seconds_to_load": seconds_to_load,
+        "seconds_to_report": seconds_to_report,
+    }
 
 
 def memory() -> dict[str, Any]:
-    """Bytes that a worker process with everything loaded has for itself; the code of libraries is shared."""
+    """Measure the memory that a worker with everything loaded shares with no other process; library code is shared."""
     with Workers(1) as workers:
-        found = workers.submit(_own, study(crop=16).runs[0]).result()
-    return {"own_mib": found / 2**20}
+        own = workers.submit(_own_memory, study(crop=16).runs[0]).result()
+    return {"own_mib": own / 2**20}
 
 
-def _own(run: Run) -> int:
+def _own_memory(run: Run) -> int:
     run.fitting.build(run.preparing.build(run.source).task)
     return int(psutil.Process().memory_full_info().uss)
 
@@ -122,15 +126,15 @@ def _own(run: Run) -> int:
 def main() -> None:
     """Run what the arguments ask for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["overhead", "load", "memory"])
-    parser.add_argument("--repeats", type=int, default=3, help="of overhead")
-    parser.add_argument("--runs", type=int, default=10_000, help="of load")
+    parser.add_argument("what", choices=["overhead", "load", "memory"], help="what to measure")
+    parser.add_argument("--repeats", type=int, default=3, help="pairs that overhead times")
+    parser.add_argument("--runs", type=int, default=10_000, help="finished runs of load")
     arguments = parser.parse_args()
     if arguments.what == "overhead":
-        found = overhead(arguments.repeats)
+        measured = overhead(arguments.repeats)
     else:
-        found = load(arguments.runs) if arguments.what == "load" else memory()
-    print(json.dumps({**found, "machine": devices.describe(torch.device("cpu"))}, indent=2))
+        measured = load(arguments.runs) if arguments.what == "load" else memory()
+    print(json.dumps({**measured, "machine": devices.describe(torch.device("cpu"))}, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""Tiles: are there seams, and does a large image stay within the memory that was meant for it?
+"""Tiles: do they leave seams, and does a large image stay within the memory given to it?
 
     python benchmarks/tiles.py seams --images FILE... [--task denoise --size 256 --tile 128 --preset quick --steps 400]
-    python benchmarks/tiles.py seams --images FOUR FILES AS ONE --together --size 1024 --tile 544 --keep states
+    python benchmarks/tiles.py seams --images FOUR FILES --together --size 1024 --tile 544 --keep states
     python benchmarks/tiles.py memory [--size 4096 --memory 16 --preset quick]
 
-``seams`` restores an image whole and in tiles, and prints PSNR where tiles overlap and where they do not, for both. A seam
-would be a loss of the tiled image where tiles meet, beyond what the image itself makes of these places. Without --tile,
---steps and --runs these are the preset's own, and the row says whether its tiles are worth their time. Four photographs can
-stand for a larger one: ``--together`` puts their centres side by side. With a folder ``--keep`` for the states of its fits the
-same command goes on after an interruption. ``memory`` takes three steps of each tile of an image of noise, with tiles chosen
-for so many GiB, and prints the peak of the process.
+``seams`` restores an image whole and in tiles. For both it prints the PSNR where tiles overlap and the PSNR elsewhere. A seam
+would be a loss of the tiled image where tiles meet that the whole image does not have there. Without --tile, --steps and
+--runs the preset's own are taken. ``--together`` puts the centres of four photographs side by side as one large image. With
+``--keep FOLDER`` the states of the fits are saved there, and the same command resumes after an interruption.
+
+``memory`` takes three steps of each tile of an image of noise, with tiles chosen for the given memory, and prints the peak of
+the process.
 """
 
 import argparse
@@ -35,11 +36,11 @@ from hybrid_dip.restoring.plan import planned
 from hybrid_dip.restoring.restore import Result, RunHooks, restore
 
 SAVED_EVERY = 20
-"""Steps between two states, at least."""
+"""Fewest steps between two saved states."""
 
 
 def where_tiles_meet(tiles: Tiles) -> Tensor:
-    """True where more than one tile has a say, (H, W)."""
+    """True where tiles overlap, (H, W)."""
     count = torch.zeros(1, 1, tiles.height, tiles.width)
     for box in tiles.boxes:
         box.of(count).add_(1)
@@ -47,17 +48,17 @@ def where_tiles_meet(tiles: Tiles) -> Tensor:
 
 
 def psnr(x: Tensor, clean: Tensor, where: Tensor) -> float:
-    """Over some of the pixels, in dB."""
+    """PSNR in dB over the pixels where ``where`` is true."""
     return float(-10 * (x - clean)[..., where].square().mean().log10())
 
 
 def photographs(paths: list[Path], size: int, together: bool) -> list[tuple[str, Tensor]]:
-    """Names, and the centres of the images, or of all four side by side."""
+    """Names and centres of the images, or one image of all four side by side."""
     side = size // 2 if together else size
     parts = [(path.stem, crop_to_centre(load_image(path)[:, :3], side)) for path in paths]
     small = [name for name, part in parts if min(part.shape[-2:]) < side]
     if small:
-        raise SystemExit(f"{small[0]} has less than {side}x{side} pixels; give a larger image, or a smaller --size.")
+        raise SystemExit(f"{small[0]} is smaller than {side}x{side} pixels; give a larger image or a smaller --size.")
     if not together:
         return parts
     if len(parts) != 4:
@@ -68,16 +69,16 @@ def photographs(paths: list[Path], size: int, together: bool) -> list[tuple[str,
 
 
 @dataclass(frozen=True)
-class Asked:
+class Setting:
     """How an image is fitted, whole and in tiles.
 
     Attributes:
-        task: Name of :data:`TASKS`.
-        side: Of the tiles, at most; None for the preset's own.
-        preset: Its SPEC.
-        steps: Of each fit; None for the preset's own.
-        runs: Fits that are averaged; None for the preset's own.
-        keep: Folder of the fits' states, or None.
+        task: Name in :data:`TASKS`.
+        side: Largest side of a tile in pixels; None for the preset's own.
+        preset: SPEC of the preset.
+        steps: Steps of each fit; None for the preset's own.
+        runs: Number of fits that are averaged; None for the preset's own.
+        keep: Folder for the states of the fits, or None.
     """
 
     task: str
@@ -88,34 +89,34 @@ class Asked:
     keep: Path | None
 
 
-def seams(images: list[tuple[str, Tensor]], asked: Asked) -> list[str]:
-    """A row an image: whole and tiled, where tiles meet and elsewhere, and what the tiles lose where they meet."""
+def seams(images: list[tuple[str, Tensor]], setting: Setting) -> list[str]:
+    """The table: whole and in tiles, where tiles meet and elsewhere, and what is lost where they meet."""
     lines = [
         "| image | tiles | whole: meet, elsewhere (s) | tiled: meet, elsewhere (s) | lost where tiles meet |",
         "|---|---|---|---|---|",
     ]
     for name, photograph in images:
-        lines.append(seam(name, photograph, asked))
+        lines.append(seam(name, photograph, setting))
         print(lines[-1], file=sys.stderr)
     return lines
 
 
-def seam(name: str, photograph: Tensor, asked: Asked) -> str:
-    """The row of one image."""
-    case = TASKS[asked.task](photograph)
+def seam(name: str, photograph: Tensor, setting: Setting) -> str:
+    """The row for one image."""
+    case = TASKS[setting.task](photograph)
     task, clean = case.task, case.reference
-    _, tiles = planned(task, asked.preset, asked.side)
+    _, tiles = planned(task, setting.preset, setting.side)
     if tiles is None:
-        raise SystemExit(f"{name} is fitted as a whole by {asked.preset}; give a smaller --tile, or a larger --size.")
-    made = f"{asked.side} {asked.preset} {asked.steps} {asked.runs}"
-    mark = hashlib.sha256(task.observation.numpy().tobytes() + made.encode()).hexdigest()[:12]
+        raise SystemExit(f"{setting.preset} fits {name} as a whole; give a smaller --tile or a larger --size.")
+    settings = f"{setting.side} {setting.preset} {setting.steps} {setting.runs}"
+    mark = hashlib.sha256(task.observation.numpy().tobytes() + settings.encode()).hexdigest()[:12]
 
-    def fitted(side: int | None) -> Result:
-        recipe, tiles = planned(task, asked.preset, side)
+    def fit(side: int | None) -> Result:
+        recipe, tiles = planned(task, setting.preset, side)
 
         def around(label: str) -> RunHooks:
-            bar = Progress(asked.steps or recipe.steps, f"{name}, {label}", None)
-            state = Checkpoint(asked.keep / f"{mark} {label}.pt", SAVED_EVERY) if asked.keep else None
+            bar = Progress(setting.steps or recipe.steps, f"{name}, {label}", None)
+            state = Checkpoint(setting.keep / f"{mark} {label}.pt", SAVED_EVERY) if setting.keep else None
             return RunHooks([bar], state, close=bar.close)
 
         def hooks(seed: int) -> RunHooks:
@@ -123,19 +124,21 @@ def seam(name: str, photograph: Tensor, asked: Asked) -> str:
                 return around(f"whole, seed {seed}")
             return RunHooks(tile=lambda number: around(f"seed {seed}, tile {number + 1} of {len(tiles.boxes)}"))
 
-        return restore(task, preset=asked.preset, steps=asked.steps, runs=asked.runs, tile=side, device="cpu", hooks=hooks)
+        return restore(
+            task, preset=setting.preset, steps=setting.steps, runs=setting.runs, tile=side, device="cpu", hooks=hooks
+        )
 
-    whole, tiled = fitted(0), fitted(asked.side)
+    whole, tiled = fit(0), fit(setting.side)
     meet = where_tiles_meet(tiles)
-    found = [[psnr(one.image, clean, where) for where in (meet, ~meet)] for one in (whole, tiled)]
-    lost = (found[0][0] - found[0][1]) - (found[1][0] - found[1][1])
-    cells = [f"{a:.2f}, {b:.2f} dB ({one.seconds:.0f})" for (a, b), one in zip(found, (whole, tiled), strict=True)]
+    scores = [[psnr(result.image, clean, where) for where in (meet, ~meet)] for result in (whole, tiled)]
+    lost = (scores[0][0] - scores[0][1]) - (scores[1][0] - scores[1][1])
+    cells = [f"{a:.2f}, {b:.2f} dB ({result.seconds:.0f})" for (a, b), result in zip(scores, (whole, tiled), strict=True)]
     shape = f"{len(tiles.boxes)} of {tiles.boxes[0].width}x{tiles.boxes[0].height}"
     return f"| {name} | {shape} | {cells[0]} | {cells[1]} | {lost:+.2f} dB |"
 
 
 def memory(size: int, gib: float, preset: str) -> list[str]:
-    """A row: the tiles, the estimate of a step, and the peak of the process."""
+    """The table: the tiles, the estimated memory of a step, and the peak of the process."""
     task = tasks.denoise(torch.rand(1, 3, size, size), sigma=0.1)
     side = side_of_tiles("auto", task, preset, torch.device("cpu"), free=int(gib * 2**30))
     recipe, tiles = planned(task, preset, side)
@@ -143,42 +146,42 @@ def memory(size: int, gib: float, preset: str) -> list[str]:
     tile = part(task, boxes[0])
     started = time.perf_counter()
     restore(task, preset=recipe, steps=3, runs=1, tile=recipe.tile or 0, device="cpu")
-    pace = (time.perf_counter() - started) / (3 * len(boxes))
+    seconds = (time.perf_counter() - started) / (3 * len(boxes))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     estimated = memory_of_a_step(tile, recipe) / 2**30
     shape = f"{len(boxes)} of {boxes[0].width}x{boxes[0].height}"
     return [
-        "| preset | tiles | estimated (GiB) | peak of the process (GiB) | seconds a step |",
+        "| preset | tiles | estimated (GiB) | peak of the process (GiB) | seconds per step |",
         "|---|---|---|---|---|",
-        f"| {preset} | {shape} | {estimated:.2f} | {peak:.2f} | {pace:.1f} |",
+        f"| {preset} | {shape} | {estimated:.2f} | {peak:.2f} | {seconds:.1f} |",
     ]
 
 
 def main() -> None:
-    """Print a table."""
+    """Print the table that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    first = commands.add_parser("seams")
-    first.add_argument("--images", nargs="+", type=Path, required=True)
-    first.add_argument("--together", action="store_true", help="of four images make one")
-    first.add_argument("--task", choices=TASKS, default="denoise")
-    first.add_argument("--size", type=int, default=256)
-    first.add_argument("--tile", type=int, help="side in pixels, at most")
-    first.add_argument("--preset", default="quick")
-    first.add_argument("--steps", type=int, help="of each fit")
-    first.add_argument("--runs", type=int, help="fits that are averaged")
-    first.add_argument("--keep", type=Path, help="folder of the fits' states, to go on from")
-    second = commands.add_parser("memory")
-    second.add_argument("--size", type=int, default=4096)
-    second.add_argument("--memory", type=float, default=16)
-    second.add_argument("--preset", default="quick", help="one, for the peak is that of the process")
-    asked = parser.parse_args()
-    if asked.command == "seams":
-        made = photographs(asked.images, asked.size, asked.together)
-        how = Asked(asked.task, asked.tile, asked.preset, asked.steps, asked.runs, asked.keep)
-        print("\n".join(seams(made, how)))
+    first = commands.add_parser("seams", help="restore images whole and in tiles")
+    first.add_argument("--images", nargs="+", type=Path, required=True, help="clean images")
+    first.add_argument("--together", action="store_true", help="put four images side by side as one")
+    first.add_argument("--task", choices=TASKS, default="denoise", help="task of the fits")
+    first.add_argument("--size", type=int, default=256, help="side of the centre crop in pixels")
+    first.add_argument("--tile", type=int, help="largest side of a tile in pixels")
+    first.add_argument("--preset", default="quick", help="preset of the fits")
+    first.add_argument("--steps", type=int, help="steps of each fit")
+    first.add_argument("--runs", type=int, help="number of fits that are averaged")
+    first.add_argument("--keep", type=Path, help="folder for the states of the fits, to resume from")
+    second = commands.add_parser("memory", help="measure the peak memory of a large image in tiles")
+    second.add_argument("--size", type=int, default=4096, help="side of the image in pixels")
+    second.add_argument("--memory", type=float, default=16, help="memory that the tiles are chosen for, in GiB")
+    second.add_argument("--preset", default="quick", help="one preset; the peak is that of the whole process")
+    arguments = parser.parse_args()
+    if arguments.command == "seams":
+        images = photographs(arguments.images, arguments.size, arguments.together)
+        setting = Setting(arguments.task, arguments.tile, arguments.preset, arguments.steps, arguments.runs, arguments.keep)
+        print("\n".join(seams(images, setting)))
     else:
-        print("\n".join(memory(asked.size, asked.memory, asked.preset)))
+        print("\n".join(memory(arguments.size, arguments.memory, arguments.preset)))
 
 
 if __name__ == "__main__":

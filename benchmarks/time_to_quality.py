@@ -2,20 +2,20 @@
 
     python benchmarks/time_to_quality.py --task denoise --size 128 --images photo.png ... --json out.json --plot out.png
 
-For each image: the original's recipe, run plainly to its end (benchmarks/plain.py), and a preset of ours until its own
-stopping rule ends it, without a look at the reference. The bar is the original's peak: the best PSNR of its output average
-along the whole run, an oracle, since on small images it overfits long before its recipe ends.
+For each image two fits are compared: the original's recipe, run to its end in a plain loop (benchmarks/plain.py), and one of
+our presets, until its own stopping rule ends it. The stopping rule does not see the reference. The bar is the original's peak:
+the best PSNR of its output average along the whole run. That peak is an oracle, because on small images the original overfits
+long before its recipe ends.
 
-Seconds are taken in this one run on this one machine, with as many threads for both: blocks of the original's steps right
-before and right after ours give its seconds a step, and a step of its curve is placed in time by that. So the curve itself,
-which depends on the settings and the machine only, can be fitted beforehand and beside other work (``--curves-only``, any
-number of threads); it is kept in ``--cache``, by processor, and taken up again where it was interrupted. ``--curves-of``
-takes those of another processor (and ``--curves-by`` of another torch), which sums in another order; ``--curve-network
-package`` computes them by the package's network, which gives the same outputs and gradients up to rounding; ``--until``
-follows the original for so many steps only.
+Both are timed in this run, on this machine, with the same number of threads. The original's seconds per step come from blocks
+of its steps right before and right after our fit. Its curve (PSNR against the step) does not depend on time, so it can be
+fitted beforehand, beside other work and with any number of threads (``--curves-only``). Curves are kept in ``--cache``, for
+each processor, and resumed after an interruption. ``--curves-of`` takes the curves of another processor and ``--curves-by``
+those of another torch; these sum in another order. ``--curve-network package`` computes curves by the package's network, which
+gives the same outputs and gradients up to rounding. ``--until`` follows the original up to a step only.
 
-On a GPU (``--device cuda``) the original is run with torch's own settings, in which convolutions may multiply in TF32, and
-ours as --precision, --compile and --graph say.
+On a GPU (``--device cuda``) the original runs with torch's own settings, in which convolutions may multiply in TF32. Ours runs
+as --precision, --compile and --graph say.
 """
 
 import argparse
@@ -57,7 +57,7 @@ TASKS: dict[str, Callable[[Tensor], Case]] = {
 }
 NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {"plain": standard_network, "package": STANDARD}
 Lines = dict[str, list[tuple[list[float], list[float]]]]
-"""Name -> seconds and PSNR of each fit; the last entry ends in the result."""
+"""Name -> (seconds, PSNR) of each fit; the last entry ends in the result."""
 
 MEASURED_EVERY, WATCHED_EVERY = 10, 20
 SAVED_EVERY = 60.0
@@ -82,12 +82,12 @@ class CurveSource:
     """Where the original's curves come from.
 
     Attributes:
-        cache: Folder that keeps them.
-        processor: Whose curves are taken; None for this machine's, which are fitted where they are missing.
-        version: Of torch, which has fitted them, or is to.
+        cache: Folder of the curves.
+        processor: Processor whose curves are taken; None for this machine, which fits those that are missing.
+        version: Version of torch that fits the curves.
         network: "plain" for torch's own layers, "package" for the package's network, the same mathematics in less time.
-        until: Step after which a curve ends; None for the recipe's own.
-        device: Where they are fitted.
+        until: Step at which a curve ends; None for the last step of the recipe.
+        device: Device of the fits.
     """
 
     cache: Path
@@ -100,22 +100,26 @@ class CurveSource:
 
 @keep_freed_memory()
 def original_curve(case: Case, recipe: Recipe, seed: int, source: CurveSource, label: str) -> Curve:
-    """The PSNR of the original along its recipe, from the cache or fitted now."""
+    """The PSNR of the original along its recipe, from the cache or from a fit now.
+
+    Raises:
+        SystemExit: The curve is another processor's or another torch's, and is not in the cache.
+    """
     cache, fitted_on, here = source.cache, source.processor, processor(source.device)
     digest = hashlib.sha256(case.reference.numpy().tobytes() + case.task.observation.numpy().tobytes())
-    chosen = {name: getattr(recipe, name) for name in ("steps", "lr", "jitter", "latent_first")}
-    settings = {**chosen, "seed": seed, "processor": fitted_on or here, "torch": source.version}
+    fields = {name: getattr(recipe, name) for name in ("steps", "lr", "jitter", "latent_first")}
+    settings = {**fields, "seed": seed, "processor": fitted_on or here, "torch": source.version}
     if source.network != "plain":
         settings["network"] = source.network
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + digest.digest()).hexdigest()[:16]
     done, state = cache / f"{key}.json", cache / f"{key}.pt"
     last = min(recipe.steps, source.until or recipe.steps)
-    found = Curve(**json.loads(done.read_text())["curve"]) if done.exists() else Curve()
-    if found.steps and found.steps[-1] >= last:
-        return found
+    known = Curve(**json.loads(done.read_text())["curve"]) if done.exists() else Curve()
+    if known.steps and known.steps[-1] >= last:
+        return known
     if fitted_on not in (None, here) or source.version != str(torch.__version__):
         raise SystemExit(
-            f"{cache} has no curve of {label} by {fitted_on or here!r} and torch {source.version}; leave out --curves-of and "
+            f"{cache} has no curve for {label} of {fitted_on or here!r} with torch {source.version}; leave out --curves-of and "
             "--curves-by to fit it here."
         )
     cache.mkdir(parents=True, exist_ok=True)
@@ -141,7 +145,7 @@ def original_curve(case: Case, recipe: Recipe, seed: int, source: CurveSource, l
     return curve
 
 
-def _block(path: Path, task: str, size: int, seed: int, threads: int, device: torch.device) -> float:
+def _time_block(path: Path, task: str, size: int, seed: int, threads: int, device: torch.device) -> float:
     torch.set_num_threads(threads)
     case = make_case(path, task, size)
     steps = BLOCK if device.type == "cpu" else 10 * BLOCK
@@ -149,32 +153,55 @@ def _block(path: Path, task: str, size: int, seed: int, threads: int, device: to
 
 
 def seconds_per_step(path: Path, task: str, size: int, seed: int, device: torch.device) -> float:
-    """Of the original, right now, in a process of its own: it inherits nothing from ours."""
+    """Time steps of the original now, in its own process, so that nothing of our fit affects it."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_block, (path, task, size, seed, torch.get_num_threads(), device))
+        return pool.apply(_time_block, (path, task, size, seed, torch.get_num_threads(), device))
 
 
 @dataclass
 class Watch:
-    """Keeps some of our images with their times; they are measured after the fit."""
+    """Keeps some of our images with their times; their PSNR is computed after the fit."""
 
     started: float
     times: list[float] = field(default_factory=list)
     images: list[Tensor] = field(default_factory=list)
 
     def __call__(self, step: Step) -> None:
-        """Keep this step's image, now and then."""
+        """Keep this step's image if it is due."""
         if step.index % WATCHED_EVERY == 0:
             self.times.append(time.perf_counter() - self.started)
             self.images.append(step.candidate)
 
 
-def compare(
-    path: Path, task: str, size: int, *, preset: str, seed: int, curves: CurveSource, steps: int | None, execution: Execution
-) -> tuple[dict[str, Any], Lines]:
-    """One row of the table, and the curves for the plot."""
+@dataclass(frozen=True)
+class Setting:
+    """What is compared.
+
+    Attributes:
+        task: Name in :data:`TASKS`.
+        size: Side of the image in pixels.
+        preset: Our preset.
+        seed: Seed of both.
+        steps: Steps of both fits; None for their own.
+        curves: Where the original's curve comes from, and the device of both.
+        execution: How our network is computed.
+    """
+
+    task: str
+    size: int
+    preset: str
+    seed: int
+    steps: int | None
+    curves: CurveSource
+    execution: Execution
+
+
+def compare(path: Path, setting: Setting) -> tuple[dict[str, Any], Lines]:
+    """Time the original and ours on one image; return a row of the table and the lines of the plot."""
+    task, size, preset, seed = setting.task, setting.size, setting.preset, setting.seed
+    curves, execution = setting.curves, setting.execution
     case = make_case(path, task, size)
-    recipe = recipe_of(case, steps)
+    recipe = recipe_of(case, setting.steps)
     curve = original_curve(case, recipe, seed, curves, label_of(path, task, size))
     before = seconds_per_step(path, task, size, seed, curves.device)
     if curves.device.type == "cuda":  # its libraries are loaded at first use
@@ -187,7 +214,7 @@ def compare(
         return RunHooks(observers=watches[-1:])
 
     result = hd.restore(
-        case.task, preset=preset, seed=seed, steps=steps, device=curves.device, execution=execution, hooks=hooks
+        case.task, preset=preset, seed=seed, steps=setting.steps, device=curves.device, execution=execution, hooks=hooks
     )
     ours = time.perf_counter() - started
     step = statistics.mean([before, seconds_per_step(path, task, size, seed, curves.device)])
@@ -197,7 +224,7 @@ def compare(
     seen = [
         (watch.times, [metrics.psnr(case.task.finish(x.cpu()), case.reference) for x in watch.images])
         for watch in watches
-        if watch.times  # of an image in tiles there is but the end
+        if watch.times  # an image in tiles has its end only
     ]
     row = {
         "image": path.name,
@@ -212,7 +239,7 @@ def compare(
         "original_seconds_per_step": round(step, 4),
         "ours_psnr": round(quality, 4),
         "ours_seconds": round(ours, 2),
-        "ours_steps": [steps_of(found) for found in result.fits],
+        "ours_steps": [steps_of(fit) for fit in result.fits],
         "ours_best_and_last_of_each_fit": [(round(max(psnr), 4), round(psnr[-1], 4)) for _, psnr in seen],
         "ours_reason": result.fits[0].reason,
         "ratio": round(total / ours, 3),
@@ -239,18 +266,18 @@ def compare(
 
 
 def peak_of(curve: Curve) -> int:
-    """Where in a curve the output average is at its best."""
+    """Index in a curve at which the output average is best."""
     return max(range(len(curve.steps)), key=curve.average.__getitem__)
 
 
 def recipe_of(case: Case, steps: int | None) -> Recipe:
-    """The original's, with its own number of steps or another one."""
+    """The original's recipe, with its own number of steps or the one given."""
     recipe = original(case.task)
     return replace(recipe, steps=steps or recipe.steps)
 
 
 def label_of(path: Path, task: str, size: int) -> str:
-    """What the progress bar and the plot call it."""
+    """Label of a case in the progress bar and the plot."""
     return f"{path.stem}, {task}, {size}x{size}"
 
 
@@ -258,7 +285,7 @@ def make_case(path: Path, task: str, size: int) -> Case:
     """Degrade the centre of an image."""
     clean = crop_to_centre(hd.load_image(path)[:, :3], size)
     if min(clean.shape[-2:]) < size:
-        raise SystemExit(f"{path} is smaller than {size}x{size}; give a larger image or a smaller --size.")
+        raise SystemExit(f"{path} is smaller than {size}x{size} pixels; give a larger image or a smaller --size.")
     return TASKS[task](clean)
 
 
@@ -283,7 +310,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def curve_table(curves: dict[str, Curve], network: str) -> str:
-    """What the original came to, as Markdown."""
+    """Peak and end of the original's curves, as Markdown."""
     lines = ["| image, task, size | network | peak (step) | end (step) |", "|---|---|---|---|"]
     for label, curve in curves.items():
         peak = peak_of(curve)
@@ -295,7 +322,7 @@ def curve_table(curves: dict[str, Curve], network: str) -> str:
 
 
 def save_plot(path: Path, plots: dict[str, Lines]) -> None:
-    """PSNR against seconds, a panel an image, with the bar and the end of ours."""
+    """Draw PSNR against seconds, one panel for each image, with the bar and the end of ours."""
     from matplotlib.figure import Figure
 
     columns = min(3, len(plots))
@@ -318,23 +345,23 @@ def save_plot(path: Path, plots: dict[str, Lines]) -> None:
 
 
 def main() -> None:
-    """Compare, print a table, write JSON and a plot."""
+    """Compare on each image; print the table, write JSON and a plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--task", choices=[*TASKS, "missing-pixels"], default="denoise", help="inpaint is half of the pixels missing"
     )
-    parser.add_argument("--size", type=int, default=128, help="side of the centre crop")
+    parser.add_argument("--size", type=int, default=128, help="side of the centre crop in pixels")
     parser.add_argument("--images", type=Path, nargs="+", help="clean images")
-    parser.add_argument("--preset", default="fast", help="ours")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--preset", default="fast", help="our preset")
+    parser.add_argument("--seed", type=int, default=0, help="seed of both")
+    parser.add_argument("--device", default="cpu", help="device of both")
     parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="of ours")
     parser.add_argument("--compile", action="store_true", help="ours")
     parser.add_argument("--graph", action="store_true", help="replay ours as a CUDA graph")
-    parser.add_argument("--threads", type=int, default=None, help="torch's own choice by default")
+    parser.add_argument("--threads", type=int, default=None, help="threads of both; by default torch's own choice")
     parser.add_argument("--json", type=Path, default=None, help="file to write")
     parser.add_argument("--plot", type=Path, default=None, help="PNG file to write")
-    parser.add_argument("--cache", type=Path, default=Path(__file__).parent / "curves", help="of the original's curves")
+    parser.add_argument("--cache", type=Path, default=Path(__file__).parent / "curves", help="folder of the original's curves")
     parser.add_argument(
         "--curves-of", metavar="PROCESSOR", help="take the curves that this processor fitted; by default, this one's"
     )
@@ -348,53 +375,51 @@ def main() -> None:
         help="fit the curves by torch's own layers, or by the package's network: the same mathematics in less time",
     )
     parser.add_argument(
-        "--until", type=int, metavar="STEP", help="follow the original so far only; its peak is then the best so far"
+        "--until", type=int, metavar="STEP", help="follow the original up to this step only; its peak is then the best so far"
     )
     parser.add_argument(
-        "--curves-only", action="store_true", help="fit the original's curves into the cache, print what they came to, and end"
+        "--curves-only",
+        action="store_true",
+        help="fit the original's curves into the cache, print their peaks and ends, and end",
     )
-    parser.add_argument("--steps", type=int, default=None, help="of both instead of their own, to try the command")
+    parser.add_argument("--steps", type=int, default=None, help="steps of both fits, to try the command; by default their own")
     parser.add_argument("--show", type=Path, nargs="+", metavar="JSON", help="print the table of earlier results and end")
-    asked = parser.parse_args()
-    if asked.show:
-        print(table([row for path in asked.show for row in json.loads(path.read_text())]))
+    arguments = parser.parse_args()
+    if arguments.show:
+        print(table([row for path in arguments.show for row in json.loads(path.read_text())]))
         return
-    if not asked.images:
+    if not arguments.images:
         parser.error("give --images")
-    if asked.size % 32 or asked.size < 64:
-        parser.error(f"the original's network takes sides that are multiples of 32, of at least 64; got --size {asked.size}")
-    task = "inpaint" if asked.task == "missing-pixels" else asked.task
-    if asked.threads is not None:
-        torch.set_num_threads(asked.threads)
-    device = devices.pick(asked.device)
-    curves = CurveSource(asked.cache, asked.curves_of, asked.curves_by, asked.curve_network, asked.until, device)
-    execution = Execution(asked.precision, compiled=asked.compile, graphed=asked.graph)
-    if asked.curves_only:
-        fitted = {}
-        for path in asked.images:
-            case, label = make_case(path, task, asked.size), label_of(path, task, asked.size)
-            fitted[label] = original_curve(case, recipe_of(case, asked.steps), asked.seed, curves, label)
-        print(curve_table(fitted, asked.curve_network))
+    if arguments.size % 32 or arguments.size < 64:
+        parser.error(
+            f"the original's network needs a side of at least 64 that is a multiple of 32; got --size {arguments.size}"
+        )
+    task = "inpaint" if arguments.task == "missing-pixels" else arguments.task
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    device = devices.pick(arguments.device)
+    curves = CurveSource(
+        arguments.cache, arguments.curves_of, arguments.curves_by, arguments.curve_network, arguments.until, device
+    )
+    execution = Execution(arguments.precision, compiled=arguments.compile, graphed=arguments.graph)
+    if arguments.curves_only:
+        ends = {}
+        for path in arguments.images:
+            case, label = make_case(path, task, arguments.size), label_of(path, task, arguments.size)
+            ends[label] = original_curve(case, recipe_of(case, arguments.steps), arguments.seed, curves, label)
+        print(curve_table(ends, arguments.curve_network))
         return
     rows: list[dict[str, Any]] = []
     plots: dict[str, Lines] = {}
-    for path in asked.images:
-        row, plots[label_of(path, task, asked.size)] = compare(
-            path,
-            task,
-            asked.size,
-            preset=asked.preset,
-            seed=asked.seed,
-            curves=curves,
-            steps=asked.steps,
-            execution=execution,
-        )
+    setting = Setting(task, arguments.size, arguments.preset, arguments.seed, arguments.steps, curves, execution)
+    for path in arguments.images:
+        row, plots[label_of(path, task, arguments.size)] = compare(path, setting)
         rows.append(row)
-        if asked.json:
-            write_text(asked.json, json.dumps(rows, indent=2) + "\n")
+        if arguments.json:
+            write_text(arguments.json, json.dumps(rows, indent=2) + "\n")
     print(table(rows))
-    if asked.plot:
-        save_plot(asked.plot, plots)
+    if arguments.plot:
+        save_plot(arguments.plot, plots)
 
 
 if __name__ == "__main__":

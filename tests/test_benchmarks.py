@@ -79,10 +79,10 @@ whole = t.original_curve(case, recipe, 0, t.CurveSource(cache / "whole"), "whole
 t.SAVED_EVERY = 0.0
 class Stop(Exception): pass
 step, count = t.PlainFit.step, iter(range(100))
-def stopping(self):
+def step_or_stop(self):
     if next(count) == 17: raise Stop
     step(self)
-t.PlainFit.step = stopping
+t.PlainFit.step = step_or_stop
 try: t.original_curve(case, recipe, 0, t.CurveSource(cache / "parts"), "parts")
 except Stop: pass
 else: raise SystemExit("not stopped")
@@ -163,11 +163,11 @@ def test_seams_go_on_where_they_were_interrupted(tmp_path: Path, photograph: Ten
     monkeypatch.syspath_prepend(BENCHMARKS)
     tiles = importlib.import_module("tiles")
     larger = torch.nn.functional.interpolate(photograph, scale_factor=2)
-    asked = tiles.Asked("denoise", 48, "quick", 4, 1, tmp_path / "states")
+    setting = tiles.Setting("denoise", 48, "quick", 4, 1, tmp_path / "states")
 
     def seam() -> str:
-        """Without the seconds."""
-        return re.sub(r" \(\d+\)", "", tiles.seam("photograph", larger, asked))
+        """The row without its seconds."""
+        return re.sub(r" \(\d+\)", "", tiles.seam("photograph", larger, setting))
 
     row = seam()
     assert "4 of 48x48" in row
@@ -178,7 +178,7 @@ def test_seams_go_on_where_they_were_interrupted(tmp_path: Path, photograph: Ten
     ]
 
     def histories() -> list[object]:
-        """With the seconds of each logged step: fitted anew, it would be another one."""
+        """The histories, which hold the seconds of each logged step and so differ for a new fit."""
         return [torch.load(path, weights_only=True)["history"] for path in states]
 
     before = histories()
