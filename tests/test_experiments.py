@@ -33,14 +33,22 @@ def words(page: Path) -> str:
 EXPERIMENTS = sorted(path.parent for path in ROOT.rglob("study.toml"))
 
 
+SHORT = {
+    "002_regularisers": [["families"], ["denoising", "filling_in"]],
+    "005_noise_impedance": [["."]],
+    "006_prior_attribution": [["denoising", "missing_pixels", "super_resolving"]],
+}
+"""Experiment -> the studies of each short table in its README; their full tables are in report.md only."""
+
+
 def text_of(folder: Path) -> tuple[str, Path]:
-    """An experiment's README, which may be that of the folder above, and where its links start."""
+    """The README of an experiment, in the study's folder or the one above, and the folder of its links."""
     place = folder if (folder / "README.md").exists() else folder.parent
     return (place / "README.md").read_text(), place
 
 
-def planned(folder: Path, place: Path) -> Plan:
-    """The plan of a study whose images, and learned starts, need not be here."""
+def plan_without_images(folder: Path, place: Path) -> Plan:
+    """The plan of a study whose images and learned starts are not here."""
     study = read_study(folder / "study.toml")
     if any(arm.start for arm in study.arms):
         task = tasks.denoise(torch.zeros(1, 3, 64, 64), sigma=0.1)
@@ -54,7 +62,7 @@ def planned(folder: Path, place: Path) -> Plan:
 
 @pytest.mark.parametrize("folder", EXPERIMENTS, ids=lambda folder: str(folder.relative_to(ROOT)))
 def test_an_experiment_is_whole_and_its_text_quotes_its_results(folder: Path, tmp_path: Path) -> None:
-    plan = planned(folder, tmp_path)
+    plan = plan_without_images(folder, tmp_path)
     study = plan.study
     empty = {name: [""] for name in results.columns(plan)}
     table = pd.read_csv(folder / "results.csv", keep_default_na=False, na_values=empty, dtype={"image": str})
@@ -64,13 +72,27 @@ def test_an_experiment_is_whole_and_its_text_quotes_its_results(folder: Path, tm
     assert len(rows) == len(table)
     assert (table["error"] == "").all()
     text, place = text_of(folder)
+    report = (folder / "report.md").read_text()
     for task in plan.tasks:
         for line in task_table(plan, task, table):
-            assert line in text
+            assert line in report
+            assert line in text or place.name in SHORT
     shown = re.findall(r"\]\(([^)]*pictures/[^)]*)\)", text)
     assert len(shown) >= 2
     for name in shown:
         assert (place / name).is_file()
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_short_table_quotes_its_results(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    short_table = importlib.import_module("short_table")
+    text = (ROOT / name / "README.md").read_text()
+    for studies in SHORT[name]:
+        lines = short_table.short_table([ROOT / name / study for study in studies])
+        assert len(lines) > 2
+        for line in lines:
+            assert line in text
 
 
 def test_there_are_experiments() -> None:
@@ -81,8 +103,11 @@ def test_there_are_experiments() -> None:
 def test_the_weights_of_the_regularisers_are_those_chosen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = ROOT / "002_regularisers"
     monkeypatch.syspath_prepend(folder)
-    chosen = importlib.import_module("chosen")
-    best = chosen.chosen(chosen.gains())
+    module = importlib.import_module("best_rho")
+    best = module.best_rho(module.gains())
+    text = (folder / "README.md").read_text()
+    for line in module.by_rho(best):
+        assert line in text
     arms, tried = (tomllib.loads((folder / f"{file}.toml").read_text())["arms"] for file in (f"{name}/study", "choose"))
     there = {arm["name"]: arm.get("regularisers") for arm in tried}
     for arm in arms[2:]:
@@ -136,19 +161,21 @@ def test_the_stack_of_priors_did_what_its_readme_says(monkeypatch: pytest.Monkey
     folder = ROOT / "004_fusion"
     monkeypatch.syspath_prepend(folder)
     fuse = importlib.import_module("fuse")
-    found = pd.read_csv(folder / "results.csv")
+    results = pd.read_csv(folder / "results.csv")
+    psnr, fresh = fuse.pivot(results), fuse.pivot(pd.read_csv(folder / "fresh.csv"))
     text = (folder / "README.md").read_text()
-    for line in [*fuse.table(found), *fuse.rows(pd.read_csv(folder / "fresh.csv"))]:
+    for line in [*fuse.summary(psnr), *fuse.failures(psnr), *fuse.cases(fresh, (*fuse.SINGLE, fuse.ALONE, "stack"))]:
         assert line in text
-    assert len(found[["image", "task"]].drop_duplicates()) == len(fuse.IMAGES) * len(fuse.TASKS)
-    said = "\n".join(fuse.table(found))
-    never = re.search(r"above it: (\d+) of (\d+) cases", said)
-    gains = re.search(r"All but denoise: (.*) against the best single arm, (.*) against equal compute", said)
-    assert never is not None
+    assert (folder / "cases.md").read_text() == fuse.case_list(psnr, fresh)
+    assert len(results[["image", "task"]].drop_duplicates()) == len(fuse.IMAGES) * len(fuse.TASKS)
+    said = "\n".join(fuse.summary(psnr))
+    count = re.search(r"\| all \| (\d+ of \d+) \|", said)
+    gains = re.search(r"\| all but denoise \| \d+ of \d+ \| (.*) \| (.*) \|", said)
+    assert count is not None
     assert gains is not None
     readme = words(ROOT.parent / "README.md")
-    assert f"**{never[1]} of {never[2]} cases**" in text
-    assert f"in {never[1]} of {never[2]} cases" in readme
+    assert f"**{count[1]} cases**" in words(folder / "README.md")
+    assert f"in {count[1]} cases" in readme
     assert gains[1] in readme
     assert gains[2] in readme
 
@@ -164,22 +191,25 @@ def test_the_index_shows_every_experiment_with_its_picture() -> None:
 def test_the_priors_brought_what_their_readme_says(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = ROOT / "006_prior_attribution"
     monkeypatch.syspath_prepend(folder)
-    shares, weights = importlib.import_module("shares"), importlib.import_module("chosen_weights")
-    found = shares.attributions()
+    shares = importlib.import_module("shares")
+    studies = shares.attributions()
     text = (folder / "README.md").read_text()
-    for line in [*shares.table(found), *shares.by_image(found), *weights.table(weights.means())]:
+    for line in [*shares.table(studies), *shares.by_image(studies)]:
         assert line in text
     readme = words(ROOT.parent / "README.md")
-    for prior in found[0].priors:
-        assert shares.overall(found, prior) in text
-        assert shares.overall(found, prior) in readme
+    for prior in studies[0].priors:
+        assert shares.overall(studies, prior) in words(folder / "README.md")
+        assert shares.overall(studies, prior) in readme
 
 
 def test_the_weights_of_the_attribution_are_those_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = ROOT / "006_prior_attribution"
     monkeypatch.syspath_prepend(folder)
-    weights = importlib.import_module("chosen_weights")
-    best = weights.chosen(weights.means())
+    weights = importlib.import_module("best_weights")
+    best = weights.best_weights(weights.means())
+    text = (folder / "README.md").read_text()
+    for line in weights.short_table(best):
+        assert line in text
     for name in ("denoising", "missing_pixels", "super_resolving"):
         study = read_study(folder / name / "study.toml")
         assert study.attribution is not None
@@ -203,8 +233,8 @@ def test_more_images_brought_what_the_readme_says(monkeypatch: pytest.MonkeyPatc
     monkeypatch.syspath_prepend(folder)
     dose = importlib.import_module("dose")
     text = (folder / "README.md").read_text()
-    found = pd.read_csv(folder / "curves.csv")
-    for line in [*dose.table(found), *dose.gains(found)]:
+    curves = pd.read_csv(folder / "curves.csv")
+    for line in [*dose.table(curves), *dose.gains(curves)]:
         assert line in text
     priors = words(ROOT.parent / "docs" / "priors.md")
-    assert dose.gains(found)[-1].split("are ")[1].removesuffix("ahead of none.").strip() in priors
+    assert dose.gains(curves)[-1].split("are ")[1].removesuffix("ahead of none.").strip() in priors

@@ -1,10 +1,9 @@
-"""What can be gained by both priors: how alike are the errors of the image's own prior and of the learned one?
+"""How alike are the errors of the fit and of the learned prior, and how much could their mean gain?
 
-If x and x' have errors of the same size with the correlation c, their mean has -10 log10((1 + c) / 2) dB less.
+    python experiments/003_learned_and_single_image/why.py FOLDER     # FOLDER holds the images of the studies
 
-    python experiments/003_learned_and_single_image/why.py FOLDER     # the one with the study's images
-
-Prints a row a task, means over images and seeds, from the finished runs of the three studies.
+If the errors of two estimates have the same size and the correlation c, their mean is better by -10 log10((1 + c) / 2) dB.
+Prints a table with one row for each task, means over images and seeds, from the finished runs of the three studies.
 """
 
 import argparse
@@ -26,14 +25,14 @@ HERE = Path(__file__).parent
 
 def cells(plan: Plan) -> dict[tuple[str, str, int], dict[str, Run]]:
     """(task, image, seed) -> arm -> run."""
-    found: dict[tuple[str, str, int], dict[str, Run]] = defaultdict(dict)
+    runs: dict[tuple[str, str, int], dict[str, Run]] = defaultdict(dict)
     for run in plan.runs:
-        found[run.task, run.image, run.seed][run.arm] = run
-    return found
+        runs[run.task, run.image, run.seed][run.arm] = run
+    return runs
 
 
-def look(arms: dict[str, Run], store: Store) -> dict[str, float]:
-    """PSNR of the arms and of the mean of two, and how alike their errors are."""
+def measure(arms: dict[str, Run], store: Store) -> dict[str, float]:
+    """PSNR of each arm and of the mean of ``dip`` and ``learned``, and the correlation of the errors of these two."""
     subject = arms["dip"].subject()
     clean = subject.reference
     assert clean is not None
@@ -43,17 +42,17 @@ def look(arms: dict[str, Run], store: Store) -> dict[str, float]:
 
     outputs = {name: store.output(run.key) for name, run in arms.items()}
     errors = [(subject.task.finish(outputs[name]) - clean).flatten() for name in ("dip", "learned")]
-    alike = float(errors[0] @ errors[1] / (errors[0].norm() * errors[1].norm()))
+    correlation = float(errors[0] @ errors[1] / (errors[0].norm() * errors[1].norm()))
     average = psnr((outputs["dip"] + outputs["learned"]) / 2)
-    return {name: psnr(x) for name, x in outputs.items()} | {"mean of the two": average, "correlation": alike}
+    return {name: psnr(x) for name, x in outputs.items()} | {"mean of the two": average, "correlation": correlation}
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", help="the one with the studies' images")
+    parser.add_argument("folder", help="folder of the studies' images")
     images = parser.parse_args().folder
-    print("| task | dip | learned | both | mean of dip and learned | correlation of the errors | gain at one size |")
+    print("| task | dip | learned | both | mean of dip and learned | correlation of the errors | gain at equal size |")
     print("|---|---|---|---|---|---|---|")
     for study in ("denoising", "filling_in", "super_resolving"):
         folder = HERE / study
@@ -62,12 +61,12 @@ def main() -> None:
         rows: dict[str, list[dict[str, float]]] = defaultdict(list)
         for (task, _, _), arms in cells(plan).items():
             if all(store.has(run.key) for run in arms.values()):
-                rows[task].append(look(arms, store))
-        for task, found in rows.items():
-            means = {name: mean(row[name] for row in found) for name in found[0]}
+                rows[task].append(measure(arms, store))
+        for task, measured in rows.items():
+            means = {name: mean(row[name] for row in measured) for name in measured[0]}
             levels = " | ".join(f"{means[name]:.2f} dB" for name in ("dip", "learned", "both", "mean of the two"))
             gain = -10 * math.log10((1 + means["correlation"]) / 2)
-            print(f"| {task} ({len(found)}) | {levels} | {means['correlation']:.2f} | {gain:.2f} dB |")
+            print(f"| {task} ({len(measured)}) | {levels} | {means['correlation']:.2f} | {gain:.2f} dB |")
 
 
 if __name__ == "__main__":

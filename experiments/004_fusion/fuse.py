@@ -1,24 +1,22 @@
-"""Is a stack of priors, weighed by held-out data, ever worse than its best arm? And is it better where it should be?
+"""Is a stack of priors, with weights from held-out data, ever worse than its best arm? How much better is it elsewhere?
 
-    python experiments/004_fusion/fuse.py fit     # eight images of scikit-image, four tasks; goes on where it stopped
+    python experiments/004_fusion/fuse.py fit     # eight images of scikit-image, four tasks; resumes after an interruption
     python experiments/004_fusion/fuse.py check   # super-resolution of four more images
-    python experiments/004_fusion/fuse.py table   # from results.csv and fresh.csv
+    python experiments/004_fusion/fuse.py table   # the tables, cases.md and the figure, from results.csv and fresh.csv
 
-Arms: `dip` (preset `fast`), `patch` (the same with non-local similarity, balanced at the rho that experiment 002 chose on other
-images) and `learned` (the bundled denoiser: once, or in turn with the observation where pixels are missing). The stack takes
-a fit of each to the replicate that is judged, and a fit to all data, and brings what `hybrid_dip.fusion.stacking.brought`
-makes of them. Compared at equal compute: two seeds of both, averaged. The primary is the stack with maps allowed ("stack");
-"one weight an image" is beside it, and "stack without the judged fits", which takes the fits to all data only.
-README.md says what was changed
-after which cases were known.
+The arms are `dip` (preset `fast`), `patch` (the same with non-local similarity, at the rho that experiment 002 chose on other
+images) and `learned` (the bundled denoiser: once, or in turn with the observation where pixels are missing). The stack uses
+two fits of each arm, one to all data and one to the data that are not held out. At equal compute stands the mean of `dip` and
+`patch`, two seeds each. "stack" may weigh each pixel differently; "stack (one weight an image)" may not; "stack without the
+judged fits" uses the fits to all data only. README.md says what was changed after which cases were known.
 
-The tasks are Gaussian noise of sigma 25; photon noise (15 photons at white) that all arms are told is Gaussian, of the level
-that is estimated from the image; half of the pixels missing; super-resolution x4.
+The tasks are Gaussian noise of sigma 25; photon noise (15 photons at white) that all arms take for Gaussian noise of the level
+estimated from the image; half of the pixels missing; super-resolution x4.
 """
 
 import argparse
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -61,25 +59,25 @@ IMAGES = {
     "tissue": Source("tissue", "skimage:immunohistochemistry", None, SIDE),
 }
 FRESH = {name: Source(name, f"skimage:{name}", None, SIDE) for name in ("rocket", "gravel", "coins", "camera")}
-"""Of which nothing was known when the last change was made; super-resolution only, which is all that it changed."""
+"""Images of which nothing was known when the last change was made. It changed super-resolution only."""
 
 
-def told_gaussian(clean: Tensor) -> Case:
-    """Photon noise that passes for Gaussian noise of the estimated level."""
+def mismatched_noise(clean: Tensor) -> Case:
+    """Photon noise that the task takes for Gaussian noise of the estimated level."""
     case = degradations.noisy(clean, noise="poisson", peak=15)
     return replace(case, task=tasks.denoise(case.task.observation))
 
 
 TASKS: dict[str, Callable[[Tensor], Case]] = {
     "denoise": lambda clean: degradations.noisy(clean, sigma=25 / 255),
-    "mismatched": told_gaussian,
+    "mismatched": mismatched_noise,
     "missing-pixels": lambda clean: degradations.scattered(clean, share=0.5),
     "super-resolve": lambda clean: degradations.downsampled(clean, factor=4),
 }
 
 
 def once(task: Task) -> Recipe:
-    """`fast` with one fit."""
+    """The preset `fast` with one fit."""
     return replace(fast(task), runs=1)
 
 
@@ -90,15 +88,15 @@ def learned(task: Task) -> Recipe:
 
 
 def arms() -> list[Arm]:
-    """The three of the stack."""
+    """The three arms of the stack."""
     patch = (Term(NonLocal(), Balanced(1.0), "non-local"),)
     return [Arm("dip", once), Arm("patch", once, patch), Arm("learned", learned)]
 
 
 def images_of(image: str, name: str) -> dict[str, Any]:
-    """What all arms make of a case: `judged` of the replicate, `own` of all data, `second` of all data with another seed.
+    """The images of all arms for a case: `own` from all data, `judged` from the replicate, `second` from another seed.
 
-    They are kept (but not in the repository), so that another way to combine them needs no fit.
+    They are kept beside this file, outside the repository, so that another way to combine them needs no fit.
     """
     place = HERE / "images" / f"{image}-{name}.pt"
     if place.exists():
@@ -109,7 +107,7 @@ def images_of(image: str, name: str) -> dict[str, Any]:
     run = partial(Arm.run, device="cpu", hooks=no_hooks)
     own = {arm.name: run(arm, task, arm.name, seed=0) for arm in arms()}
     judged = {arm.name: run(arm, replicates[0].task, arm.name, seed=OTHER_SEED).raw for arm in arms()}
-    found: dict[str, Any] = {
+    images: dict[str, Any] = {
         "own": {arm: result.raw for arm, result in own.items()},
         "judged": judged,
         "second": {arm.name: run(arm, task, arm.name, seed=1).raw for arm in arms()[:2]},
@@ -117,23 +115,23 @@ def images_of(image: str, name: str) -> dict[str, Any]:
     }
     place.parent.mkdir(exist_ok=True)
     with replacing(place) as temporary:
-        torch.save(found, temporary)
-    return found
+        torch.save(images, temporary)
+    return images
 
 
 def selection(name: str, task: Task) -> Selection:
-    """Which data judge: where the noise is not what it is said to be, not the bootstrap."""
+    """The data that judge the arms; not the bootstrap where its noise level would be wrong."""
     return HeldOut() if name == "mismatched" else default_selection(task)
 
 
 def rows_of(image: str, name: str) -> list[dict[str, Any]]:
-    """All arms and their combinations on one case."""
+    """The rows of one case: all arms and their combinations."""
     case = TASKS[name]((IMAGES | FRESH)[image].load()[:, :3])
     task = case.task
     (replicate,) = selection(name, task).replicates(task)
-    made = images_of(image, name)
-    own, second, whole = made["own"], made["second"], list(made["brought"].values())
-    judged = [list(made["judged"].values())]
+    fits = images_of(image, name)
+    own, second, whole = fits["own"], fits["second"], list(fits["brought"].values())
+    judged = [list(fits["judged"].values())]
     maps = combine(judged, [replicate.judge])
     plain = combine(judged, [replicate.judge], local=False)
     images = {
@@ -165,7 +163,7 @@ def rows_of(image: str, name: str) -> list[dict[str, Any]]:
 
 
 def fit(images: list[str], names: list[str], place: Path = RESULTS) -> None:
-    """Every case that is not in the table yet."""
+    """Fit every case that is not in the results yet."""
     there: list[dict[str, Any]] = list(csv.DictReader(place.open())) if place.exists() else []
     done = {(row["image"], row["task"]) for row in there}
     for image in images:
@@ -179,58 +177,80 @@ def fit(images: list[str], names: list[str], place: Path = RESULTS) -> None:
 
 
 ALONE = "stack by held-out data alone"
-"""What the stack was before the last change; in super-resolution only is it another one."""
+"""The stack before the last change, which changed it in super-resolution only."""
 SINGLE = ("dip", "patch", "learned", "dip x 2", "patch x 2")
+EQUAL = "dip x 2 + patch x 2"
+SHOWN = (*SINGLE, EQUAL, "stack without the judged fits", "stack (one weight an image)", ALONE, "stack")
+MARGIN = 0.1
+"""How far below the best single arm, in dB, still counts as not worse."""
 
 
-def rows(found: pd.DataFrame) -> list[str]:
-    """PSNR of each arm in each case, and by how much the stack is above the best single arm (an oracle's choice)."""
-    wide = found.pivot(index=["task", "image"], columns="arm", values="psnr")
-    shown = [*SINGLE, "dip x 2 + patch x 2", "stack without the judged fits", "stack (one weight an image)", ALONE, "stack"]
-    lines = ["| task | image | " + " | ".join(shown) + " | stack - best single |", "|---" * (len(shown) + 3) + "|"]
-    above = wide["stack"] - wide[list(SINGLE)].max(axis=1)
-    for (task, image), row in wide.iterrows():
-        cells = " | ".join(f"{row[arm]:.2f}" if pd.notna(row[arm]) else "" for arm in shown)
-        lines.append(f"| {task} | {image} | {cells} | {above[task, image]:+.2f} dB |")
+def pivot(results: pd.DataFrame) -> pd.DataFrame:
+    """PSNR in dB: one row for each task and image, one column for each arm."""
+    return results.pivot(index=["task", "image"], columns="arm", values="psnr")
+
+
+def gains(psnr: pd.DataFrame) -> pd.Series:
+    """The stack's PSNR less that of the best single arm, which is an oracle's choice."""
+    return psnr["stack"] - psnr[list(SINGLE)].max(axis=1)
+
+
+def cases(psnr: pd.DataFrame, arms: Sequence[str] = SHOWN) -> list[str]:
+    """The table with one row for each case."""
+    lines = ["| task | image | " + " | ".join(arms) + " | stack - best single |", "|---" * (len(arms) + 3) + "|"]
+    gain = gains(psnr)
+    for (task, image), row in psnr.iterrows():
+        cells = " | ".join(f"{row[arm]:.2f}" if pd.notna(row[arm]) else "" for arm in arms)
+        lines.append(f"| {task} | {image} | {cells} | {gain[task, image]:+.2f} dB |")
     return lines
 
 
-def table(found: pd.DataFrame) -> list[str]:
-    """The rows, and what they come to."""
-    wide = found.pivot(index=["task", "image"], columns="arm", values="psnr")
-    above = wide["stack"] - wide[list(SINGLE)].max(axis=1)
-    lines = rows(found)
-    never = int((above >= -0.1).sum())
-    lines.append("")
-    lines.append(f"Within 0.1 dB of the best single arm or above it: {never} of {len(above)} cases.")
-    equal = wide["stack"] - wide["dip x 2 + patch x 2"]
-    for task in dict.fromkeys(above.index.get_level_values(0)):
-        lines.append(f"{task}: {_mean(above[task])} against the best single arm, {_mean(equal[task])} against equal compute.")
-    harder = [task for task in TASKS if task != "denoise"]
-    lines.append(
-        f"All but denoise: {_mean(above[harder])} against the best single arm, {_mean(equal[harder])} against equal compute."
-    )
+def failures(psnr: pd.DataFrame) -> list[str]:
+    """The rows of the cases in which the stack is worse than its best single arm."""
+    return cases(psnr[gains(psnr) < -MARGIN], (*SINGLE, "stack"))
+
+
+def summary(psnr: pd.DataFrame) -> list[str]:
+    """The table with one row for each task, then one for all tasks but denoising, then one for all."""
+    gain, equal = gains(psnr), psnr["stack"] - psnr[EQUAL]
+    groups = {task: [task] for task in TASKS}
+    groups |= {"all but denoise": [task for task in TASKS if task != "denoise"], "all": list(TASKS)}
+    lines = ["| task | not worse | stack - best single arm | stack - equal compute |", "|---|---|---|---|"]
+    for name, group in groups.items():
+        own, other = (values[values.index.isin(group, level="task")] for values in (gain, equal))
+        lines.append(f"| {name} | {int((own >= -MARGIN).sum())} of {len(own)} | {_mean(own)} | {_mean(other)} |")
     return lines
 
 
 def _mean(gains: pd.Series) -> str:
-    """Over cases, with its interval over images."""
+    """The mean over the cases with its interval over images."""
     own = gains.groupby(level="image").mean()
     low, high = interval(own)
     return f"{own.mean():+.2f} dB [{low:+.2f}, {high:+.2f}]"
 
 
-def draw(found: pd.DataFrame) -> None:
-    """PSNR of the stack against that of the best single arm: a dot a case, a colour a task."""
-    wide = found.pivot(index=["task", "image"], columns="arm", values="psnr")
-    above = wide["stack"] - wide[list(SINGLE)].max(axis=1)
-    images = list(dict.fromkeys(found["image"]))
+def case_list(psnr: pd.DataFrame, fresh: pd.DataFrame) -> str:
+    """The text of cases.md."""
+    lines = ["# PSNR in every case, in dB", "", "Written by `python experiments/004_fusion/fuse.py table`.", "", *cases(psnr)]
+    lines += [
+        "",
+        "Super-resolution of four images of which nothing was known when the last change was made:",
+        "",
+        *cases(fresh),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def draw(psnr: pd.DataFrame) -> None:
+    """Draw the stack against the best single arm: one dot for each case, one colour for each task."""
+    gain = gains(psnr)
+    images = list(IMAGES)
     figure, axes = subplots(1, 1, (7, 3.6))
     axis = axes[0, 0]
     for number, task in enumerate(TASKS):
-        known = [image for image in images if (task, image) in above.index]
+        known = [image for image in images if (task, image) in gain.index]
         places = [images.index(image) + 0.15 * (number - 1.5) for image in known]
-        axis.plot(places, [above[task, image] for image in known], "o", color=f"C{number}", label=task)
+        axis.plot(places, [gain[task, image] for image in known], "o", color=f"C{number}", label=task)
     axis.axhline(0, color="black", linewidth=1)
     axis.axhline(-0.1, color="grey", linewidth=1, linestyle=":")
     axis.set_xticks(range(len(images)), images)
@@ -242,26 +262,25 @@ def draw(found: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    """Fit, or print the table and draw it."""
+    """Fit, then print the tables, write cases.md and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    fitting = commands.add_parser("fit")
-    fitting.add_argument("--images", nargs="+", default=list(IMAGES), choices=list(IMAGES))
-    fitting.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    commands.add_parser("check")
-    commands.add_parser("table")
-    asked = parser.parse_args()
-    if asked.command == "fit":
+    first = commands.add_parser("fit", help="fit the cases that are not in results.csv yet")
+    first.add_argument("--images", nargs="+", default=list(IMAGES), choices=list(IMAGES), help="images to fit")
+    first.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS), help="tasks to fit")
+    commands.add_parser("check", help="fit the four fresh images")
+    commands.add_parser("table", help="print the tables, write cases.md and draw the figure")
+    arguments = parser.parse_args()
+    if arguments.command == "fit":
         torch.set_num_threads(1)
-        fit(asked.images, asked.tasks)
-    if asked.command == "check":
+        fit(arguments.images, arguments.tasks)
+    if arguments.command == "check":
         torch.set_num_threads(1)
         fit(list(FRESH), ["super-resolve"], CHECKED)
-    found = pd.read_csv(RESULTS)
-    draw(found)
-    print("\n".join(table(found)))
-    if CHECKED.exists():
-        print("\n".join(rows(pd.read_csv(CHECKED))))
+    psnr, fresh = pivot(pd.read_csv(RESULTS)), pivot(pd.read_csv(CHECKED))
+    draw(psnr)
+    write_text(HERE / "cases.md", case_list(psnr, fresh))
+    print("\n".join([*summary(psnr), "", *failures(psnr), "", *cases(fresh, (*SINGLE, ALONE, "stack"))]))
 
 
 if __name__ == "__main__":

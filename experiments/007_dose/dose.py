@@ -1,11 +1,10 @@
-"""How much do data bring, and how much is the architecture's? PSNR against the number of images that a start was learnt from.
+"""From how many photographs on is a learned start of the network ahead of a random one?
 
-    python experiments/007_dose/dose.py learn BSDS500/train        # theta_0 from 1, 4, 16 and 64 photographs
-    hybrid-dip study run experiments/007_dose/study.toml           # fits from each, and from random parameters
-    python experiments/007_dose/dose.py table                      # curves.csv, the table and dose.png, from the study's folder
+    python experiments/007_dose/dose.py learn BSDS500/train        # starts from 1, 4, 16 and 64 photographs
+    hybrid-dip study run experiments/007_dose/study.toml           # fits from each of them, and from random parameters
+    python experiments/007_dose/dose.py table                      # curves.csv, the table and dose.png
 
-The start is that of experiment 008 (Reptile over fits, one fixed latent for the learning and all fits): parameters from which
-an image is near. How far ahead of a random start is it after so many steps, and does that grow with the number of photographs?
+The start is learnt as in experiment 008: Reptile over fits, with one fixed latent for the learning and for all fits.
 """
 
 import argparse
@@ -25,25 +24,36 @@ from hybrid_dip.study.running.store import Store
 HERE = Path(__file__).parent
 DOSES = (1, 4, 16, 64)
 SHOWN = (30, 60, 120, 300)
-"""Steps of a fit, of which a line each is drawn."""
+"""Steps of a fit that the table and the figure show."""
 
 
 def learn(folder: Path) -> None:
-    """theta-N.safetensors for each dose; the images of a smaller one are among those of a larger one."""
-    images = sorted(folder.glob("*.jpg"))
-    spread = images[:: max(1, len(images) // max(DOSES))]
+    """Write theta-N.safetensors for each dose; the images of a smaller dose are among those of a larger one."""
+    photographs = sorted(folder.glob("*.jpg"))
+    spread = photographs[:: max(1, len(photographs) // max(DOSES))]
     for dose in DOSES:
         out = HERE / f"theta-{dose}.safetensors"
         if out.exists():
             continue
-        # Of every so many, so that four photographs are not four of one series.
-        chosen = [str(image) for image in spread[:: max(DOSES) // dose]][:dose]
-        command = ["pretrain-network", *chosen, "--task", "denoise", "--sigma", "25", "--side", "64", "--latent", "meshgrid"]
+        # Spread over the folder: neighbours may show the same scene.
+        learning_images = [str(image) for image in spread[:: max(DOSES) // dose]][:dose]
+        command = [
+            "pretrain-network",
+            *learning_images,
+            "--task",
+            "denoise",
+            "--sigma",
+            "25",
+            "--side",
+            "64",
+            "--latent",
+            "meshgrid",
+        ]
         subprocess.run([Path(sys.executable).parent / "hybrid-dip", *command, "-o", str(out)], check=True)
 
 
 def curves() -> pd.DataFrame:
-    """Columns dose, image, step, psnr (means over seeds)."""
+    """Columns dose, image, step, psnr (mean over the seeds)."""
     plan, store = plan_study(read_study(HERE / "study.toml")), Store(HERE)
     rows = [
         (int(run.arm.split()[0]), run.image, int(row["step"]), row["psnr"])
@@ -51,28 +61,28 @@ def curves() -> pd.DataFrame:
         if store.has(run.key)
         for row in store.history(run.key)
     ]
-    found = pd.DataFrame(rows, columns=["dose", "image", "step", "psnr"])
-    return found.groupby(["dose", "image", "step"], as_index=False)["psnr"].mean()
+    logged = pd.DataFrame(rows, columns=["dose", "image", "step", "psnr"])
+    return logged.groupby(["dose", "image", "step"], as_index=False)["psnr"].mean()
 
 
-def table(found: pd.DataFrame) -> list[str]:
-    """Mean PSNR with its interval over images: a row a dose, a column so many steps, and the best on the way (an oracle)."""
+def table(curves: pd.DataFrame) -> list[str]:
+    """Mean PSNR with its interval over images, one row for each dose; the last column is the best step, an oracle."""
     lines = [
         "| images | " + " | ".join(f"{step} steps" for step in SHOWN) + " | best on the way |",
         "|---" * (len(SHOWN) + 2) + "|",
     ]
-    for dose, own in found.groupby("dose"):
+    for dose, own in curves.groupby("dose"):
         cells = [_cell(own[own["step"] == step]["psnr"]) for step in SHOWN]
         best = own.groupby("image")["psnr"].max()
         lines.append(f"| {dose} | " + " | ".join([*cells, _cell(best)]) + " |")
     return lines
 
 
-def gains(found: pd.DataFrame) -> list[str]:
-    """A sentence a number of steps: how far the start from most images is ahead of a random one, with its interval."""
+def gains(curves: pd.DataFrame) -> list[str]:
+    """Sentences: how far the start from the most images is ahead of a random one after each number of steps."""
     lines = []
     for step in SHOWN:
-        wide = found[found["step"] == step].pivot(index="image", columns="dose", values="psnr")
+        wide = curves[curves["step"] == step].pivot(index="image", columns="dose", values="psnr")
         ahead = wide[max(DOSES)] - wide[0]
         low, high = interval(ahead)
         lines.append(
@@ -86,13 +96,13 @@ def _cell(values: pd.Series) -> str:
     return f"{values.mean():.2f} [{low:.2f}, {high:.2f}]"
 
 
-def draw(found: pd.DataFrame) -> None:
-    """PSNR against the dose, a line a number of steps; a random start stands at the left."""
-    doses = sorted(found["dose"].unique())
+def draw(curves: pd.DataFrame) -> None:
+    """Draw PSNR against the dose, one line for each number of steps; the random start is on the left."""
+    doses = sorted(curves["dose"].unique())
     figure, axes = subplots(1, 1, (6.4, 4.2))
     axis = axes[0, 0]
     for number, step in enumerate(SHOWN):
-        own = found[found["step"] == step]
+        own = curves[curves["step"] == step]
         cells = [own[own["dose"] == dose]["psnr"] for dose in doses]
         axis.plot(range(len(doses)), [cell.mean() for cell in cells], "o-", color=f"C{number}", label=f"after {step} steps")
         axis.fill_between(range(len(doses)), *zip(*map(interval, cells), strict=True), color=f"C{number}", alpha=0.1)
@@ -105,20 +115,21 @@ def draw(found: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    """Learn, or print the table and draw the curve."""
+    """Learn the starts, or print the table and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("learn").add_argument("folder", type=Path)
-    commands.add_parser("table")
-    asked = parser.parse_args()
-    if asked.command == "learn":
-        learn(asked.folder)
+    learning = commands.add_parser("learn", help="learn a start from each number of photographs")
+    learning.add_argument("folder", type=Path, help="folder of training photographs (*.jpg)")
+    commands.add_parser("table", help="print the table and draw the figure")
+    arguments = parser.parse_args()
+    if arguments.command == "learn":
+        learn(arguments.folder)
         return
     if (HERE / "runs").exists():
         curves().to_csv(HERE / "curves.csv", index=False, float_format="%.4f", lineterminator="\n")
-    found = pd.read_csv(HERE / "curves.csv")
-    draw(found)
-    print("\n".join([*table(found), "", *gains(found)]))
+    known = pd.read_csv(HERE / "curves.csv")
+    draw(known)
+    print("\n".join([*table(known), "", *gains(known)]))
 
 
 if __name__ == "__main__":

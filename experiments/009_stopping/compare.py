@@ -1,12 +1,12 @@
-"""Which stopping rule comes near to the best step, without having seen the clean image?
+"""How far below the best step does each stopping rule stop, without the clean image?
 
-    python experiments/009_stopping/compare.py fit IMAGES... [--seeds 0 1] [--steps 2000]   # goes on where it stopped
+    python experiments/009_stopping/compare.py fit IMAGES... [--seeds 0 1] [--steps 2000]   # resumes after an interruption
     python experiments/009_stopping/compare.py table                                        # from results.csv
 
 For each image, task and seed the even network of the preset `fast` is fitted once for all steps, far beyond its best. Every
-rule looks at that one fit (hybrid_dip.stopping.Following), and so does the clean image: the best step is an oracle. For the
-selections the fits to their replicates are made, too; as the refit begins at the same seed, it is the first fit up to the step
-that they name, whose PSNR is known.
+rule follows that one fit (hybrid_dip.stopping.Following). The best step is an oracle: it is read off the clean image. The
+selections need a fit to held-out data as well; it names a step. The refit to all data starts from the same seed, so up to that
+step it is the first fit, whose PSNR is known.
 """
 
 import argparse
@@ -58,21 +58,21 @@ SELECTIONS: dict[str, dict[str, Selection]] = {
 
 
 def fit_once(task: Task, seed: int, steps: int, observers: list[Any], halt: Callable[[], bool] | None = None) -> None:
-    """The fit that everything looks at."""
+    """Fit once, with the observers looking on."""
     recipe = replace(fast(task), runs=1, rule=MaxSteps(), steps=steps)
     hooks = RunHooks(observers=observers, halt=halt)
     hd.restore(task, preset=recipe, seed=seed, device="cpu", hooks=lambda _: hooks)
 
 
-def chosen(scores: Tensor, patience: int) -> int:
-    """The step with the best score before a fit would have ended for want of a better one."""
+def step_kept(scores: Tensor, patience: int) -> int:
+    """The step with the best score at the time when no better one had come for ``patience`` steps."""
     best = torch.tensor([int(scores[: step + 1].argmin()) for step in range(len(scores))])
     waited = (torch.arange(len(scores)) - best >= patience).nonzero()
     return int(best[waited[0]]) if len(waited) else int(best[-1])
 
 
 def rows_of(case: Case, seed: int, steps: int) -> list[dict[str, Any]]:
-    """One row a rule."""
+    """The rows of one case, one for each rule."""
     task = case.task
     quality: list[float] = []
 
@@ -88,18 +88,18 @@ def rows_of(case: Case, seed: int, steps: int) -> list[dict[str, Any]]:
     fit_once(task, seed, steps, [measure, *followed.values()])
     kept = {name: following.kept_at for name, following in followed.items()}
     for names in SELECTIONS.values():
-        # Those of a group have the same replicate, which is fitted once.
+        # The selections of a group have the same replicate, so one fit serves them all.
         applying = [name for name in names if "projected" not in name or task.name == "super-resolve"]
         replicates = {name: names[name].replicates(task)[0] for name in applying}
         curves = {name: Scores(replicate.score) for name, replicate in replicates.items()}
         patience = max(names[name].patience for name in applying)
 
         def waited(curves: dict[str, Scores] = curves, patience: int = patience) -> bool:
-            """Whether no curve has had a better score for long enough."""
+            """Whether every curve is past its patience."""
             return all(len(curve.values) - int(torch.stack(curve.values).argmin()) > patience + 1 for curve in curves.values())
 
         fit_once(next(iter(replicates.values())).task, seed, steps, list(curves.values()), waited)
-        kept |= {name: chosen(torch.stack(curve.values), names[name].patience) for name, curve in curves.items()}
+        kept |= {name: step_kept(torch.stack(curve.values), names[name].patience) for name, curve in curves.items()}
     oracle = max(range(len(quality)), key=quality.__getitem__)
     return [
         {
@@ -114,7 +114,7 @@ def rows_of(case: Case, seed: int, steps: int) -> list[dict[str, Any]]:
 
 
 def fit(images: list[Path], seeds: list[int], steps: int) -> None:
-    """Everything that is not in results.csv yet."""
+    """Fit every case that is not in results.csv yet."""
     there: list[dict[str, Any]] = list(csv.DictReader(RESULTS.open())) if RESULTS.exists() else []
     done = {(row["image"], row["task"], int(row["seed"]), int(row["steps"])) for row in there}
     for seed in seeds:
@@ -130,14 +130,14 @@ def fit(images: list[Path], seeds: list[int], steps: int) -> None:
                 print(json.dumps(labels), flush=True)
 
 
-def table(found: pd.DataFrame) -> list[str]:
-    """Lines of Markdown: by how much each rule is below the best step, on average and at worst."""
-    tasks = [task for task in TASKS if task in set(found["task"])]
+def table(results: pd.DataFrame) -> list[str]:
+    """Lines of Markdown: how far each rule is below the best step, on average and at worst."""
+    tasks = [task for task in TASKS if task in set(results["task"])]
     lines = [
         "| rule | " + " | ".join(f"{task}: mean, worst" for task in tasks) + " | all: mean, worst |",
         "|---" * (len(tasks) + 2) + "|",
     ]
-    below = found.assign(below=found["oracle_psnr"] - found["psnr"])
+    below = results.assign(below=results["oracle_psnr"] - results["psnr"])
     for rule in dict.fromkeys(below["rule"]):
         own = below[below["rule"] == rule]
         cells = [own[own["task"] == task]["below"] for task in tasks] + [own["below"]]
@@ -145,9 +145,9 @@ def table(found: pd.DataFrame) -> list[str]:
     return lines
 
 
-def draw(found: pd.DataFrame) -> None:
-    """How far each rule is below the best step: a dot a case, a line their mean."""
-    below = found.assign(below=found["oracle_psnr"] - found["psnr"])
+def draw(results: pd.DataFrame) -> None:
+    """Draw how far each rule is below the best step: a dot for each case, a line for their mean."""
+    below = results.assign(below=results["oracle_psnr"] - results["psnr"])
     rules = list(dict.fromkeys(below["rule"]))
     figure, axes = subplots(1, 1, (7.5, 3.8))
     axis = axes[0, 0]
@@ -167,20 +167,20 @@ def draw(found: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    """Fit, or print the table and draw it."""
+    """Fit, then print the table and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    fitting = commands.add_parser("fit")
-    fitting.add_argument("images", type=Path, nargs="+")
-    fitting.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    fitting.add_argument("--steps", type=int, default=STEPS)
-    commands.add_parser("table")
-    asked = parser.parse_args()
-    if asked.command == "fit":
-        fit(asked.images, asked.seeds, asked.steps)
-    found = pd.read_csv(RESULTS)
-    draw(found)
-    print("\n".join(table(found)))
+    first = commands.add_parser("fit", help="fit the cases that are not in results.csv yet")
+    first.add_argument("images", type=Path, nargs="+", help="clean photographs")
+    first.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="seeds of the fits")
+    first.add_argument("--steps", type=int, default=STEPS, help="steps of each fit")
+    commands.add_parser("table", help="print the table and draw the figure")
+    arguments = parser.parse_args()
+    if arguments.command == "fit":
+        fit(arguments.images, arguments.seeds, arguments.steps)
+    results = pd.read_csv(RESULTS)
+    draw(results)
+    print("\n".join(table(results)))
 
 
 if __name__ == "__main__":
