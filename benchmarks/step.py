@@ -40,8 +40,9 @@ from hybrid_dip.networks.kernels import winograd
 from hybrid_dip.problem import degradations
 from hybrid_dip.recipes.prepare import prepare
 from hybrid_dip.recipes.recipe import Recipe
+from hybrid_dip.restoring.hooks import FitHooks
 from hybrid_dip.restoring.plan import resolve
-from hybrid_dip.restoring.restore import RunHooks, log_interval
+from hybrid_dip.restoring.restore import log_interval
 
 WARM = 3
 """Steps before the clock starts."""
@@ -90,7 +91,7 @@ class Setting:
 
     def restore(self, task: hd.Task, steps: int, watch: Callable[[Step], None] = lambda step: None) -> None:
         """Take steps of one fit."""
-        hooks = RunHooks(observers=[watch])
+        hooks = FitHooks(observers=[watch])
         hd.restore(
             task,
             preset=self.preset,
@@ -100,7 +101,7 @@ class Setting:
             device=self.device,
             execution=self.execution,
             log_every=log_interval(resolve(self.preset, task).steps),  # as often as in a whole fit
-            hooks=lambda seed: hooks,
+            hooks=lambda name: hooks,
         )
 
 

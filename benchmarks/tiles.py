@@ -32,8 +32,9 @@ from hybrid_dip.images.files import crop_to_centre, load_image
 from hybrid_dip.problem import tasks
 from hybrid_dip.problem.tiles import Box, Tiles, part
 from hybrid_dip.restoring.estimate import memory_of_a_step, side_of_tiles
+from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.restoring.plan import planned
-from hybrid_dip.restoring.restore import Result, RunHooks, restore
+from hybrid_dip.restoring.restore import Result, restore
 
 SAVED_EVERY = 20
 """Fewest steps between two saved states."""
@@ -114,15 +115,13 @@ def seam(name: str, photograph: Tensor, setting: Setting) -> str:
     def fit(side: int | None) -> Result:
         recipe, tiles = planned(task, setting.preset, side)
 
-        def around(label: str) -> RunHooks:
+        def hooks(fit: FitName) -> FitHooks:
+            label = f"whole, seed {fit.seed}"
+            if tiles is not None and fit.tile is not None:
+                label = f"seed {fit.seed}, tile {fit.tile + 1} of {len(tiles.boxes)}"
             bar = Progress(setting.steps or recipe.steps, f"{name}, {label}", None)
             state = Checkpoint(setting.keep / f"{mark} {label}.pt", SAVED_EVERY) if setting.keep else None
-            return RunHooks([bar], state, close=bar.close)
-
-        def hooks(seed: int) -> RunHooks:
-            if tiles is None:
-                return around(f"whole, seed {seed}")
-            return RunHooks(tile=lambda number: around(f"seed {seed}, tile {number + 1} of {len(tiles.boxes)}"))
+            return FitHooks([bar], state, close=bar.close)
 
         return restore(
             task, preset=setting.preset, steps=setting.steps, runs=setting.runs, tile=side, device="cpu", hooks=hooks

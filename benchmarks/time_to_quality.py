@@ -47,7 +47,7 @@ from hybrid_dip.images.files import crop_to_centre
 from hybrid_dip.problem import degradations
 from hybrid_dip.recipes.presets import STANDARD, original
 from hybrid_dip.recipes.recipe import Recipe
-from hybrid_dip.restoring.restore import RunHooks
+from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.stopping.selection import steps_of
 
 TASKS: dict[str, Callable[[Tensor], Case]] = {
@@ -209,9 +209,11 @@ def compare(path: Path, setting: Setting) -> tuple[dict[str, Any], Lines]:
     started = time.perf_counter()
     watches: list[Watch] = []
 
-    def hooks(seed: int) -> RunHooks:
+    def hooks(name: FitName) -> FitHooks:
+        if name != FitName(name.seed):  # a tile, or a replicate: it is not the image that the curve is of
+            return FitHooks()
         watches.append(Watch(started))
-        return RunHooks(observers=watches[-1:])
+        return FitHooks(observers=watches[-1:])
 
     result = hd.restore(
         case.task, preset=preset, seed=seed, steps=setting.steps, device=curves.device, execution=execution, hooks=hooks
@@ -222,9 +224,7 @@ def compare(path: Path, setting: Setting) -> tuple[dict[str, Any], Lines]:
     total, to_peak = recipe.steps * step, curve.steps[peak] * step
     quality = metrics.psnr(result.image, case.reference)
     seen = [
-        (watch.times, [metrics.psnr(case.task.finish(x.cpu()), case.reference) for x in watch.images])
-        for watch in watches
-        if watch.times  # an image in tiles has its end only
+        (watch.times, [metrics.psnr(case.task.finish(x.cpu()), case.reference) for x in watch.images]) for watch in watches
     ]
     row = {
         "image": path.name,

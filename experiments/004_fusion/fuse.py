@@ -28,7 +28,7 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import one_sentence
-from hybrid_dip.fusion.stacking import OTHER_SEED, Arm, averages, brought, combined, default_selection, no_hooks
+from hybrid_dip.fusion.stacking import OTHER_SEED, Arm, averages, brought, combined, default_selection
 from hybrid_dip.fusion.weights import combine
 from hybrid_dip.images import metrics
 from hybrid_dip.images.atomic import replacing, write_text
@@ -39,6 +39,7 @@ from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers import NonLocal
 from hybrid_dip.regularisers.schedules import Balanced
 from hybrid_dip.regularisers.terms import Term
+from hybrid_dip.restoring.hooks import no_hooks
 from hybrid_dip.restoring.plan import resolve
 from hybrid_dip.stopping.selection import HeldOut, Selection
 from hybrid_dip.study.describe.sources import Source

@@ -30,7 +30,7 @@ from hybrid_dip.images.figures import save_figure, subplots
 from hybrid_dip.images.files import crop_to_centre
 from hybrid_dip.problem import degradations
 from hybrid_dip.recipes.presets import fast
-from hybrid_dip.restoring.restore import RunHooks
+from hybrid_dip.restoring.hooks import FitHooks
 from hybrid_dip.stopping import Discrepancy, Following, MaxSteps, MovingVariance, Whiteness, WindowedVariance
 from hybrid_dip.stopping.selection import Bootstrap, HeldOut, Scores, Selection
 
@@ -60,7 +60,7 @@ SELECTIONS: dict[str, dict[str, Selection]] = {
 def fit_once(task: Task, seed: int, steps: int, observers: list[Any], halt: Callable[[], bool] | None = None) -> None:
     """Fit once, with the observers looking on."""
     recipe = replace(fast(task), runs=1, rule=MaxSteps(), steps=steps)
-    hooks = RunHooks(observers=observers, halt=halt)
+    hooks = FitHooks(observers=observers, halt=halt)
     hd.restore(task, preset=recipe, seed=seed, device="cpu", hooks=lambda _: hooks)
 
 

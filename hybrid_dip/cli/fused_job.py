@@ -8,22 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hybrid_dip.cli.job import Job, check_reference, comparison, measure, run_and_tell
+from hybrid_dip.cli.job import Job, JobHooks, check_reference, comparison, measure, run_and_tell
 from hybrid_dip.cli.result_folder import ResultFolder
-from hybrid_dip.contracts import Observer
 from hybrid_dip.errors import SettingsError, interruptible, nearest
-from hybrid_dip.fitting.checkpoint import Checkpoint
-from hybrid_dip.fitting.observers import Progress
 from hybrid_dip.fusion.consensus import ROUNDS, STEPS, agree
-from hybrid_dip.fusion.stacking import Arm, Hooks, arms_of, averages, default_selection, stack
-from hybrid_dip.fusion.tuning import SHORT, budget, scaled, tune
+from hybrid_dip.fusion.stacking import Arm, arms_of, averages, default_selection, stack
+from hybrid_dip.fusion.tuning import SHORT, most_fits, scale_weight, tune
 from hybrid_dip.images import figures
 from hybrid_dip.images.atomic import as_file_name
 from hybrid_dip.images.files import save_image
 from hybrid_dip.regularisers.terms import Terms
 from hybrid_dip.restoring.estimate import Estimate, duration, estimate
 from hybrid_dip.restoring.manifest import __version__
-from hybrid_dip.restoring.restore import RunHooks
 from hybrid_dip.stopping.selection import Bootstrap, HeldOut, Selection, steps_of
 
 MODES = ("stack", "held-out", "sure", "consensus")
@@ -98,15 +94,15 @@ def fuse_and_tell(job: Job, fusing: Fusing, folder: ResultFolder, *, resume: boo
     elif found_before:
         # The search is over; only the fit with the weights found goes on.
         factors = {name: entry["factor"] for name, entry in found_before["found"].items()}
-        weighted = tuple(scaled(term, factors[term.name]) for term in terms if term.name in factors)
+        weighted = tuple(scale_weight(term, factors[term.name]) for term in terms if term.name in factors)
         going_on = replace(job, terms=weighted, settings={**settings, **found_before})
         run_and_tell(going_on, folder, resume=True, overwrite=False)
     else:
         selection.replicates(job.task)
         cost = _cost(job)
         short = round(SHORT * job.recipe.steps)
-        seconds = (budget(terms, selection) * short + job.recipe.runs * job.recipe.steps) * cost.seconds_per_step
-        say(f"Up to {budget(terms, selection)} fits of {short} steps, then one of all: {duration(seconds)} at most.")
+        seconds = (most_fits(terms, selection) * short + job.recipe.runs * job.recipe.steps) * cost.seconds_per_step
+        say(f"Up to {most_fits(terms, selection)} fits of {short} steps, then one of all: {duration(seconds)} at most.")
         with interruptible() as interrupted:
             tuned = tune(
                 job.task,
@@ -116,7 +112,7 @@ def fuse_and_tell(job: Job, fusing: Fusing, folder: ResultFolder, *, resume: boo
                 seed=job.seed,
                 device=job.device,
                 time_budget=job.time_budget,
-                hooks=_watching(job, interrupted),
+                hooks=JobHooks(job, None, interrupted),
             )
         for name, factor in tuned.factors.items():
             say(f"{name}: {factor:.3g} times its weight" if factor else f"{name}: left out, it does not help")
@@ -130,20 +126,6 @@ def _found_before(folder: ResultFolder) -> dict[str, Any]:
     """The weights that an earlier search had found when the fit with them was stopped; empty where there are none."""
     before = folder.settings()
     return {name: before[name] for name in ("found", "trials") if name in before}
-
-
-def _watching(job: Job, interrupted: Callable[[], bool], folder: ResultFolder | None = None) -> Hooks:
-    """A progress bar for each fit, and a checkpoint where there is a folder."""
-
-    def hooks(name: str, seed: int) -> RunHooks:
-        progress = Progress(job.recipe.steps, f"{name}, seed {seed}", None, job.quiet)
-        observers: list[Observer] = [progress]
-        checkpoint = None
-        if folder is not None:
-            checkpoint = Checkpoint(folder.checkpoints / f"{as_file_name(name)}-seed-{seed}.pt", job.checkpoint_every)
-        return RunHooks(observers, checkpoint, interrupted, progress.close)
-
-    return hooks
 
 
 def _cost(job: Job) -> Estimate:
@@ -178,7 +160,6 @@ def _stack(
         f"{duration(fits * job.recipe.steps * cost.seconds_per_step)} for {fits} fits of {job.recipe.steps} steps."
     )
     with interruptible() as interrupted:
-        hooks = _watching(job, interrupted, folder)
         found = stack(
             job.task,
             arms,
@@ -186,7 +167,7 @@ def _stack(
             seed=job.seed,
             device=job.device,
             time_budget=job.time_budget,
-            hooks=hooks,
+            hooks=JobHooks(job, folder, interrupted),
         )
     combination, place = found.combination, folder.path
     images = {name: result.image for name, result in found.arms.items()}
@@ -227,7 +208,6 @@ def _consensus(job: Job, folder: ResultFolder, settings: dict[str, Any], overwri
         f"rounds with {STEPS} more of the network in each, {duration(ROUNDS * STEPS * cost.seconds_per_step)} at most."
     )
     with interruptible() as interrupted:
-        hooks = _watching(job, interrupted, folder)
         found = agree(
             job.task,
             job.recipe,
@@ -235,7 +215,7 @@ def _consensus(job: Job, folder: ResultFolder, settings: dict[str, Any], overwri
             seed=job.seed,
             device=job.device,
             time_budget=job.time_budget,
-            hooks=lambda seed: hooks("dip", seed),
+            hooks=JobHooks(job, folder, interrupted),
         )
     task = job.task.to("cpu")
     images = {name: task.finish(answer[None].cpu()) for name, answer in zip(found.names, found.found.answers, strict=True)}

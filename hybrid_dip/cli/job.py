@@ -20,9 +20,10 @@ from hybrid_dip.problem.tiles import Tiles, of_one_fit, part
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers.terms import Term
 from hybrid_dip.restoring.estimate import TooLargeError, duration, estimate
+from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.restoring.manifest import __version__
 from hybrid_dip.restoring.plan import tiles_for
-from hybrid_dip.restoring.restore import Result, RunHooks, restore
+from hybrid_dip.restoring.restore import Result, restore
 from hybrid_dip.stopping.selection import Selection, check, fits_of, steps_of
 
 
@@ -169,42 +170,56 @@ def check_reference(job: Job) -> None:
         )
 
 
+class JobHooks:
+    """What surrounds each fit of a job: a bar, the PSNR along the fit, frames of an animation, a saved state.
+
+    Args:
+        job: What is done.
+        folder: Where states are saved; None where none is.
+        halt: Asked between two steps whether to end.
+
+    Attributes:
+        watches: For each seed the PSNR along its fit; of an image in tiles, along that of the first tile.
+        frames: Frames of the first seed's fit.
+    """
+
+    def __init__(self, job: Job, folder: ResultFolder | None, halt: Callable[[], bool]):
+        self.job, self.folder, self.halt, self.tiles = job, folder, halt, job.tiles
+        self.watches: dict[int, ReferenceWatch] = {}
+        self.frames = Frames(job.task)
+
+    def __call__(self, name: FitName) -> FitHooks:
+        """Make what surrounds one fit."""
+        job, watch = self.job, self._watch(name)
+        bar = Progress(job.recipe.steps, self._label(name), watch, job.quiet)
+        observers: list[Observer] = [bar] if watch is None else [watch, bar]  # the bar shows what the watch has seen
+        if job.animate and name == FitName(job.seed):
+            observers.append(self.frames)
+        state = None
+        if self.folder is not None:
+            state = Checkpoint(self.folder.checkpoints / f"{name.file}.pt", job.checkpoint_every)
+        return FitHooks(observers, state, self.halt, bar.close)
+
+    def _watch(self, name: FitName) -> ReferenceWatch | None:
+        task, reference = self.job.task, self.job.reference
+        if reference is None or name.replicate or name.arm:
+            return None
+        if self.tiles is not None and name.tile is not None:
+            box = self.tiles.boxes[name.tile]
+            task, reference = part(task, box), box.of(reference)
+        watch = ReferenceWatch(task, reference)
+        self.watches.setdefault(name.seed, watch)
+        return watch
+
+    def _label(self, name: FitName) -> str:
+        seed = f"seed {name.seed}" if name.arm or self.job.recipe.runs > 1 else ""
+        tile = "" if self.tiles is None or name.tile is None else f"tile {name.tile + 1} of {len(self.tiles.boxes)}"
+        return ", ".join(filter(None, [name.arm or self.job.task.name, seed, tile, name.replicate]))
+
+
 def _fit(job: Job, folder: ResultFolder) -> Result:
-    watches: dict[int, ReferenceWatch] = {}
-    frames = Frames(job.task)
-    tiles = job.tiles
     with interruptible() as interrupted:
-
-        def hooks(seed: int) -> RunHooks:
-            label = job.task.name if job.recipe.runs == 1 else f"{job.task.name}, seed {seed}"
-            if tiles is None:
-                return around(seed, f"seed-{seed}", label, job.task, job.reference)
-
-            def of_tile(number: int) -> RunHooks:
-                box, which = tiles.boxes[number], f"tile {number + 1} of {len(tiles.boxes)}"
-                clean = None if job.reference is None else box.of(job.reference)
-                return around(seed, f"seed-{seed}-tile-{number}", f"{label}, {which}", part(job.task, box), clean)
-
-            return RunHooks(halt=interrupted, tile=of_tile)
-
-        def around(seed: int, name: str, label: str, task: Task, reference: Tensor | None) -> RunHooks:
-            watch = None if reference is None else ReferenceWatch(task, reference)
-            progress = Progress(job.recipe.steps, label, watch, job.quiet)
-            observers: list[Observer] = [progress]
-            if watch is not None:
-                watches.setdefault(seed, watch)  # the history is that of the first tile
-                observers.insert(0, watch)  # the bar shows what it found
-            if job.animate and seed == job.seed:
-                observers.append(frames)
-
-            def before(what: str) -> RunHooks:
-                ahead = Progress(job.recipe.steps, f"{label}, {what}", None, job.quiet)
-                path = folder.checkpoints / f"{name}-{what}.pt"
-                return RunHooks([ahead], Checkpoint(path, job.checkpoint_every), interrupted, ahead.close)
-
-            path = folder.checkpoints / f"{name}.pt"
-            return RunHooks(observers, Checkpoint(path, job.checkpoint_every), interrupted, progress.close, before=before)
-
+        hooks = JobHooks(job, folder, interrupted)
         result = restore(
             job.task,
             preset=job.recipe,
@@ -218,7 +233,7 @@ def _fit(job: Job, folder: ResultFolder) -> Result:
             hooks=hooks,
         )
     if result.fits[-1].reason != "interrupted":
-        _write(job, folder, result, watches, frames)
+        _write(job, folder, result, hooks.watches, hooks.frames)
     return result
 
 

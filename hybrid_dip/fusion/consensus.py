@@ -27,8 +27,9 @@ from hybrid_dip.recipes.recipe import Preset, Recipe
 from hybrid_dip.regularisers import RED
 from hybrid_dip.regularisers.proximal import proximal
 from hybrid_dip.regularisers.terms import Term, Terms
+from hybrid_dip.restoring.hooks import HooksOf, hooks_of_arm, no_hooks
 from hybrid_dip.restoring.plan import resolve
-from hybrid_dip.restoring.restore import Result, RunHooks, restore
+from hybrid_dip.restoring.restore import Result, restore
 
 STEPS, ROUNDS = 20, 30
 """Of the network's agent in each round, and rounds at most."""
@@ -209,7 +210,7 @@ def agree(
     seed: int = 0,
     device: str | torch.device = "auto",
     time_budget: float | None = None,
-    hooks: Callable[[int], RunHooks] = lambda seed: RunHooks(),
+    hooks: HooksOf = no_hooks,
 ) -> Agreed:
     """Restore by an equilibrium of the data, the network and the terms, all with the same weight.
 
@@ -224,7 +225,7 @@ def agree(
         seed: Of the fit.
         device: Where.
         time_budget: Seconds for the fit.
-        hooks: Seed -> what surrounds the fit.
+        hooks: What surrounds the network's fit, whose arm is called "dip".
 
     Returns:
         The image, and how the agents came to agree.
@@ -246,7 +247,9 @@ def agree(
     here = task.to(where)
     recipe = replace(resolve(preset, task), runs=1)
     begun = time.monotonic()
-    first = restore(task, preset=recipe, seed=seed, device=where, tile=0, time_budget=time_budget, hooks=hooks)
+    first = restore(
+        task, preset=recipe, seed=seed, device=where, tile=0, time_budget=time_budget, hooks=hooks_of_arm(hooks, "dip")
+    )
     with forked_random_state(where):
         network, latent = prepare(here, recipe, seed)
         network.load_state_dict(first.fits[0].state["network"])

@@ -4,7 +4,7 @@ The weights come from data that no fit has seen, and from no ground truth; :mod:
 terms of one fit by the same data.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,17 +19,10 @@ from hybrid_dip.problem.least_squares import nearest_explanation
 from hybrid_dip.problem.operators import locality_of, shows_image
 from hybrid_dip.recipes.recipe import Preset, Recipe
 from hybrid_dip.regularisers.terms import Term, Terms
+from hybrid_dip.restoring.hooks import HooksOf, hooks_of_arm, no_hooks
 from hybrid_dip.restoring.plan import resolve
-from hybrid_dip.restoring.restore import Result, RunHooks, restore
+from hybrid_dip.restoring.restore import Result, restore
 from hybrid_dip.stopping.selection import Bootstrap, HeldOut, Replicate, Selection, steps_of
-
-Hooks = Callable[[str, int], RunHooks]
-"""Name of a fit, seed -> what surrounds it."""
-
-
-def no_hooks(name: str, seed: int) -> RunHooks:
-    """Nothing around any fit."""
-    return RunHooks()
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +46,7 @@ class Arm:
         *,
         seed: int,
         device: str | torch.device,
-        hooks: Hooks,
+        hooks: HooksOf,
         time_budget: float | None = None,
     ) -> Result:
         """Restore.
@@ -81,7 +74,7 @@ class Arm:
             device=device,
             tile=0,
             time_budget=time_budget,
-            hooks=lambda one: hooks(label, one),
+            hooks=hooks_of_arm(hooks, label),
         )
         if found.fits[-1].reason == "interrupted":
             raise Interrupted(f"Interrupted in {label}; what was done is saved.")
@@ -217,7 +210,7 @@ def stack(
     seed: int = 0,
     device: str | torch.device = "auto",
     time_budget: float | None = None,
-    hooks: Hooks = no_hooks,
+    hooks: HooksOf = no_hooks,
 ) -> Stacked:
     """Restore with each arm, and combine the images by weights that held-out data choose.
 
@@ -233,7 +226,7 @@ def stack(
         seed: Of each arm's first run.
         device: Where.
         time_budget: Seconds for each fit.
-        hooks: Name of a fit, seed -> what surrounds it.
+        hooks: What surrounds each fit; its name holds the arm, and the replicate where it is not of all data.
 
     Returns:
         The combined image, the weights, and each arm's own result.

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,14 +11,15 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import Interrupted, SettingsError
-from hybrid_dip.fusion.stacking import Hooks, default_selection, no_hooks
+from hybrid_dip.fusion.stacking import default_selection
 from hybrid_dip.networks.start import Start
 from hybrid_dip.recipes.recipe import Preset, Recipe
 from hybrid_dip.regularisers.schedules import Balanced
 from hybrid_dip.regularisers.terms import Moment, Schedule, Term, Terms, as_terms
+from hybrid_dip.restoring.hooks import FitHooks, FitName, HooksOf, no_hooks
 from hybrid_dip.restoring.plan import resolve
 from hybrid_dip.restoring.restore import restore
-from hybrid_dip.stopping.selection import BestScore, Replicate, Selection
+from hybrid_dip.stopping.selection import BestScore, Replicate, Scores, Selection
 
 FACTORS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Of the weight that was given: the coarse grid."""
@@ -56,7 +58,7 @@ class Tuned:
     trials: tuple[Trial, ...]
 
 
-def budget(terms: Terms, selection: Selection) -> int:
+def most_fits(terms: Terms, selection: Selection) -> int:
     """How many short fits :func:`tune` will make.
 
     Args:
@@ -70,7 +72,7 @@ def budget(terms: Terms, selection: Selection) -> int:
     return replicates * (1 + len(terms) * (len(FACTORS) + REFINEMENTS))
 
 
-def scaled(term: Term, factor: float) -> Term:
+def scale_weight(term: Term, factor: float) -> Term:
     """A term whose weight is a factor times as large.
 
     Args:
@@ -108,7 +110,7 @@ def tune(
     seed: int = 0,
     device: str | torch.device = "auto",
     time_budget: float | None = None,
-    hooks: Hooks = no_hooks,
+    hooks: HooksOf = no_hooks,
 ) -> Tuned:
     """Weights of the terms that give the smallest error at data which the fits do not see.
 
@@ -124,7 +126,7 @@ def tune(
         seed: Of the fits.
         device: Where.
         time_budget: Seconds for each fit.
-        hooks: Name of a fit, seed -> what surrounds it.
+        hooks: What surrounds each short fit; the arm in its name says which factors are tried.
 
     Returns:
         The weights, and how they were found.
@@ -144,57 +146,91 @@ def tune(
         raise SettingsError(
             f"A fit of {recipe.steps} steps leaves none for the short fits that look for weights; give more --steps."
         )
-    recipe = replace(recipe, steps=short)
-    trials: list[Trial] = []
+    search = _Search(replace(recipe, steps=short), listed, chosen, replicates, seed, device, time_budget, hooks)
+    search.begin()
+    factors = dict.fromkeys((term.name for term in listed), 0.0)
+    for term in listed:
+        score = partial(search.score_with, factors, term.name)
+        best = min(FACTORS, key=score)
+        factors[term.name] = _golden(score, best) if best > 0 else 0.0
+    return Tuned(search.weigh(factors), factors, tuple(search.trials))
 
-    def fitted(replicate: Replicate, number: int, recipe: Recipe, weighted: Terms, label: str) -> tuple[float, Start]:
-        """The smallest score along a short fit, and its last parameters."""
-        scores: list[Tensor] = []
-        around = hooks(f"{label}, {chosen.reason} {number}", seed)
-        watched = replace(
-            around, observers=[*around.observers, lambda step: scores.append(replicate.score(step.candidate).detach())]
-        )
-        rule = BestScore(replicate.score, short, chosen.reason)
+
+@dataclass(eq=False)
+class _Search:
+    """Short fits to the replicates of a task, and what the factors that were tried are worth.
+
+    Attributes:
+        recipe: What is fitted, for a short fit's number of steps.
+        terms: The terms with the weights that were given.
+        selection: How data are held back.
+        replicates: The replicates of the task.
+        seed: Seed of each fit.
+        device: Where the fits run.
+        time_budget: Seconds for each fit, or None.
+        hooks: What surrounds each fit.
+        starts: For each replicate the parameters that its fits begin with.
+        trials: What has been tried, in order.
+    """
+
+    recipe: Recipe
+    terms: Terms
+    selection: Selection
+    replicates: Sequence[Replicate]
+    seed: int
+    device: str | torch.device
+    time_budget: float | None
+    hooks: HooksOf
+    starts: list[Start] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Fit each replicate without priors; what it comes to is where all later fits begin."""
+        for number in range(len(self.replicates)):
+            state = self._fit(number, self.recipe, Terms(), "without priors")[1]
+            self.starts.append(Start(Path("warm"), state, {}, ""))
+
+    def weigh(self, factors: Mapping[str, float]) -> Terms:
+        """The terms with their weights multiplied, without those whose factor is 0."""
+        return Terms(scale_weight(term, factors[term.name]) for term in self.terms if factors[term.name] > 0)
+
+    def score_with(self, factors: Mapping[str, float], name: str, factor: float) -> float:
+        """The score of some factors, one of which is replaced; what was tried before is not fitted again."""
+        tried = {**factors, name: factor}
+        for trial in self.trials:
+            if trial.factors == tried:
+                return trial.score
+        weighted = self.weigh(tried)
+        label = ", ".join(f"{name} x {factor:.3g}" for name, factor in tried.items())
+        scores = [
+            self._fit(number, replace(self.recipe, start=start), weighted, label)[0] for number, start in enumerate(self.starts)
+        ]
+        self.trials.append(Trial(tried, sum(scores) / len(scores)))
+        return self.trials[-1].score
+
+    def _fit(self, number: int, recipe: Recipe, weighted: Terms, label: str) -> tuple[float, Mapping[str, Tensor]]:
+        """The smallest score along a short fit to a replicate, and the network's last state."""
+        replicate, reason = self.replicates[number], self.selection.reason
+        scores = Scores(replicate.score)
+
+        def hooks(name: FitName) -> FitHooks:
+            around = self.hooks(replace(name, arm=f"{label}, {reason} {number + 1}"))
+            return replace(around, observers=[*around.observers, scores])
+
         found = restore(
             replicate.task,
             preset=recipe,
             regularisers=weighted,
-            rule=rule,
-            seed=seed,
-            device=device,
+            rule=BestScore(replicate.score, recipe.steps, reason),
+            seed=self.seed,
+            device=self.device,
             tile=0,
-            time_budget=time_budget,
-            hooks=lambda _: watched,
+            time_budget=self.time_budget,
+            hooks=hooks,
         )
         if found.fits[-1].reason == "interrupted":
             raise Interrupted(f"Interrupted in {label}; repeat the command to begin this search again.")
-        return float(torch.stack(scores).min()), Start(Path("warm"), found.fits[0].state["network"], {}, "")
-
-    warm = [fitted(replicate, i, recipe, Terms(), "without priors")[1] for i, replicate in enumerate(replicates, 1)]
-
-    def score(factors: Mapping[str, float]) -> float:
-        known = [trial.score for trial in trials if trial.factors == factors]
-        if known:
-            return known[0]
-        weighted = Terms(scaled(term, factors[term.name]) for term in listed if factors[term.name] > 0)
-        label = ", ".join(f"{name} x {factor:.3g}" for name, factor in factors.items())
-        values = [
-            fitted(replicate, i, replace(recipe, start=begun), weighted, label)[0]
-            for i, (replicate, begun) in enumerate(zip(replicates, warm, strict=True), 1)
-        ]
-        trials.append(Trial(dict(factors), sum(values) / len(values)))
-        return trials[-1].score
-
-    factors = dict.fromkeys((term.name for term in listed), 0.0)
-    for term in listed:
-
-        def of(factor: float, name: str = term.name) -> float:
-            return score({**factors, name: factor})
-
-        best = min(FACTORS, key=of)
-        factors[term.name] = _golden(of, best) if best > 0 else 0.0
-    found = Terms(scaled(term, factors[term.name]) for term in listed if factors[term.name] > 0)
-    return Tuned(found, factors, tuple(trials))
+        return float(torch.stack(scores.values).min()), found.fits[0].state["network"]
 
 
 def _golden(of: Callable[[float], float], best: float) -> float:

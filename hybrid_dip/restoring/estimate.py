@@ -22,8 +22,9 @@ from hybrid_dip.problem.tiles import can_be_tiled, of_one_fit
 from hybrid_dip.recipes.prepare import sketch
 from hybrid_dip.recipes.recipe import ALL_STEPS, Preset, Recipe
 from hybrid_dip.regularisers.terms import Term
+from hybrid_dip.restoring.hooks import FitHooks
 from hybrid_dip.restoring.plan import planned
-from hybrid_dip.restoring.restore import RunHooks, evaluated_by_the_loop_alone, log_interval, restore
+from hybrid_dip.restoring.restore import evaluated_by_the_loop_alone, log_interval, restore
 
 OVERHEAD, OVERHEAD_RECOMPUTED = 1.9, 1.58
 """Temporary buffers of convolutions, gradients, and gaps in the memory that is kept between steps, over what autograd saves;
@@ -65,6 +66,19 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def count_parameters(task: Task, recipe: Recipe) -> int:
+    """How many trainable numbers the network has, counted without allocating them.
+
+    Args:
+        task: The task that the network is made for.
+        recipe: The recipe that makes it.
+
+    Returns:
+        The number.
+    """
+    return sum(p.numel() for p in sketch(task, recipe)[0].parameters())
 
 
 def memory_of_a_step(task: Task, recipe: Recipe, *, recomputed: bool = False) -> int:
@@ -225,7 +239,7 @@ def _a_few_steps(
         if step.index < steps:
             done()
 
-    hooks = RunHooks(observers=[watch])
+    hooks = FitHooks([watch])
     restore(
         task,
         preset=recipe,
@@ -370,5 +384,4 @@ def estimate(
         FitError: The objective is not a finite scalar at the first step.
     """
     needed = check_memory(task, recipe, device, execution)
-    parameters = sum(p.numel() for p in sketch(task, recipe)[0].parameters())
-    return Estimate(parameters, needed, seconds_of_a_step(task, recipe, terms, device, execution=execution))
+    return Estimate(count_parameters(task, recipe), needed, seconds_of_a_step(task, recipe, terms, device, execution=execution))

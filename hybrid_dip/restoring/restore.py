@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,6 @@ from hybrid_dip.contracts import Fit, Observer, Rule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
 from hybrid_dip.execution.precision import NOT_ALONE, PLAIN, Execution
-from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.fit import fit
 from hybrid_dip.fitting.random_state import forked_random_state
 from hybrid_dip.fitting.solvers.langevin import DEVIATION
@@ -23,51 +22,14 @@ from hybrid_dip.recipes.prepare import prepare
 from hybrid_dip.recipes.recipe import Preset, Recipe
 from hybrid_dip.recipes.without_fit import check_without_fit
 from hybrid_dip.regularisers.terms import Term, Terms, as_terms
+from hybrid_dip.restoring.hooks import FitName, HooksOf, SeparateStates, no_hooks
 from hybrid_dip.restoring.plan import planned
 from hybrid_dip.stopping.selection import OTHER_STEPS, Selection, select, steps_of
 
+PARAMETERS = "parameters"
+"""Among the extras of a fit of :func:`restore`: how many trainable numbers the network has."""
 LOGGED_ROWS = 60
 """About so many rows a history has; steps are logged every 50 at most."""
-
-
-@dataclass(frozen=True)
-class RunHooks:
-    """What surrounds the fit of one seed.
-
-    Attributes:
-        observers: Who watches.
-        checkpoint: Where it is saved.
-        halt: Asked between steps whether to end.
-        close: Called when the fit is over, however it ended.
-        tile: Number of a tile -> what surrounds its fit, where the image is fitted in tiles.
-        before: Name -> what surrounds a fit that is made before the one that counts, by a selection.
-    """
-
-    observers: Sequence[Observer] = ()
-    checkpoint: Checkpoint | None = None
-    halt: Callable[[], bool] | None = None
-    close: Callable[[], None] = lambda: None
-    tile: "Callable[[int], RunHooks] | None" = None
-    before: "Callable[[str], RunHooks] | None" = None
-
-    def preliminary(self, name: str) -> "RunHooks":
-        """What surrounds a fit before the one that counts; it ends with that one, whoever watches."""
-        return RunHooks(halt=self.halt) if self.before is None else self.before(name)
-
-    def of_tile(self, number: int) -> "RunHooks":
-        """What surrounds the fit of one tile; it ends with the image's, whoever watches.
-
-        Raises:
-            SettingsError: These hooks watch or save one fit, and there are several.
-        """
-        if self.tile is not None:
-            return self.tile(number)
-        if self.observers or self.checkpoint is not None:
-            raise SettingsError(
-                "An image that is fitted in tiles has a fit a tile: give RunHooks(tile=...) what surrounds each, or tile=0 for "
-                "the whole image at once."
-            )
-        return RunHooks(halt=self.halt)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +64,35 @@ class Result:
     hardware: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Restoration:
+    """What is fitted to one image, and how; the same for all of its fits.
+
+    Attributes:
+        task: The task of the whole image.
+        recipe: What is fitted to the whole image, or to each tile.
+        terms: All regularisers, those of the recipe among them.
+        rule: When to stop, or a selection by held-out data.
+        tiles: The tiles in which the image is fitted; None for the whole at once.
+        device: Where the fits run.
+        execution: How the network is evaluated.
+        log_every: Steps between two logged ones.
+        time_budget: Seconds for each fit, or None.
+        hooks: What surrounds each fit.
+    """
+
+    task: Task
+    recipe: Recipe
+    terms: Terms
+    rule: Rule | Selection
+    tiles: Tiles | None
+    device: torch.device
+    execution: Execution
+    log_every: int
+    time_budget: float | None
+    hooks: HooksOf
+
+
 def evaluated_by_the_loop_alone(recipe: Recipe, terms: Sequence[Term]) -> bool:
     """Whether a step evaluates the network once, to change its parameters: what a CUDA graph of it can replay.
 
@@ -134,7 +125,7 @@ def restore(
     time_budget: float | None = None,
     execution: Execution = PLAIN,
     log_every: int | None = None,
-    hooks: Callable[[int], RunHooks] = lambda seed: RunHooks(),
+    hooks: HooksOf = no_hooks,
 ) -> Result:
     """Restore one image.
 
@@ -155,7 +146,7 @@ def restore(
         time_budget: Seconds for each seed's fit; tiles share them evenly.
         execution: How the network is evaluated: its precision, and whether it is compiled or recorded.
         log_every: Steps between two logged ones; by default :func:`log_interval` of the steps.
-        hooks: Seed -> observers, checkpoint and halt of that run.
+        hooks: Says for each fit, by its seed, tile and replicate, who watches it, where it is saved, and when it is to end.
 
     Returns:
         The result, on the CPU.
@@ -178,140 +169,139 @@ def restore(
         raise SettingsError(NOT_ALONE)
     where = devices.pick(device) if isinstance(device, str) else device
     seeds = tuple(range(seed, seed + recipe.runs))
-    every = log_every or log_interval(recipe.steps)
-    budget = time_budget if time_budget is None or tiles is None else time_budget / len(tiles.boxes)
-    fits: list[Fit] = []
-    parameters = 0
-    for one in seeds:
-        around = hooks(one)
+    restoration = Restoration(
+        task=task,
+        recipe=recipe,
+        terms=terms,
+        rule=rule or recipe.rule,
+        tiles=tiles,
+        device=where,
+        execution=execution,
+        log_every=log_every or log_interval(recipe.steps),
+        time_budget=time_budget if time_budget is None or tiles is None else time_budget / len(tiles.boxes),
+        hooks=SeparateStates(hooks),
+    )
+    fits = _until_interrupted(fit_seed(restoration, one) for one in seeds)
+    return combine(restoration, fits, seeds[: len(fits)])
 
-        def fitted(task: Task, hooks: RunHooks, seed: int = one) -> Fit:
-            nonlocal parameters
-            found, parameters = _fit_seed(
-                task.to(where), recipe, terms, rule or recipe.rule, seed, where, budget, execution, every, hooks
+
+def _until_interrupted(fits: Iterable[Fit]) -> tuple[Fit, ...]:
+    """Make fits one after the other, up to the first that was interrupted."""
+    made: list[Fit] = []
+    for one in fits:
+        made.append(one)
+        if one.reason == "interrupted":
+            break
+    return tuple(made)
+
+
+def fit_seed(restoration: Restoration, seed: int) -> Fit:
+    """Fit an image with one seed.
+
+    Args:
+        restoration: What is fitted.
+        seed: Seed of the network, the latent and the jitter.
+
+    Returns:
+        The fit, of an image in tiles the blend of theirs.
+    """
+    task, tiles = restoration.task, restoration.tiles
+    if tiles is None:
+        return _fit_task(restoration, task, FitName(seed))
+    parts = (_fit_task(restoration, part(task, box), FitName(seed, tile)) for tile, box in enumerate(tiles.boxes))
+    return blend_fits(_until_interrupted(parts), tiles)
+
+
+def _fit_task(restoration: Restoration, task: Task, name: FitName) -> Fit:
+    """Fit the image or a tile of it: once, or as often as a selection asks."""
+    task, rule = task.to(restoration.device), restoration.rule
+    if not isinstance(rule, Selection):
+        return _fit_once(restoration, task, rule, name)
+
+    def once(task: Task, rule: Rule, replicate: str, observers: Sequence[Observer]) -> Fit:
+        return _fit_once(restoration, task, rule, replace(name, replicate=replicate), observers)
+
+    return select(rule, task, once)
+
+
+def _fit_once(restoration: Restoration, task: Task, rule: Rule, name: FitName, observers: Sequence[Observer] = ()) -> Fit:
+    """One fit, from its seed's own start."""
+    recipe, device, execution = restoration.recipe, restoration.device, restoration.execution
+    hooks = restoration.hooks(name)
+    try:
+        with forked_random_state(device), execution.global_settings():
+            network, latent = prepare(task, recipe, name.seed)
+            parameters = sum(p.numel() for p in network.parameters())
+            solve = fit if recipe.solver is None else recipe.solver.run
+            made = solve(
+                execution.apply(network.to(device), device),
+                latent.to(device),
+                task,
+                copy.deepcopy(restoration.terms),  # without the memory of an earlier fit
+                rule=rule,
+                max_steps=recipe.steps,
+                optimizer=recipe.optimizer(recipe.lr),
+                lr_schedule=recipe.lr_schedule,
+                optimise=recipe.optimise,
+                jitter=recipe.jitter,
+                average=recipe.average,
+                parameter_noise=recipe.parameter_noise,
+                fallback=recipe.fallback,
+                log_every=restoration.log_every,
+                time_budget=restoration.time_budget,
+                halt=hooks.halt,
+                checkpoint=hooks.checkpoint,
+                observers=[*observers, *hooks.observers],
             )
-            return found
-
-        try:
-            fits.append(fitted(task, around) if tiles is None else _in_tiles(task, tiles, fitted, around))
-        finally:
-            around.close()
-        if fits[-1].reason == "interrupted":
-            break
-    return _combine(task, recipe, terms, tuple(fits), seeds[: len(fits)], parameters, where, execution, tiles)
+    finally:
+        hooks.close()
+    return replace(made, extras={**made.extras, PARAMETERS: parameters})
 
 
-def _in_tiles(task: Task, tiles: Tiles, fitted: Callable[[Task, RunHooks], Fit], hooks: RunHooks) -> Fit:
-    """One fit a tile, until somebody asks to end."""
-    fits: list[Fit] = []
-    for number, box in enumerate(tiles.boxes):
-        around = hooks.of_tile(number)
-        try:
-            fits.append(fitted(part(task, box), around))
-        finally:
-            around.close()
-        if fits[-1].reason == "interrupted":
-            break
-    return blended(fits, tiles)
+def combine(restoration: Restoration, fits: Sequence[Fit], seeds: Sequence[int]) -> Result:
+    """Average the fits of several seeds, refine the average where the recipe says so, and finish the images.
+
+    Args:
+        restoration: What was fitted.
+        fits: The fit of each seed.
+        seeds: The seeds, in the same order.
+
+    Returns:
+        The result.
+    """
+    task, recipe = restoration.task.to("cpu"), restoration.recipe
+    raw = torch.stack([fit.image.cpu() for fit in fits])
+    last = torch.stack([fit.last.cpu() for fit in fits])
+    mean, started = raw.mean(0), time.perf_counter()
+    if recipe.refine is not None and fits[-1].reason != "interrupted":
+        mean = _refine(restoration, recipe.refine, mean)
+    refining = time.perf_counter() - started
+    finished = torch.stack([task.finish(image) for image in raw])
+    sampled = fits[0].extras[DEVIATION].cpu() if DEVIATION in fits[0].extras else None
+    return Result(
+        image=task.finish(mean),
+        raw=mean,
+        last=task.finish(last.mean(0)),
+        deviation=finished.std(0) if len(fits) > 1 else sampled,
+        fits=tuple(fits),
+        seeds=tuple(seeds),
+        recipe=recipe,
+        terms={term.name: str(term.weight) for term in restoration.terms},
+        seconds=sum(fit.seconds for fit in fits) + refining,
+        parameters=fits[-1].extras[PARAMETERS],
+        hardware={**devices.describe(restoration.device), "execution": str(restoration.execution)},
+    )
 
 
-def _fit_seed(
-    task: Task,
-    recipe: Recipe,
-    terms: Terms,
-    rule: Rule | Selection,
-    seed: int,
-    device: torch.device,
-    time_budget: float | None,
-    execution: Execution,
-    log_every: int,
-    hooks: RunHooks,
-) -> tuple[Fit, int]:
-    parameters = 0
-
-    def once(task: Task, rule: Rule, name: str, observers: Sequence[Observer]) -> Fit:
-        """One fit from the seed's own start."""
-        nonlocal parameters
-        around = hooks.preliminary(name) if name else hooks
-        try:
-            with forked_random_state(device), execution.global_settings():
-                network, latent = prepare(task, recipe, seed)
-                parameters = sum(p.numel() for p in network.parameters())
-                solve = fit if recipe.solver is None else recipe.solver.run
-                return solve(
-                    execution.apply(network.to(device), device),
-                    latent.to(device),
-                    task,
-                    copy.deepcopy(terms),  # without the memory of an earlier fit
-                    rule=rule,
-                    max_steps=recipe.steps,
-                    optimizer=recipe.optimizer(recipe.lr),
-                    lr_schedule=recipe.lr_schedule,
-                    optimise=recipe.optimise,
-                    jitter=recipe.jitter,
-                    average=recipe.average,
-                    parameter_noise=recipe.parameter_noise,
-                    fallback=recipe.fallback,
-                    log_every=log_every,
-                    time_budget=time_budget,
-                    halt=around.halt,
-                    checkpoint=around.checkpoint,
-                    observers=[*observers, *around.observers],
-                )
-        finally:
-            if name:
-                around.close()
-
-    found = select(rule, task, once) if isinstance(rule, Selection) else once(task, rule, "", [])
-    return found, parameters
-
-
-def _refined(
-    x: Tensor, task: Task, refine: Callable[[Tensor, Task], Tensor], device: torch.device, tiles: Tiles | None
-) -> Tensor:
-    """An image gone on from, in tiles where it was fitted in them, so that it takes no more memory."""
+def _refine(restoration: Restoration, refine: Callable[[Tensor, Task], Tensor], x: Tensor) -> Tensor:
+    """Go on from an image; in tiles where it was fitted in them, so that it takes no more memory."""
+    task, device, tiles = restoration.task, restoration.device, restoration.tiles
     if tiles is None:
         return refine(x.to(device), task.to(device)).cpu()
     return tiles.blend([refine(box.of(x).contiguous().to(device), part(task, box).to(device)) for box in tiles.boxes])
 
 
-def _combine(
-    task: Task,
-    recipe: Recipe,
-    terms: Sequence[Term],
-    fits: tuple[Fit, ...],
-    seeds: tuple[int, ...],
-    parameters: int,
-    device: torch.device,
-    execution: Execution,
-    tiles: Tiles | None,
-) -> Result:
-    """Average the runs of several seeds, refine the average where the recipe says so, and finish the images."""
-    here = task.to("cpu")
-    raw = torch.stack([found.image.cpu() for found in fits])
-    last = torch.stack([found.last.cpu() for found in fits])
-    mean, started = raw.mean(0), time.perf_counter()
-    if recipe.refine is not None and fits[-1].reason != "interrupted":
-        mean = _refined(mean, task, recipe.refine, device, tiles)
-    refining = time.perf_counter() - started
-    finished = torch.stack([here.finish(image) for image in raw])
-    sampled = fits[0].extras[DEVIATION].cpu() if DEVIATION in fits[0].extras else None
-    return Result(
-        image=here.finish(mean),
-        raw=mean,
-        last=here.finish(last.mean(0)),
-        deviation=finished.std(0) if len(fits) > 1 else sampled,
-        fits=fits,
-        seeds=seeds,
-        recipe=recipe,
-        terms={term.name: str(term.weight) for term in terms},
-        seconds=sum(found.seconds for found in fits) + refining,
-        parameters=parameters,
-        hardware={**devices.describe(device), "execution": str(execution)},
-    )
-
-
-def blended(fits: Sequence[Fit], tiles: Tiles) -> Fit:
+def blend_fits(fits: Sequence[Fit], tiles: Tiles) -> Fit:
     """The fits of tiles as one.
 
     Args:

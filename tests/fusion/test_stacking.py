@@ -9,13 +9,13 @@ from torch import Tensor
 import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import Interrupted, SettingsError
-from hybrid_dip.fusion.stacking import OTHER_SEED, Arm, arms_of, brought, combined, default_selection, no_hooks, stack
+from hybrid_dip.fusion.stacking import OTHER_SEED, Arm, arms_of, brought, combined, default_selection, stack
 from hybrid_dip.fusion.weights import Combination
 from hybrid_dip.problem import degradations, tasks
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers import GuidePixels
 from hybrid_dip.regularisers.terms import Term, Terms
-from hybrid_dip.restoring.restore import RunHooks
+from hybrid_dip.restoring.hooks import FitHooks, no_hooks
 from hybrid_dip.stopping.selection import Bootstrap, HeldOut
 from tests.fits import halt_after
 from tests.recipes.test_published import small
@@ -151,4 +151,4 @@ def test_each_fit_of_a_stack_has_its_own_time(noisy: Task) -> None:
 def test_an_interrupted_stack_says_where(noisy: Task) -> None:
     halt = halt_after(30)
     with pytest.raises(Interrupted, match="Interrupted in tv, bootstrap 1"):
-        stack(noisy, [Arm("dip", short), Arm("tv", short, (Term(hd.TV(), 0.1),))], hooks=lambda name, seed: RunHooks(halt=halt))
+        stack(noisy, [Arm("dip", short), Arm("tv", short, (Term(hd.TV(), 0.1),))], hooks=lambda name: FitHooks(halt=halt))

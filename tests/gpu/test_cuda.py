@@ -18,7 +18,8 @@ from hybrid_dip.problem import degradations
 from hybrid_dip.recipes.prepare import prepare
 from hybrid_dip.recipes.presets import fast, original, quick
 from hybrid_dip.recipes.recipe import Preset
-from hybrid_dip.restoring.restore import RunHooks, log_interval, restore
+from hybrid_dip.restoring.hooks import FitHooks
+from hybrid_dip.restoring.restore import log_interval, restore
 
 pytestmark = [
     pytest.mark.gpu,
@@ -99,7 +100,7 @@ def test_a_graph_has_taken_as_many_steps_as_the_loop(case: Case) -> None:
 
 def test_a_graphed_fit_is_interrupted_and_resumed(case: Case, tmp_path: Path) -> None:
     def run(steps: int, name: str) -> hd.Fit:
-        around = RunHooks(checkpoint=Checkpoint(tmp_path / name, every=10), halt=lambda: steps <= len(seen))
+        around = FitHooks(checkpoint=Checkpoint(tmp_path / name, every=10), halt=lambda: steps <= len(seen))
         seen: list[int] = []
         hooks = replace(around, observers=[lambda step: seen.append(step.index)])
         way = Execution(graphed=True)
@@ -143,7 +144,7 @@ def test_nothing_waits_for_the_device_between_logged_steps(execution: Execution,
         runs=1,
         device="cuda",
         execution=execution,
-        hooks=lambda _: RunHooks([watch]),
+        hooks=lambda _: FitHooks([watch]),
     )
     assert found.fits[0].steps == steps or found.fits[0].reason == "discrepancy"
 

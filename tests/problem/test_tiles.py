@@ -16,6 +16,7 @@ from hybrid_dip.cli import job
 from hybrid_dip.contracts import Case, Fit, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
+from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.fit import fit
 from hybrid_dip.fitting.solvers.langevin import Averaging
 from hybrid_dip.images.files import load_image, save_image
@@ -27,8 +28,9 @@ from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers.reference import GuidePixels
 from hybrid_dip.regularisers.terms import as_terms
 from hybrid_dip.restoring.estimate import memory_of_a_step, side_of_tiles
+from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.restoring.plan import planned, tiles_for
-from hybrid_dip.restoring.restore import RunHooks, restore
+from hybrid_dip.restoring.restore import restore
 from hybrid_dip.stopping.selection import steps_of
 from tests.command import SMALL
 
@@ -124,20 +126,17 @@ def exact(task: Task) -> Recipe:
 def test_a_tiled_fit_comes_to_what_the_whole_one_does(wide: Tensor) -> None:
     task = tasks.denoise(wide, sigma=0.0)
     tiles = tiles_of(task, 48)
-    seen: list[tuple[int, int | None]] = []
+    seen: list[FitName] = []
 
-    def hooks(seed: int) -> RunHooks:
-        def of_tile(number: int) -> RunHooks:
-            return RunHooks([lambda step: shapes.add(tuple(step.candidate.shape))], close=lambda: seen.append((seed, number)))
-
-        return RunHooks(tile=of_tile, close=lambda: seen.append((seed, None)))
+    def hooks(name: FitName) -> FitHooks:
+        return FitHooks([lambda step: shapes.add(tuple(step.candidate.shape))], close=lambda: seen.append(name))
 
     shapes: set[tuple[int, ...]] = set()
     found = restore(task, preset=exact, tile=48, runs=2, device="cpu", hooks=hooks)
     assert shapes == {(1, 3, tiles.boxes[0].height, tiles.boxes[0].width)}
     assert torch.allclose(found.image, wide, atol=0.01)
     assert found.image.shape == found.raw.shape == found.last.shape == wide.shape
-    assert seen == [(seed, number) for seed in (0, 1) for number in [*range(len(tiles.boxes)), None]]
+    assert seen == [FitName(seed, tile) for seed in (0, 1) for tile in range(len(tiles.boxes))]
     assert len(found.fits) == 2
     assert [steps_of(fit) for fit in found.fits] == [300 * len(tiles.boxes)] * 2
     assert all(fit.image.shape == wide.shape for fit in found.fits)
@@ -254,30 +253,27 @@ def test_a_time_budget_is_shared_by_the_tiles(wide: Tensor) -> None:
     assert budgets == [25.0] * 8
 
 
-def test_hooks_of_one_fit_are_not_passed_over_in_silence(wide: Tensor) -> None:
-    with pytest.raises(SettingsError, match=r"give RunHooks\(tile=...\)"):
+def test_two_fits_are_not_saved_in_one_file(wide: Tensor, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="seed-0-tile-0 and seed-0-tile-1"):
         restore(
             tasks.denoise(wide, sigma=0.1),
             preset=made_for_48,
             device="cpu",
-            hooks=lambda seed: RunHooks(observers=[lambda step: None]),
+            hooks=lambda name: FitHooks(checkpoint=Checkpoint(tmp_path / "a.pt")),
         )
 
 
 def test_halting_ends_an_image_at_its_present_tile(wide: Tensor) -> None:
     task = tasks.denoise(wide, sigma=0.0)
-    count = 0
+    begun: list[FitName] = []
 
-    def of_tile(number: int) -> RunHooks:
-        return RunHooks(halt=lambda: number == 1)
-
-    def hooks(seed: int) -> RunHooks:
-        nonlocal count
-        count += 1
-        return RunHooks(tile=of_tile)
+    def hooks(name: FitName) -> FitHooks:
+        begun.append(name)
+        return FitHooks(halt=lambda: name.tile == 1)
 
     found = restore(task, preset=exact, tile=64, runs=2, device="cpu", hooks=hooks)
-    assert (found.fits[0].reason, count) == ("interrupted", 1)
+    assert found.fits[0].reason == "interrupted"
+    assert begun == [FitName(0, 0), FitName(0, 1)]
     assert found.image.shape == wide.shape
     assert found.image[..., -1, -1].abs().max() == 0, "nothing was fitted there"
     assert torch.allclose(found.image[..., :40, :40], wide[..., :40, :40], atol=0.02)

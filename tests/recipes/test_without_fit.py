@@ -16,8 +16,9 @@ from hybrid_dip.recipes.prepare import prepare
 from hybrid_dip.recipes.presets import fast, quick
 from hybrid_dip.recipes.without_fit import guided, one_shot, plug_and_play, refined
 from hybrid_dip.regularisers.denoisers import wavelet
+from hybrid_dip.restoring.hooks import FitHooks
 from hybrid_dip.restoring.plan import resolve
-from hybrid_dip.restoring.restore import RunHooks, restore
+from hybrid_dip.restoring.restore import restore
 from tests.command import Command
 
 SMALL: dict[str, Any] = {"steps": 6, "device": "cpu"}
@@ -155,7 +156,7 @@ def test_an_interrupted_fit_is_not_refined(photograph: Tensor) -> None:
 
     recipe = replace(quick(tasks.denoise(photograph, sigma=0.1)), steps=4, refine=refine)
     task = tasks.denoise(photograph, sigma=0.1)
-    restore(task, preset=recipe, device="cpu", hooks=lambda seed: RunHooks(halt=lambda: True))
+    restore(task, preset=recipe, device="cpu", hooks=lambda name: FitHooks(halt=lambda: True))
     assert not asked
     restore(task, preset=recipe, device="cpu")
     assert len(asked) == 1

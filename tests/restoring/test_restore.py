@@ -12,7 +12,8 @@ from hybrid_dip.contracts import Step
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.networks import latents
 from hybrid_dip.recipes import presets
-from hybrid_dip.restoring.restore import RunHooks, log_interval
+from hybrid_dip.restoring.hooks import FitHooks, FitName
+from hybrid_dip.restoring.restore import log_interval
 
 
 @pytest.fixture
@@ -78,9 +79,9 @@ def test_hooks_are_made_for_each_seed(task: hd.Task, recipe: hd.Recipe) -> None:
     steps: dict[int, list[Step]] = {}
     closed: list[int] = []
 
-    def hooks(seed: int) -> RunHooks:
-        steps[seed] = []
-        return RunHooks(observers=[steps[seed].append], close=lambda: closed.append(seed))
+    def hooks(name: FitName) -> FitHooks:
+        steps[name.seed] = []
+        return FitHooks(observers=[steps[name.seed].append], close=lambda: closed.append(name.seed))
 
     hd.restore(task, preset=replace(recipe, steps=3), seed=5, runs=2, hooks=hooks)
     assert {seed: len(seen) for seed, seen in steps.items()} == {5: 3, 6: 3}

@@ -16,7 +16,7 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.networks import latents
 from hybrid_dip.problem import degradations, operators, tasks
-from hybrid_dip.restoring.restore import RunHooks
+from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.stopping.selection import Bootstrap, HeldOut, Replicate, check, select
 from tests.fits import halt_after
 
@@ -153,8 +153,8 @@ def test_without_refit_the_image_with_the_best_score_is_kept(noisy: Case) -> Non
     (fit,) = found.fits
     fitted, validation = noisy.task.split(0.1)
     scores = []
-    hooks = RunHooks(observers=[lambda step: scores.append(float(validation.score(step.candidate)))])
-    hd.restore(fitted, preset=RECIPE, hooks=lambda seed: hooks)
+    hooks = FitHooks(observers=[lambda step: scores.append(float(validation.score(step.candidate)))])
+    hd.restore(fitted, preset=RECIPE, hooks=lambda name: hooks)
     assert fit.kept_at == scores.index(min(scores))
 
 
@@ -201,14 +201,10 @@ class Halved:
 def test_an_interrupted_selection_goes_on_to_the_same_floats(noisy: Case, tmp_path: Path) -> None:
     whole = hd.restore(noisy.task, preset=RECIPE, rule=HeldOut())
     for stop_at in (25, 60, None):  # in the replicate, in the refit, and to the end
+        halt = None if stop_at is None else halt_after(stop_at)
 
-        def hooks(seed: int) -> RunHooks:
-            halt = None if stop_at is None else halt_after(stop_at)  # noqa: B023
-
-            def before(name: str) -> RunHooks:
-                return RunHooks(checkpoint=Checkpoint(tmp_path / f"{name}.pt", 5), halt=halt)
-
-            return RunHooks(checkpoint=Checkpoint(tmp_path / "fit.pt", 5), halt=halt, before=before)
+        def hooks(name: FitName) -> FitHooks:
+            return FitHooks(checkpoint=Checkpoint(tmp_path / f"{name.file}.pt", 5), halt=halt)  # noqa: B023
 
         part = hd.restore(noisy.task, preset=RECIPE, rule=HeldOut(), hooks=hooks)
     assert torch.equal(part.raw, whole.raw)

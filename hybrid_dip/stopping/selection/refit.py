@@ -19,8 +19,8 @@ OTHER_STEPS = "other_steps"
 class Once(Protocol):
     """One fit: what a selection asks for several times."""
 
-    def __call__(self, task: Task, rule: Rule, name: str, observers: Sequence[Observer]) -> Fit:
-        """Fit a task; ``name`` says which of several fits it is, and is "" for the one that counts."""
+    def __call__(self, task: Task, rule: Rule, replicate: str, observers: Sequence[Observer]) -> Fit:
+        """Fit a task; ``replicate`` is the replicate's name, and "" for the fit that counts."""
         ...
 
 

@@ -1,23 +1,18 @@
 """What a study will cost, before anything starts: time from three timed steps an arm, disk, memory."""
 
 import shutil
-import statistics
-import time
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hybrid_dip.contracts import Step
 from hybrid_dip.execution import devices
 from hybrid_dip.problem.tiles import of_one_fit
-from hybrid_dip.recipes.recipe import ALL_STEPS
-from hybrid_dip.restoring.estimate import duration, memory_of_a_step
+from hybrid_dip.restoring.estimate import count_parameters, duration, memory_of_a_step, seconds_of_a_step
 from hybrid_dip.restoring.plan import tiles_for
-from hybrid_dip.restoring.restore import RunHooks, log_interval, restore
+from hybrid_dip.restoring.restore import log_interval
 from hybrid_dip.study.describe.plan import Plan, Run
 from hybrid_dip.study.running.store import Store
 
@@ -206,38 +201,20 @@ def time_steps(run: Run) -> Sample:
     Returns:
         The sample; an error is in it rather than raised.
     """
-    stamps: list[float] = []
     torch.set_num_threads(run.threads)
     device = devices.pick(run.device)
-
-    def watch(step: Step) -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        stamps.append(time.perf_counter())
-
     try:
         task = run.preparing.build(run.source).task
         recipe, terms, _ = run.fitting.build(task)
         task = of_one_fit(task, tiles_for(task, recipe))
         memory = memory_of_a_step(task, recipe)
-        hooks = RunHooks(observers=[watch])
-        result = restore(
-            task,
-            preset=recipe,
-            regularisers=terms,
-            steps=TIMED_STEPS + 1,
-            device=device,
-            execution=run.fitting.arm.execution,
-            rule=ALL_STEPS,
-            tile=0,
-            log_every=log_interval(recipe.steps),
-            hooks=lambda seed: hooks,
-        )
+        parameters = count_parameters(task, recipe)
+        execution = run.fitting.arm.execution
+        seconds = seconds_of_a_step(task, recipe, terms, device, timed=TIMED_STEPS, execution=execution)
     except Exception as error:  # a prior may fail in any way; the forecast says so
         return Sample(0.0, 0, run.pixels, 0, f"{type(error).__name__}: {' '.join(str(error).split())}")
-    seconds = statistics.median(after - before for before, after in pairwise(stamps))
     # Parameters and two moments, each three times: as they are, at the last logged step, and at the last good one.
-    return Sample(seconds, memory, run.pixels, 9 * 4 * result.parameters)
+    return Sample(seconds, memory, run.pixels, 9 * 4 * parameters)
 
 
 def _pixels(runs: list[Run]) -> dict[tuple[str, str], int]:

@@ -3,7 +3,7 @@
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,9 +23,10 @@ from hybrid_dip.images.figures import displayable
 from hybrid_dip.images.files import save_image
 from hybrid_dip.problem.tiles import of_one_fit
 from hybrid_dip.restoring.estimate import check_memory, fitting
+from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.restoring.manifest import write_history
 from hybrid_dip.restoring.plan import tiles_for
-from hybrid_dip.restoring.restore import Result, RunHooks, restore
+from hybrid_dip.restoring.restore import Result, restore
 from hybrid_dip.stopping.selection import steps_of
 from hybrid_dip.study.describe.measures import Outputs, measure_all
 from hybrid_dip.study.describe.plan import Run
@@ -207,37 +208,74 @@ class _Made:
     maps: Tensor | None = None
 
 
+class StepCount:
+    """Writes into a run's progress how many steps all of its fits have taken.
+
+    Args:
+        progress: How far the run is, which is kept up to date.
+        steps: Steps of one fit.
+        fits: Number of fits.
+    """
+
+    def __init__(self, progress: Progress, steps: int, fits: int):
+        self.progress, self.steps, self.done = progress, steps, 0
+        progress.steps = fits * steps
+
+    def __call__(self, step: Step) -> None:
+        """Count a step of the fit that is going on."""
+        self.progress.step = self.done * self.steps + step.index + 1
+
+    def close(self) -> None:
+        """Go on to the next fit."""
+        self.done += 1
+
+
+class RunHooks:
+    """What surrounds each fit of a run: its steps are counted, its PSNR is watched, its state is saved.
+
+    Args:
+        subject: What is fitted, and the clean image where there is one.
+        folder: Where states are saved.
+        count: Counts the steps of all fits.
+        halt: Asked between two steps whether to end.
+        age: Seconds between two saved states.
+        watched: Arm of a stack whose PSNR is watched; "" where there is no stack.
+
+    Attributes:
+        watches: For each seed the PSNR along its fit. It is for the curves, and no fit sees it; tiles have none of the whole
+            image.
+    """
+
+    def __init__(
+        self, subject: Subject, folder: Path, count: StepCount, halt: Callable[[], bool], age: float, watched: str = ""
+    ):
+        self.subject, self.folder, self.count, self.halt, self.age, self.watched = subject, folder, count, halt, age, watched
+        self.watches: dict[int, ReferenceWatch] = {}
+
+    def __call__(self, name: FitName) -> FitHooks:
+        """Make what surrounds one fit."""
+        observers: list[Observer] = [self.count]
+        if self.subject.reference is not None and name == FitName(name.seed, arm=self.watched):
+            watch = self.watches[name.seed] = ReferenceWatch(self.subject.task, self.subject.reference)
+            observers.insert(1 if name.arm else 0, watch)  # its place is part of the states that are saved
+        file = "-".join(filter(None, [as_file_name(name.arm), str(name.seed), name.replicate])) if name.arm else name.file
+        return FitHooks(observers, AgedCheckpoint(self.folder / f"{file}.pt", 1, self.age), self.halt, self.count.close)
+
+
 def _stack(
     run: Run, subject: Subject, store: Store, progress: Progress, asked: Callable[[], bool], checkpoint_age: float
 ) -> _Made:
     task, arms = subject.task, run.fitting.stack(subject.task)
     selection = run.judges(task)
-    watches: dict[int, ReferenceWatch] = {}
-    begun = 0
-    progress.steps = run.fits * run.passes * run.steps
-
-    def hooks(name: str, seed: int) -> RunHooks:
-        def count(step: Step) -> None:
-            progress.step = begun * run.steps + step.index + 1
-
-        def close() -> None:
-            nonlocal begun
-            begun += 1
-
-        watching: list[Observer] = [count]
-        if name == arms[0].name and subject.reference is not None:
-            watches[seed] = ReferenceWatch(task, subject.reference)
-            watching.append(watches[seed])
-        path = store.work(run.key) / f"{as_file_name(name)}-{seed}.pt"
-        return RunHooks(watching, AgedCheckpoint(path, 1, checkpoint_age), asked, close)
-
+    count = StepCount(progress, run.steps, run.fits * run.passes)
+    hooks = RunHooks(subject, store.work(run.key), count, asked, checkpoint_age, watched=arms[0].name)
     device = devices.pick(run.device)
     found = stack(
         task, arms, selection=selection, seed=run.seed * run.fits, device=device, time_budget=run.seconds, hooks=hooks
     )
     first = replace(found.arms[arms[0].name], image=found.image, raw=found.raw, seconds=found.seconds)
     reason = f"stacked, judged by {selection.reason}"
-    return _Made(first, watches, found.steps, reason, found.weights, found.combination.maps)
+    return _Made(first, hooks.watches, found.steps, reason, found.weights, found.combination.maps)
 
 
 def _fit(
@@ -248,50 +286,22 @@ def _fit(
     seen = of_one_fit(subject.task, tiles)
     way = fitting(run.fitting.arm.execution, seen, recipe, device)
     check_memory(seen, recipe, device, way)
-    watches: dict[int, ReferenceWatch] = {}
-    first = run.seed * run.fits  # so that the fits of one seed of the study are none of another's
-
-    def hooks(seed: int) -> RunHooks:
-        begun = (seed - first) * run.passes
-
-        def count(step: Step) -> None:
-            progress.step = begun * recipe.steps + step.index + 1
-
-        progress.steps = run.fits * run.passes * recipe.steps
-
-        def checkpoint(name: str) -> AgedCheckpoint:
-            return AgedCheckpoint(store.work(run.key) / f"{name}.pt", 1, checkpoint_age)
-
-        def close() -> None:
-            nonlocal begun
-            begun += 1
-
-        def around(name: str, watching: Sequence[Observer] = ()) -> RunHooks:
-            def before(what: str) -> RunHooks:
-                return RunHooks([count], checkpoint(f"{name}-{what}"), asked, close)
-
-            return RunHooks([*watching, count], checkpoint(name), asked, close, before=before)
-
-        if tiles is not None:
-            return RunHooks(halt=asked, tile=lambda number: around(f"seed-{seed}-tile-{number}"))
-        # PSNR along the way is for the curves; a fit does not see its observers. Tiles have none of the whole image.
-        if subject.reference is not None:
-            watches[seed] = ReferenceWatch(subject.task, subject.reference)
-        return around(f"seed-{seed}", [watches[seed]] if seed in watches else [])
-
+    hooks = RunHooks(
+        subject, store.work(run.key), StepCount(progress, recipe.steps, run.fits * run.passes), asked, checkpoint_age
+    )
     result = restore(
         subject.task,
         preset=recipe,
         regularisers=terms,
         rule=rule,
-        seed=first,
+        seed=run.seed * run.fits,  # so that the fits of one seed of the study are none of another's
         device=device,
         tile=recipe.tile or 0,
         time_budget=run.seconds,
         execution=way,
         hooks=hooks,
     )
-    return _Made(result, watches, sum(map(steps_of, result.fits)), result.fits[0].reason)
+    return _Made(result, hooks.watches, sum(map(steps_of, result.fits)), result.fits[0].reason)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from hybrid_dip.images.files import load_image, save_image
 from hybrid_dip.images.metrics import psnr
 from hybrid_dip.recipes.presets import quick
 from hybrid_dip.restoring.estimate import memory_of_a_step
+from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.restoring.restore import restore
 from hybrid_dip.stopping.selection import Bootstrap, HeldOut
 from hybrid_dip.study.reporting import results
@@ -106,8 +107,8 @@ def test_a_stopped_run_goes_on_to_the_same_floats(make_plan: MakePlan, tmp_path:
         """The runner goes away while the third step from here is going on."""
         first = len(steps)
 
-        def around(seed: int) -> Any:
-            made = hooks(seed)
+        def around(name: FitName) -> FitHooks:
+            made: FitHooks = hooks(name)
 
             def count(step: Step) -> None:
                 steps.append(step.index)
