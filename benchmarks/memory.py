@@ -18,7 +18,7 @@ import torch
 import hybrid_dip as hd
 from hybrid_dip.errors import one_sentence
 from hybrid_dip.execution.precision import Execution
-from hybrid_dip.restoring.estimate import memory_of_a_step
+from hybrid_dip.restoring.memory import memory_of_a_step
 from hybrid_dip.restoring.plan import resolve
 
 CASES = [

@@ -31,10 +31,11 @@ from hybrid_dip.fitting.observers import Progress
 from hybrid_dip.images.files import crop_to_centre, load_image
 from hybrid_dip.problem import tasks
 from hybrid_dip.problem.tiles import Box, Tiles, part
-from hybrid_dip.restoring.estimate import memory_of_a_step, side_of_tiles
 from hybrid_dip.restoring.hooks import FitHooks, FitName
-from hybrid_dip.restoring.plan import planned
+from hybrid_dip.restoring.memory import memory_of_a_step
+from hybrid_dip.restoring.plan import recipe_and_tiles
 from hybrid_dip.restoring.restore import Result, restore
+from hybrid_dip.restoring.side import side_of_tiles
 
 SAVED_EVERY = 20
 """Fewest steps between two saved states."""
@@ -106,14 +107,14 @@ def seam(name: str, photograph: Tensor, setting: Setting) -> str:
     """The row for one image."""
     case = TASKS[setting.task](photograph)
     task, clean = case.task, case.reference
-    _, tiles = planned(task, setting.preset, setting.side)
+    _, tiles = recipe_and_tiles(task, setting.preset, setting.side)
     if tiles is None:
         raise SystemExit(f"{setting.preset} fits {name} as a whole; give a smaller --tile or a larger --size.")
     settings = f"{setting.side} {setting.preset} {setting.steps} {setting.runs}"
     mark = hashlib.sha256(task.observation.numpy().tobytes() + settings.encode()).hexdigest()[:12]
 
     def fit(side: int | None) -> Result:
-        recipe, tiles = planned(task, setting.preset, side)
+        recipe, tiles = recipe_and_tiles(task, setting.preset, side)
 
         def hooks(fit: FitName) -> FitHooks:
             label = f"whole, seed {fit.seed}"
@@ -140,7 +141,7 @@ def memory(size: int, gib: float, preset: str) -> list[str]:
     """The table: the tiles, the estimated memory of a step, and the peak of the process."""
     task = tasks.denoise(torch.rand(1, 3, size, size), sigma=0.1)
     side = side_of_tiles("auto", task, preset, torch.device("cpu"), free=int(gib * 2**30))
-    recipe, tiles = planned(task, preset, side)
+    recipe, tiles = recipe_and_tiles(task, preset, side)
     boxes = [Box(0, 0, size, size)] if tiles is None else tiles.boxes
     tile = part(task, boxes[0])
     started = time.perf_counter()

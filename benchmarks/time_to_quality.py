@@ -223,9 +223,7 @@ def compare(path: Path, setting: Setting) -> tuple[dict[str, Any], Lines]:
     peak = peak_of(curve)
     total, to_peak = recipe.steps * step, curve.steps[peak] * step
     quality = metrics.psnr(result.image, case.reference)
-    seen = [
-        (watch.times, [metrics.psnr(case.task.finish(x.cpu()), case.reference) for x in watch.images]) for watch in watches
-    ]
+    seen = [(watch.times, [metrics.psnr(case.task.finish(x.cpu()), case.reference) for x in watch.images]) for watch in watches]
     row = {
         "image": path.name,
         "task": task,

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import one_sentence
-from hybrid_dip.fusion.stacking import OTHER_SEED, Arm, averages, brought, combined, default_selection
+from hybrid_dip.fusion.stacking import OTHER_SEED, Arm, averages, combine_arms, contributions, default_selection
 from hybrid_dip.fusion.weights import combine
 from hybrid_dip.images import metrics
 from hybrid_dip.images.atomic import replacing, write_text
@@ -112,7 +112,7 @@ def images_of(image: str, name: str) -> dict[str, Any]:
         "own": {arm: result.raw for arm, result in own.items()},
         "judged": judged,
         "second": {arm.name: run(arm, task, arm.name, seed=1).raw for arm in arms()[:2]},
-        "brought": dict(zip(own, brought(task, replicates, list(own.values()), [list(judged.values())]), strict=True)),
+        "brought": dict(zip(own, contributions(task, replicates, list(own.values()), [list(judged.values())]), strict=True)),
     }
     place.parent.mkdir(exist_ok=True)
     with replacing(place) as temporary:
@@ -140,9 +140,9 @@ def rows_of(image: str, name: str) -> list[dict[str, Any]]:
         "dip x 2": (own["dip"] + second["dip"]) / 2,
         "patch x 2": (own["patch"] + second["patch"]) / 2,
         "dip x 2 + patch x 2": (own["dip"] + own["patch"] + second["dip"] + second["patch"]) / 4,
-        "stack": combined(task, maps, whole),
-        "stack (one weight an image)": combined(task, plain, whole),
-        "stack without the judged fits": combined(task, maps, list(own.values())),
+        "stack": combine_arms(task, maps, whole),
+        "stack (one weight an image)": combine_arms(task, plain, whole),
+        "stack without the judged fits": combine_arms(task, maps, list(own.values())),
         **({ALONE: maps(whole)} if averages(task) else {}),
     }
     if maps.maps is not None:

@@ -20,8 +20,9 @@ from hybrid_dip.recipes import arguments, listing
 from hybrid_dip.recipes.catalogue import KINDS
 from hybrid_dip.recipes.presets import original
 from hybrid_dip.regularisers.epll import fit_folder
-from hybrid_dip.restoring.estimate import duration, seconds_of_a_step
+from hybrid_dip.restoring.estimate import duration
 from hybrid_dip.restoring.manifest import __version__
+from hybrid_dip.restoring.trial import seconds_of_a_step
 from hybrid_dip.study.running.terminal import failure, study_of, whole_study
 
 app = typer.Typer(

@@ -19,9 +19,10 @@ from hybrid_dip.images.files import Picture, save_image
 from hybrid_dip.problem.tiles import Tiles, of_one_fit, part
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers.terms import Term
-from hybrid_dip.restoring.estimate import TooLargeError, duration, estimate
+from hybrid_dip.restoring.estimate import duration, estimate
 from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.restoring.manifest import __version__
+from hybrid_dip.restoring.memory import TooLargeError
 from hybrid_dip.restoring.plan import tiles_for
 from hybrid_dip.restoring.restore import Result, restore
 from hybrid_dip.stopping.selection import Selection, check, fits_of, steps_of

@@ -25,8 +25,10 @@ from hybrid_dip.problem.tiles import of_one_fit
 from hybrid_dip.recipes import arguments, spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.recipes.recipe import Recipe
-from hybrid_dip.restoring.estimate import fitting, picked, side_asked, side_of_tiles
-from hybrid_dip.restoring.plan import planned, resolve
+from hybrid_dip.restoring.memory import recompute_if_needed
+from hybrid_dip.restoring.plan import recipe_and_tiles, resolve
+from hybrid_dip.restoring.side import parse_side, side_of_tiles
+from hybrid_dip.restoring.trial import choose_execution
 
 HELD_OUT_SHARE = 0.1
 
@@ -144,7 +146,7 @@ def restore(
                 "graph": None if graph == "off" else graph,
                 "regularisers": [spec_files.locate(text, Path.cwd()) for text in regulariser or []],
                 "fuse": fuse,
-                "tile": None if tile == "auto" else side_asked(tile),
+                "tile": None if tile == "auto" else parse_side(tile),
                 "presets": [spec_files.locate(text, Path.cwd()) for text in arm or []],
             },
             crop=crop,
@@ -187,7 +189,7 @@ def restore(
         side = before["recipe"].get("tile", 0)  # whatever the free memory would say now
     else:
         side = side_of_tiles(tile, made, recipe_of, where, terms)
-    recipe, tiles = planned(made, recipe_of, side, terms)
+    recipe, tiles = recipe_and_tiles(made, recipe_of, side, terms)
     arguments.check_seeds(seed, recipe.runs)
     if tiles is not None and gif:
         raise SettingsError("--gif does not go with tiles, for an animation is of one fit: add --tile off.")
@@ -195,10 +197,10 @@ def restore(
     way = _earlier_way(before, candidates(precision, compiled, graph, where))
     if way is None:
         fitted = of_one_fit(made, tiles)
-        way, trials = picked(precision, compiled, graph, fitted, recipe, terms, where)
+        way, trials = choose_execution(precision, compiled, graph, fitted, recipe, terms, where)
         if not quiet:
             _tell(trials, way)
-        way = fitting(way, fitted, recipe, where)
+        way = recompute_if_needed(way, fitted, recipe, where)
     clean = None if reference is None else _clean(reference, made, picture, crop)
     settings = {
         "image": str(image),

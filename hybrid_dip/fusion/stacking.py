@@ -139,7 +139,7 @@ OTHER_SEED = 10_000
 """Between the seeds of the task's own fits and those of its replicates, so that their errors are not of one start."""
 
 
-def brought(
+def contributions(
     task: Task, replicates: Sequence[Replicate], own: Sequence[Result], judged: Sequence[Sequence[Tensor]]
 ) -> list[Tensor]:
     """What each arm brings to a stack.
@@ -175,7 +175,7 @@ def averages(task: Task) -> bool:
     return locality is not None and locality.averages
 
 
-def combined(task: Task, combination: Combination, images: Sequence[Tensor]) -> Tensor:
+def combine_arms(task: Task, combination: Combination, images: Sequence[Tensor]) -> Tensor:
     """Images combined by the weights that data chose, but for what no data can judge, which is weighed evenly.
 
     Where A leaves single pixels away, those that were held out tell about those that are missing. Where it averages pixels
@@ -214,9 +214,9 @@ def stack(
 ) -> Stacked:
     """Restore with each arm, and combine the images by weights that held-out data choose.
 
-    Each arm restores the replicates of the task first, whose images are judged by data that they were not made from; then the
-    task itself. The weights of the former are used for the latter; see :func:`brought` for what else the former are good for,
-    and :func:`combined` for what no data can judge.
+    Each arm first restores the replicates of the task, whose images are judged by data that they were not made from. Then it
+    restores the task itself. The weights of the former are used for the latter. What else the former are good for, see
+    :func:`contributions`; what no data can judge, see :func:`combine_arms`.
 
     Args:
         task: To restore.
@@ -253,7 +253,7 @@ def stack(
     combination = combine(images, [replicate.judge.to("cpu") for replicate in replicates], local=local)
     results = {arm.name: run(arm, task, arm.name, seed=seed) for arm in arms}
     made += results.values()
-    raw = combined(task, combination, brought(task, replicates, list(results.values()), images))
+    raw = combine_arms(task, combination, contributions(task, replicates, list(results.values()), images))
     return Stacked(
         image=task.to("cpu").finish(raw),
         raw=raw,

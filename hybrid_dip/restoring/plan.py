@@ -31,7 +31,7 @@ def resolve(preset: str | Preset | Recipe, task: Task) -> Recipe:
     return chosen(task)
 
 
-def planned(
+def recipe_and_tiles(
     task: Task, preset: str | Preset | Recipe, tile: int | None = None, terms: Sequence[Term] = ()
 ) -> tuple[Recipe, Tiles | None]:
     """What is fitted to an image: the recipe, and the tiles where it is not the whole image at once.
@@ -72,7 +72,7 @@ def tiles_for(task: Task, recipe: Recipe) -> Tiles | None:
 
     Args:
         task: To be restored.
-        recipe: From :func:`hybrid_dip.restoring.plan.planned`; its ``tile`` says so.
+        recipe: From :func:`hybrid_dip.restoring.plan.recipe_and_tiles`; its ``tile`` says so.
 
     Returns:
         The tiles, or None where the whole image is fitted at once.

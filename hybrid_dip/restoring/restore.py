@@ -23,7 +23,7 @@ from hybrid_dip.recipes.recipe import Preset, Recipe
 from hybrid_dip.recipes.without_fit import check_without_fit
 from hybrid_dip.regularisers.terms import Term, Terms, as_terms
 from hybrid_dip.restoring.hooks import FitName, HooksOf, SeparateStates, no_hooks
-from hybrid_dip.restoring.plan import planned
+from hybrid_dip.restoring.plan import recipe_and_tiles
 from hybrid_dip.stopping.selection import OTHER_STEPS, Selection, select, steps_of
 
 PARAMETERS = "parameters"
@@ -93,7 +93,7 @@ class Restoration:
     hooks: HooksOf
 
 
-def evaluated_by_the_loop_alone(recipe: Recipe, terms: Sequence[Term]) -> bool:
+def only_the_loop_evaluates(recipe: Recipe, terms: Sequence[Term]) -> bool:
     """Whether a step evaluates the network once, to change its parameters: what a CUDA graph of it can replay.
 
     Args:
@@ -160,12 +160,12 @@ def restore(
         if count is not None and count < 1:
             raise SettingsError(f"{name} must be a whole number of at least 1, got {count}.")
     given = as_terms(regularisers)
-    recipe, tiles = planned(task, preset, tile, given)
+    recipe, tiles = recipe_and_tiles(task, preset, tile, given)
     if steps is not None and not isinstance(preset, Recipe):
         check_without_fit(recipe, ["steps"])
     recipe = replace(recipe, runs=runs or recipe.runs, steps=steps or recipe.steps)
     terms = as_terms([*given, *recipe.terms])
-    if execution.graphed and not evaluated_by_the_loop_alone(recipe, terms):
+    if execution.graphed and not only_the_loop_evaluates(recipe, terms):
         raise SettingsError(NOT_ALONE)
     where = devices.pick(device) if isinstance(device, str) else device
     seeds = tuple(range(seed, seed + recipe.runs))

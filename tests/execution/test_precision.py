@@ -19,7 +19,7 @@ from hybrid_dip.fitting.solvers import ADMM
 from hybrid_dip.problem import degradations
 from hybrid_dip.recipes.prepare import prepare
 from hybrid_dip.recipes.presets import fast, quick
-from hybrid_dip.restoring.restore import evaluated_by_the_loop_alone, restore
+from hybrid_dip.restoring.restore import only_the_loop_evaluates, restore
 from tests.command import SMALL
 
 Command = Callable[..., tuple[int, str, str]]
@@ -118,7 +118,7 @@ def test_a_cuda_graph_is_refused_where_there_can_be_none(noisy: Task) -> None:
 )
 def test_who_evaluates_the_network(noisy: Task, changes: dict[str, Any], term: Any, expected: bool) -> None:
     recipe = replace(quick(noisy), **changes)
-    assert evaluated_by_the_loop_alone(recipe, [hd.Term(term, 1.0, "it")]) is expected
+    assert only_the_loop_evaluates(recipe, [hd.Term(term, 1.0, "it")]) is expected
 
 
 def test_the_command_says_its_precision_and_goes_on_with_it(files: Path, hybrid_dip_command: Command) -> None:

@@ -19,7 +19,7 @@ from hybrid_dip.images.files import load_image, save_image
 from hybrid_dip.problem import tasks
 from hybrid_dip.recipes.presets import fast, original, quick
 from hybrid_dip.recipes.recipe import Recipe
-from hybrid_dip.restoring.estimate import fitting, memory_of_a_step
+from hybrid_dip.restoring.memory import memory_of_a_step, recompute_if_needed
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -155,7 +155,7 @@ def test_a_way_recomputes_only_where_that_makes_it_fit(monkeypatch: pytest.Monke
         (less - 1, PLAIN, False),
     ]:
         monkeypatch.setattr(devices, "free_memory", lambda device, free=free: free)
-        assert fitting(way, task, recipe, where).recomputed is expected
+        assert recompute_if_needed(way, task, recipe, where).recomputed is expected
 
 
 def test_the_command_recomputes_where_memory_is_scarce(

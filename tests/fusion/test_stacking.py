@@ -9,7 +9,7 @@ from torch import Tensor
 import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import Interrupted, SettingsError
-from hybrid_dip.fusion.stacking import OTHER_SEED, Arm, arms_of, brought, combined, default_selection, stack
+from hybrid_dip.fusion.stacking import OTHER_SEED, Arm, arms_of, combine_arms, contributions, default_selection, stack
 from hybrid_dip.fusion.weights import Combination
 from hybrid_dip.problem import degradations, tasks
 from hybrid_dip.recipes.recipe import Recipe
@@ -77,13 +77,13 @@ def test_an_arm_is_the_mean_of_its_fits(noisy: Task, photograph: Tensor) -> None
     fitted = hd.restore(noisy, preset=short(noisy))
     other, another = torch.zeros_like(fitted.raw), torch.ones_like(fitted.raw)
     judged = [[other, other], [another, another]]
-    images = brought(noisy, Bootstrap(draws=2).replicates(noisy), [denoised, fitted], judged)
+    images = contributions(noisy, Bootstrap(draws=2).replicates(noisy), [denoised, fitted], judged)
     assert torch.equal(images[0], denoised.raw), "without a fit there is nothing to average"
     assert torch.allclose(images[1], fitted.raw / 2 + 0.25)
-    images = brought(noisy, HeldOut(folds=2).replicates(noisy), [denoised, fitted], judged)
+    images = contributions(noisy, HeldOut(folds=2).replicates(noisy), [denoised, fitted], judged)
     assert torch.allclose(images[1], fitted.raw / 2 + 0.25)
     exact = degradations.scattered(photograph, share=0.5).task
-    images = brought(exact, HeldOut(folds=2).replicates(exact), [denoised, fitted], judged)
+    images = contributions(exact, HeldOut(folds=2).replicates(exact), [denoised, fitted], judged)
     assert torch.equal(images[1], fitted.raw)
 
 
@@ -100,7 +100,7 @@ def test_what_an_operator_averages_away_is_weighed_evenly(local: bool) -> None:
     seen = torch.linalg.pinv(matrix) @ matrix
     raw, mean = combination(images).flatten().double(), torch.cat(images).mean(0).flatten().double()
     expected = seen @ raw + mean - seen @ mean
-    found = combined(task, combination, images)
+    found = combine_arms(task, combination, images)
     assert torch.allclose(found.flatten().double(), expected, atol=1e-3)
     assert (found - combination(images)).abs().max() > 0.05
 
@@ -109,7 +109,7 @@ def test_where_pixels_are_missing_or_noisy_the_data_weigh_all(noisy: Task, photo
     combination = Combination(torch.tensor([0.7, 0.3], dtype=torch.float64), None, (0.0, 0.0), 0.0)
     images = [torch.rand_like(photograph) for _ in range(2)]
     for task in (noisy, degradations.scattered(photograph, share=0.5).task):
-        assert torch.equal(combined(task, combination, images), combination(images))
+        assert torch.equal(combine_arms(task, combination, images), combination(images))
 
 
 def test_no_fit_of_a_replicate_sees_its_judge(photograph: Tensor) -> None:

@@ -150,7 +150,7 @@ def test_nothing_waits_for_the_device_between_logged_steps(execution: Execution,
 
 
 def test_the_estimate_of_memory_holds_on_the_device() -> None:
-    from hybrid_dip.restoring.estimate import memory_of_a_step
+    from hybrid_dip.restoring.memory import memory_of_a_step
 
     task = hd.tasks.denoise(torch.rand(1, 3, 512, 512), sigma=0.1)
     restore(task, preset="quick", steps=2, runs=1, device="cuda")

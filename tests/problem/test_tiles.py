@@ -27,10 +27,11 @@ from hybrid_dip.recipes.presets import fast, quick
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers.reference import GuidePixels
 from hybrid_dip.regularisers.terms import as_terms
-from hybrid_dip.restoring.estimate import memory_of_a_step, side_of_tiles
 from hybrid_dip.restoring.hooks import FitHooks, FitName
-from hybrid_dip.restoring.plan import planned, tiles_for
+from hybrid_dip.restoring.memory import memory_of_a_step
+from hybrid_dip.restoring.plan import recipe_and_tiles, tiles_for
 from hybrid_dip.restoring.restore import restore
+from hybrid_dip.restoring.side import side_of_tiles
 from hybrid_dip.stopping.selection import steps_of
 from tests.command import SMALL
 
@@ -163,15 +164,15 @@ def made_for_48(task: Task) -> Recipe:
 
 def test_a_recipe_says_how_large_an_image_it_is_for(wide: Tensor) -> None:
     small, large = tasks.denoise(wide[..., :48, :40], sigma=0.1), tasks.denoise(wide, sigma=0.1)
-    assert planned(small, made_for_48)[1] is None
-    recipe, tiles = planned(large, made_for_48)
+    assert recipe_and_tiles(small, made_for_48)[1] is None
+    recipe, tiles = recipe_and_tiles(large, made_for_48)
     assert tiles == tiles_of(large, 48)
     assert recipe.steps == tiles.boxes[0].width, "the recipe is that of a tile"
     assert tiles_for(large, recipe) == tiles
-    assert planned(large, recipe)[1] == tiles, "a recipe that is made already is taken as it is"
-    assert planned(large, made_for_48, 0)[1] is None
-    assert planned(large, made_for_48, 0)[0].steps == large.shape[-1]
-    other = planned(large, made_for_48, 64)
+    assert recipe_and_tiles(large, recipe)[1] == tiles, "a recipe that is made already is taken as it is"
+    assert recipe_and_tiles(large, made_for_48, 0)[1] is None
+    assert recipe_and_tiles(large, made_for_48, 0)[0].steps == large.shape[-1]
+    other = recipe_and_tiles(large, made_for_48, 64)
     assert other[1] == tiles_of(large, 64)
     assert other[0].tile == 64
     found = restore(large, preset=made_for_48, device="cpu")
@@ -205,22 +206,22 @@ def test_tiles_of_a_preset_are_left_out_where_impossible(
     made: Callable[[Tensor], Task], asked: int, sentence: str, wide: Tensor
 ) -> None:
     task = made(wide)
-    assert planned(task, lambda one: replace(made_for_48(one), tile=asked))[1] is None
+    assert recipe_and_tiles(task, lambda one: replace(made_for_48(one), tile=asked))[1] is None
     with pytest.raises(SettingsError, match=sentence):
-        planned(task, made_for_48, asked)
+        recipe_and_tiles(task, made_for_48, asked)
 
 
 def test_tiles_of_a_preset_need_evenly_spread_measurements(wide: Tensor) -> None:
     mask = torch.ones(1, 1, *wide.shape[-2:])
     mask[..., :48, :40] = 0
-    assert planned(tasks.inpaint(wide, mask), made_for_48)[1] is None
-    assert planned(tasks.inpaint(wide, mask), made_for_48, 48)[1] is not None
-    assert planned(degradations.scattered(wide, share=0.5).task, made_for_48)[1] is not None
+    assert recipe_and_tiles(tasks.inpaint(wide, mask), made_for_48)[1] is None
+    assert recipe_and_tiles(tasks.inpaint(wide, mask), made_for_48, 48)[1] is not None
+    assert recipe_and_tiles(degradations.scattered(wide, share=0.5).task, made_for_48)[1] is not None
 
 
 def test_a_term_that_holds_a_whole_image_takes_no_tiles(wide: Tensor) -> None:
     task, guide = tasks.denoise(wide, sigma=0.1), as_terms(GuidePixels(wide))
-    assert planned(task, made_for_48, terms=guide)[1] is None
+    assert recipe_and_tiles(task, made_for_48, terms=guide)[1] is None
     assert restore(task, preset=made_for_48, regularisers=guide, steps=2, device="cpu").image.shape == wide.shape
     with pytest.raises(SettingsError, match="'guidepixels' holds an image as large as the whole"):
         restore(task, preset=made_for_48, regularisers=guide, tile=48, device="cpu")
@@ -299,14 +300,14 @@ def test_tiles_are_taken_where_the_whole_does_not_fit(monkeypatch: pytest.Monkey
     assert side_of_tiles("auto", task, quick, where) is None
     monkeypatch.setattr(devices, "free_memory", lambda device: int(0.5 * needed))
     assert side_of_tiles("auto", task, quick, where) == 384
-    recipe, tiles = planned(task, quick, 384)
+    recipe, tiles = recipe_and_tiles(task, quick, 384)
     assert tiles is not None
     assert (tiles.boxes[0].width, tiles.boxes[0].height) == (352, 256), "no larger than two by two of them need to be"
     assert memory_of_a_step(part(task, tiles.boxes[0]), recipe) <= 0.8 * 0.5 * needed
     assert side_of_tiles("auto", task, fast, where) is None, "its own tiles fit"
     assert side_of_tiles("off", task, quick, where) == 0
     assert side_of_tiles("128", task, quick, where) == 128
-    assert planned(task, quick, 600)[1] is None, "one tile is the whole image"
+    assert recipe_and_tiles(task, quick, 600)[1] is None, "one tile is the whole image"
     for wrong in ("huge", "0", "-1"):
         with pytest.raises(SettingsError, match=f"auto, off or a side in pixels, got '{wrong}'"):
             side_of_tiles(wrong, task, quick, where)

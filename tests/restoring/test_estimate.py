@@ -15,22 +15,6 @@ def task(side: int) -> tasks.Task:
     return tasks.denoise(torch.rand(1, 3, side, side), sigma=0.1)
 
 
-def test_memory_grows_with_the_pixels() -> None:
-    small, large = (estimate.memory_of_a_step(task(side), presets.quick(task(side))) for side in (256, 512))
-    assert 3.5 < large / small < 4.1
-
-
-def test_memory_of_a_network_counted_by_hand() -> None:
-    """x = theta saves nothing for backward: four images of parameters and moments, and what the loop keeps."""
-    from hybrid_dip import networks
-
-    made = task(64)
-    recipe = replace(presets.quick(made), network=networks.pixels)
-    image = 3 * 64 * 64 * 4
-    latent = 32 * 64 * 64 * 4
-    assert estimate.memory_of_a_step(made, recipe) == estimate.ALWAYS + int(estimate.OVERHEAD * image) + 16 * image + 2 * latent
-
-
 class LooksAtItsValues(nn.Module):
     """As a stranger's network may, in a way that torch's meta device cannot follow."""
 
@@ -52,35 +36,11 @@ def test_a_network_that_reads_values_is_estimated_without_memory() -> None:
     assert "memory not known beforehand" in found.sentence(10)
 
 
-def test_counting_allocates_nothing_and_draws_nothing() -> None:
-    huge = tasks.super_resolve(torch.rand(1, 3, 256, 256), factor=100)  # 25600 x 25600
-    before = torch.get_rng_state()
-    assert estimate.memory_of_a_step(huge, presets.original(huge)) > 2**40
-    assert torch.equal(before, torch.get_rng_state())
-
-
 def test_what_does_not_fit_is_refused_with_three_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "free_memory", lambda device: 2**20)
     made = task(64)
     with pytest.raises(HybridDIPError, match=r"--preset quick, .* --crop, or another --device"):
         estimate.estimate(made, presets.quick(made), torch.device("cpu"))
-
-
-def test_a_fit_that_ends_at_once_is_timed() -> None:
-    """A grey image and a noise level so high that the first output is near enough: one step is not enough to time."""
-    flat = tasks.denoise(torch.full((1, 1, 32, 32), 0.5), sigma=60 / 255)
-    recipe = presets.fast(flat)
-    where = torch.device("cpu")
-    assert estimate.seconds_of_a_step(flat, recipe, [], where) > 0
-    _, trials = estimate.picked("auto", "off", "off", flat, recipe, [], where)
-    assert [trial.error for trial in trials if not trial.execution.compiled] == [""] * len(trials)
-
-
-def test_nothing_is_tried_that_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    where, made = torch.device("cpu"), task(32)
-    assert len(estimate.picked("auto", "off", "off", made, presets.quick(made), [], where)[1]) == 2
-    monkeypatch.setattr(devices, "free_memory", lambda device: 1)
-    assert estimate.picked("auto", "off", "off", made, presets.quick(made), [], where) == (estimate.PLAIN, [])
 
 
 def test_the_estimate_leaves_the_random_state_alone() -> None:

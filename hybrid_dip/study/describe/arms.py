@@ -11,8 +11,8 @@ from hybrid_dip.recipes import arguments, spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers.terms import Terms, as_terms
-from hybrid_dip.restoring.plan import planned, resolve
-from hybrid_dip.restoring.restore import evaluated_by_the_loop_alone
+from hybrid_dip.restoring.plan import recipe_and_tiles, resolve
+from hybrid_dip.restoring.restore import only_the_loop_evaluates
 from hybrid_dip.stopping.selection import Selection, check
 from hybrid_dip.study.describe.sections import ArmEntry
 
@@ -83,7 +83,7 @@ class Fitting:
         """
         names, arm = catalogue(), self.located
         terms = as_terms([spec.term(text, names) for text in arm.regularisers])
-        recipe, _ = planned(task, self.recipe, arm.tile if arm.fuse is None else 0, terms)
+        recipe, _ = recipe_and_tiles(task, self.recipe, arm.tile if arm.fuse is None else 0, terms)
         rule: Rule | Selection = recipe.rule if arm.stop is None else spec.build(arm.stop, "stopping", names)
         check(rule, task)
         if arm.fuse is None and arm.presets:
@@ -94,7 +94,7 @@ class Fitting:
             raise SettingsError("'precision', 'compile' and 'graph' do not go with 'fuse'.")
         if arm.fuse is not None and arm.tile:
             raise SettingsError("'tile' does not go with 'fuse': a stack is of fits to the whole image.")
-        if arm.execution.graphed and not evaluated_by_the_loop_alone(recipe, [*terms, *recipe.terms]):
+        if arm.execution.graphed and not only_the_loop_evaluates(recipe, [*terms, *recipe.terms]):
             raise SettingsError(NOT_ALONE)
         return recipe, terms, rule
 

@@ -11,8 +11,9 @@ from hybrid_dip.execution import devices
 from hybrid_dip.images import figures
 from hybrid_dip.images.files import read_picture, save_image
 from hybrid_dip.problem.tiles import of_one_fit
-from hybrid_dip.restoring.estimate import memory_of_a_step, side_of_tiles
+from hybrid_dip.restoring.memory import memory_of_a_step
 from hybrid_dip.restoring.plan import tiles_for
+from hybrid_dip.restoring.side import side_of_tiles
 from hybrid_dip.study.describe.plan import Plan, Run
 from hybrid_dip.study.describe.sections import ImageEntry
 from hybrid_dip.study.describe.sources import expand
@@ -94,7 +95,7 @@ def side_for_all(plan: Plan, count: int) -> int | None:
         count: Images that are restored at a time.
 
     Returns:
-        The side of the tiles for the largest image as :func:`hybrid_dip.restoring.estimate.side_of_tiles` has it: None for
+        The side of the tiles for the largest image as :func:`hybrid_dip.restoring.side.side_of_tiles` has it: None for
         the recipe's own. Images no larger than a tile are fitted as a whole.
     """
     run = _largest(plan)

@@ -10,9 +10,11 @@ import torch
 
 from hybrid_dip.execution import devices
 from hybrid_dip.problem.tiles import of_one_fit
-from hybrid_dip.restoring.estimate import count_parameters, duration, memory_of_a_step, seconds_of_a_step
+from hybrid_dip.restoring.estimate import count_parameters, duration
+from hybrid_dip.restoring.memory import memory_of_a_step
 from hybrid_dip.restoring.plan import tiles_for
 from hybrid_dip.restoring.restore import log_interval
+from hybrid_dip.restoring.trial import seconds_of_a_step
 from hybrid_dip.study.describe.plan import Plan, Run
 from hybrid_dip.study.running.store import Store
 

@@ -22,9 +22,9 @@ from hybrid_dip.images.atomic import as_file_name
 from hybrid_dip.images.figures import displayable
 from hybrid_dip.images.files import save_image
 from hybrid_dip.problem.tiles import of_one_fit
-from hybrid_dip.restoring.estimate import check_memory, fitting
 from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.restoring.manifest import write_history
+from hybrid_dip.restoring.memory import check_memory, recompute_if_needed
 from hybrid_dip.restoring.plan import tiles_for
 from hybrid_dip.restoring.restore import Result, restore
 from hybrid_dip.stopping.selection import steps_of
@@ -284,7 +284,7 @@ def _fit(
     recipe, terms, rule = run.fitting.build(subject.task)
     tiles, device = tiles_for(subject.task, recipe), devices.pick(run.device)
     seen = of_one_fit(subject.task, tiles)
-    way = fitting(run.fitting.arm.execution, seen, recipe, device)
+    way = recompute_if_needed(run.fitting.arm.execution, seen, recipe, device)
     check_memory(seen, recipe, device, way)
     hooks = RunHooks(
         subject, store.work(run.key), StepCount(progress, recipe.steps, run.fits * run.passes), asked, checkpoint_age

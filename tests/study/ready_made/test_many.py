@@ -15,7 +15,7 @@ from hybrid_dip.images.files import load_image, read_picture, save_image
 from hybrid_dip.networks import latents
 from hybrid_dip.problem import tasks
 from hybrid_dip.recipes.presets import quick
-from hybrid_dip.restoring.estimate import memory_of_a_step
+from hybrid_dip.restoring.memory import memory_of_a_step
 from hybrid_dip.study.ready_made.many import processes, side_for_all
 from hybrid_dip.study.running import terminal
 from hybrid_dip.study.running.forecast import PROCESS

@@ -15,8 +15,8 @@ from hybrid_dip.fusion.stacking import stack
 from hybrid_dip.images.files import load_image, save_image
 from hybrid_dip.images.metrics import psnr
 from hybrid_dip.recipes.presets import quick
-from hybrid_dip.restoring.estimate import memory_of_a_step
 from hybrid_dip.restoring.hooks import FitHooks, FitName
+from hybrid_dip.restoring.memory import memory_of_a_step
 from hybrid_dip.restoring.restore import restore
 from hybrid_dip.stopping.selection import Bootstrap, HeldOut
 from hybrid_dip.study.reporting import results

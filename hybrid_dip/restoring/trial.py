@@ -1,0 +1,126 @@
+"""How long a step of a fit takes, measured on a few of them, and which way to evaluate the network is the fastest."""
+
+import copy
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+
+from hybrid_dip.contracts import Step, Task
+from hybrid_dip.execution import devices
+from hybrid_dip.execution.precision import PLAIN, Execution
+from hybrid_dip.execution.timing import Timing, candidates, fastest
+from hybrid_dip.recipes.recipe import ALL_STEPS, Recipe
+from hybrid_dip.regularisers.terms import Term
+from hybrid_dip.restoring.hooks import FitHooks
+from hybrid_dip.restoring.memory import memory_of_a_step
+from hybrid_dip.restoring.restore import log_interval, only_the_loop_evaluates, restore
+
+
+def seconds_of_a_step(
+    task: Task,
+    recipe: Recipe,
+    terms: Sequence[Term],
+    device: torch.device,
+    *,
+    timed: int = 1,
+    execution: Execution = PLAIN,
+) -> float:
+    """Seconds of one step of a fit, measured after one to warm up, or three on CUDA, where the second may record a graph.
+
+    Args:
+        task: A, y and E.
+        recipe: What is to be fitted.
+        terms: Regularisers; those that remember are copied first.
+        device: Where.
+        timed: Steps to take the median of.
+        execution: How the network is evaluated.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        FitError: The objective is not a finite scalar, with the name of the part at fault.
+    """
+    stamps: list[float] = []
+    warm = 3 if device.type == "cuda" else 1
+    _take_steps(task, recipe, terms, device, warm + timed, execution, lambda: stamps.append(time.perf_counter()))
+    return statistics.median(after - before for before, after in pairwise(stamps[warm - 1 :]))
+
+
+def _take_steps(
+    task: Task,
+    recipe: Recipe,
+    terms: Sequence[Term],
+    device: torch.device,
+    steps: int,
+    execution: Execution,
+    done: Callable[[], None],
+) -> None:
+    """Take some steps of a fit, logged as rarely as in the whole of it, and say after each that it is done."""
+    # The last step is always logged, for which a GPU waits.
+    waits = device.type == "cuda"
+
+    def watch(step: Step) -> None:
+        if waits:
+            torch.cuda.synchronize(device)
+        if step.index < steps:
+            done()
+
+    hooks = FitHooks([watch])
+    restore(
+        task,
+        preset=recipe,
+        regularisers=copy.deepcopy(terms),
+        steps=steps + waits,
+        runs=1,
+        device=device,
+        execution=execution,
+        rule=ALL_STEPS,
+        tile=0,
+        log_every=log_interval(recipe.steps),
+        hooks=lambda _: hooks,
+    )
+
+
+TRIAL = 6
+"""Steps of a trial."""
+
+
+def choose_execution(
+    precision: str, compiled: str, graph: str, task: Task, recipe: Recipe, terms: Sequence[Term], device: torch.device
+) -> tuple[Execution, list[Timing]]:
+    """How the network is to be evaluated: as somebody asked, or by a short timed trial of what they left open.
+
+    Args:
+        precision: One of :data:`hybrid_dip.execution.precision.PRECISIONS`, or "auto".
+        compiled: "on", "off" or "auto".
+        graph: "on", "off" or "auto".
+        task: A, y and E.
+        recipe: What is to be fitted.
+        terms: Regularisers.
+        device: Where.
+
+    Returns:
+        The way, and the trials; none where only one way was open.
+
+    Raises:
+        SettingsError: Another word, or a CUDA graph where there can be none.
+        FitError: The objective is not a finite scalar, with the name of the part at fault.
+    """
+    alone = only_the_loop_evaluates(recipe, [*terms, *recipe.terms])
+    ways = candidates(precision, compiled, graph, device, alone=alone)
+    if len(ways) == 1 or memory_of_a_step(task, recipe) > devices.free_memory(device):  # nothing to try it with
+        return ways[0], []
+
+    def run(way: Execution, done: Callable[[], None]) -> None:
+        gc.collect()  # a graph of the way before
+        _take_steps(task, recipe, terms, device, TRIAL, way, done)
+
+    if device.type == "cuda":  # its libraries are loaded at first use, which is no way's own
+        run(PLAIN, lambda: None)
+
+    return fastest(ways, recipe.steps * recipe.runs, run)
