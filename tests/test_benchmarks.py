@@ -57,11 +57,21 @@ def test_time_to_quality(task: str, tmp_path: Path, photograph: Tensor) -> None:
     assert command(BENCHMARKS / "time_to_quality.py", "--show", tmp_path / "out.json") == out
 
 
-@pytest.mark.parametrize("name", ["variants", "variants_256"])
-def test_the_readme_holds_the_table_of_variants(name: str) -> None:
-    text = (BENCHMARKS / "README.md").read_text()
+@pytest.mark.parametrize("name", ["variants", "variants_256", "variants_inpaint_256"])
+def test_the_long_tables_hold_those_of_the_variants(name: str) -> None:
+    text = (BENCHMARKS / "results" / "tables.md").read_text()
     for line in command(BENCHMARKS / "variants.py", "--show", BENCHMARKS / "results" / f"{name}.json").splitlines():
         assert line in text
+
+
+def test_the_readme_quotes_the_table_of_variants() -> None:
+    text = (BENCHMARKS / "README.md").read_text().split("| changed | denoise | super-resolve |\n")[1].split("\n\n")[0]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines()[1:]]
+    long_table = (BENCHMARKS / "results" / "tables.md").read_text()
+    assert len(rows) > 5
+    for name, *quoted in rows:
+        (row,) = re.findall(rf"^\| {re.escape(name)} \| (\S+, .*, .*) \| (\S+, .*, .*) \|$", long_table, re.MULTILINE)
+        assert [cell.split(", ")[1] for cell in row] == quoted
 
 
 def test_time_to_quality_goes_on_where_it_was_interrupted(tmp_path: Path, photograph: Tensor) -> None:
@@ -136,7 +146,7 @@ import sys
 sys.path.insert(0, {str(BENCHMARKS)!r})
 import torch
 from step import moves, part_of
-from hybrid_dip.networks import reflection, upsampling
+from hybrid_dip.networks.kernels import reflection, upsampling
 x = torch.rand(1, 2, 4, 4, requires_grad=True)
 with torch.profiler.profile() as profile:
     upsampling.double(x).sum().backward()
