@@ -42,7 +42,7 @@ from hybrid_dip.execution import devices
 from hybrid_dip.execution.allocator import keep_freed_memory
 from hybrid_dip.execution.precision import PRECISIONS, Execution
 from hybrid_dip.images import metrics
-from hybrid_dip.images.atomic import replacing, write_text
+from hybrid_dip.images.atomic import replacement, write_text
 from hybrid_dip.images.files import crop_to_centre
 from hybrid_dip.problem import degradations
 from hybrid_dip.recipes.presets import STANDARD, original
@@ -136,7 +136,7 @@ def original_curve(case: Case, recipe: Recipe, seed: int, source: CurveSource, l
             if plain.done % MEASURED_EVERY == 0 or plain.done == last:
                 plain.measure(curve)
             if time.monotonic() - last_saved > SAVED_EVERY:
-                with replacing(state) as temporary:
+                with replacement(state) as temporary:
                     torch.save({"fit": plain.state(), "curve": asdict(curve)}, temporary)
                 last_saved = time.monotonic()
     write_text(done, json.dumps({"label": label, **settings, "threads": torch.get_num_threads(), "curve": asdict(curve)}))
@@ -338,7 +338,7 @@ def save_plot(path: Path, plots: dict[str, Lines]) -> None:
         panel.legend(loc="lower right", fontsize="small")
     for panel in panels[len(plots) :]:
         panel.remove()
-    with replacing(path) as temporary:
+    with replacement(path) as temporary:
         figure.savefig(temporary, dpi=90, metadata={"Software": None})
 
 

@@ -32,7 +32,7 @@ from hybrid_dip.errors import Interrupted, SettingsError, interruptible
 from hybrid_dip.execution import devices
 from hybrid_dip.fitting.fit import fit
 from hybrid_dip.fitting.random_state import forked_random_state
-from hybrid_dip.images.atomic import replacing
+from hybrid_dip.images.atomic import replacement
 from hybrid_dip.images.files import fingerprint
 from hybrid_dip.networks.start import write_start
 from hybrid_dip.problem import operators, tasks
@@ -166,7 +166,7 @@ def _part(image: Tensor, side: int, draw: torch.Generator) -> Tensor:
 
 
 def _save(path: Path, network: nn.Module, done: int) -> None:
-    with replacing(path) as temporary:
+    with replacement(path) as temporary:
         torch.save({"network": network.state_dict(), "round": done}, temporary)
 
 

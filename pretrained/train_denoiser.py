@@ -33,7 +33,7 @@ from tqdm import tqdm
 from hybrid_dip.errors import ImageFileError, Interrupted, SettingsError, StorageError, interruptible, one_sentence
 from hybrid_dip.execution.devices import describe, pick
 from hybrid_dip.images import metrics
-from hybrid_dip.images.atomic import replacing, write_text
+from hybrid_dip.images.atomic import replacement, write_text
 from pretrained.bundled import DenoisingNetwork
 from pretrained.denoisers import load_denoiser, of_network
 from pretrained.model_card import LICENCE, measured, photographs, write_card
@@ -118,7 +118,7 @@ class Training:
             "step": self.step,
             "seconds": self.seconds,
         }
-        with replacing(path) as temporary:
+        with replacement(path) as temporary:
             torch.save(state, temporary)
 
     def resume(self, path: Path, settings: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hybrid_dip.errors import HybridDIPError, SettingsError, brief, nearest
-from hybrid_dip.images.atomic import replacing
+from hybrid_dip.images.atomic import replacement
 
 HERE = Path(__file__).parent
 
@@ -207,7 +207,7 @@ def write_own(tensors: Mapping[str, Tensor], path: Path) -> None:
     from safetensors.torch import save
 
     here = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    with replacing(path) as temporary:
+    with replacement(path) as temporary:
         temporary.write_bytes(save(here, {OWN_HASH: content_hash(here)}))
 
 

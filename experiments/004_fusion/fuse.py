@@ -31,7 +31,7 @@ from hybrid_dip.errors import one_sentence
 from hybrid_dip.fusion.stacking import OTHER_SEED, Arm, averages, combine_arms, contributions, default_selection
 from hybrid_dip.fusion.weights import combine
 from hybrid_dip.images import metrics
-from hybrid_dip.images.atomic import replacing, write_text
+from hybrid_dip.images.atomic import replacement, write_text
 from hybrid_dip.images.figures import save_figure, save_maps, subplots
 from hybrid_dip.problem import degradations, tasks
 from hybrid_dip.recipes.presets import fast
@@ -115,7 +115,7 @@ def images_of(image: str, name: str) -> dict[str, Any]:
         "brought": dict(zip(own, contributions(task, replicates, list(own.values()), [list(judged.values())]), strict=True)),
     }
     place.parent.mkdir(exist_ok=True)
-    with replacing(place) as temporary:
+    with replacement(place) as temporary:
         torch.save(images, temporary)
     return images
 

@@ -237,12 +237,12 @@ def _flat(weights: Tensor, job: Job) -> Tensor:
 
 def _save(job: Job, folder: ResultFolder, image: Tensor, arms: dict[str, Tensor]) -> None:
     size = (job.task.shape[-2], job.task.shape[-1])
-    shown = image if job.task.shape[1] in (1, 3) else figures.displayable(image)
+    shown = image if job.task.shape[1] in (1, 3) else figures.visible_channels(image)
     save_image(shown, folder.path / "restored.png", alpha=job.picture.alpha_at(size), bits=job.picture.bits)
     if job.picture.is_array or job.task.shape[1] not in (1, 3):
         save_image(image, folder.path / "restored.npy")
     for name, one in arms.items():
-        save_image(figures.displayable(one), folder.path / f"arm-{as_file_name(name)}.png")
+        save_image(figures.visible_channels(one), folder.path / f"arm-{as_file_name(name)}.png")
     figures.save_comparison(folder.path / "comparison.png", comparison(job, {**arms, "fused": image}))
 
 

@@ -245,17 +245,17 @@ def _write(job: Job, folder: ResultFolder, result: Result, watches: Mapping[int,
     channels = job.task.shape[1]
     plain = channels in (1, 3)
     for name, image in {"restored": result.image, "last": result.last}.items():
-        shown = image if plain else figures.displayable(image)
+        shown = image if plain else figures.visible_channels(image)
         save_image(shown, place / f"{name}.png", alpha=alpha, bits=job.picture.bits)
         if job.picture.is_array or not plain:
             save_image(image, place / f"{name}.npy")
     if result.deviation is not None:
         save_image(result.deviation, place / "deviation.npy")
         brightest = result.deviation.max().clamp(min=1e-12)
-        save_image(figures.displayable(result.deviation / brightest), place / "deviation.png")
+        save_image(figures.visible_channels(result.deviation / brightest), place / "deviation.png")
     if len(result.fits) > 1:
         for seed, found in zip(result.seeds, result.fits, strict=True):
-            save_image(figures.displayable(job.task.finish(found.image.cpu())), place / f"restored-seed-{seed}.png")
+            save_image(figures.visible_channels(job.task.finish(found.image.cpu())), place / f"restored-seed-{seed}.png")
     rows = []
     for seed, found in zip(result.seeds, result.fits, strict=True):
         psnr = watches[seed].psnr if seed in watches else {}

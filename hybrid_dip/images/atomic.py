@@ -14,7 +14,7 @@ def as_file_name(label: str) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacement(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; at the end, if there was no error, it takes the place of ``path``.
 
     The temporary file keeps the suffix, because writers choose the format by it. It is flushed to the disk before the
@@ -43,7 +43,7 @@ def write_bytes(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         path: The file to write.
         write: A function of the open binary file.
     """
-    with replacing(path) as temporary, temporary.open("wb") as handle:
+    with replacement(path) as temporary, temporary.open("wb") as handle:
         write(cast(IO[bytes], handle))
 
 

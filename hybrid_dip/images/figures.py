@@ -9,13 +9,13 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from hybrid_dip.images.atomic import replacing
-from hybrid_dip.images.files import quantised
+from hybrid_dip.images.atomic import replacement
+from hybrid_dip.images.files import quantise
 
 Rows = Sequence[Mapping[str, float]]
 
 
-def displayable(x: Tensor) -> Tensor:
+def visible_channels(x: Tensor) -> Tensor:
     """Channels that show an image with any number of them: the first three, or the first.
 
     Args:
@@ -52,7 +52,7 @@ def save_figure(figure: Any, path: Path) -> None:
         figure: A figure of :func:`subplots`.
         path: The file to write.
     """
-    with replacing(path) as temporary:
+    with replacement(path) as temporary:
         figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata={"Software": None})
 
 
@@ -238,7 +238,7 @@ def save_sweep(path: Path, panels: Sequence[SweepPanel]) -> None:
 
 
 def _draw(axis: Any, image: Tensor, title: str) -> None:
-    values = quantised(displayable(image))
+    values = quantise(visible_channels(image))
     grey = values.shape[-1] == 1
     axis.imshow(values[..., 0] if grey else values, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="nearest")
     axis.set_title(title, fontsize="medium")
@@ -254,12 +254,12 @@ def save_animation(path: Path, frames: Sequence[Tensor]) -> None:
     """
     pictures = []
     for frame in frames:
-        values = displayable(frame)[0].permute(1, 2, 0).numpy().astype(np.uint8)
+        values = visible_channels(frame)[0].permute(1, 2, 0).numpy().astype(np.uint8)
         pictures.append(Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values))
     pace = max(20, 4000 // max(1, len(pictures)))
     # The last frame stays for a moment before the loop starts again.
     paces = [pace] * (len(pictures) - 1) + [1500]
-    with replacing(path) as temporary:
+    with replacement(path) as temporary:
         pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=paces, loop=0)
 
 

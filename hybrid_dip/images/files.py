@@ -8,28 +8,23 @@ import hashlib
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from hybrid_dip.errors import ImageFileError, StorageError
-from hybrid_dip.images.atomic import replacing
-
-MOST_PIXELS = 100_000_000
-"""Files that claim more pixels are refused before anything is decoded: a small file can claim terabytes."""
+from hybrid_dip.images import deep_formats
+from hybrid_dip.images.atomic import replacement
+from hybrid_dip.images.deep_formats import MOST_PIXELS, Array, too_large
 
 FLOAT_LIMIT = 16.0
 """Floating-point arrays must lie within +-16: noise may leave [0, 1], but 0..255 is a mistake of scale."""
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +77,7 @@ def read_picture(path: str | Path) -> Picture:
     except PermissionError:
         raise ImageFileError(f"{path} cannot be read: permission denied.") from None
     except Image.DecompressionBombError:
-        raise _too_large(path) from None
+        raise too_large(path) from None
     except (OSError, SyntaxError, ValueError, struct.error, EOFError, zlib.error) as error:
         if isinstance(error, ImageFileError):
             raise
@@ -153,7 +148,7 @@ def save_image(x: Tensor, path: str | Path, *, alpha: Tensor | None = None, bits
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":
-            with replacing(path) as temporary:
+            with replacement(path) as temporary:
                 np.save(temporary, array[..., 0] if array.shape[-1] == 1 else array)
             return
         if array.shape[-1] not in (1, 3):
@@ -163,13 +158,13 @@ def save_image(x: Tensor, path: str | Path, *, alpha: Tensor | None = None, bits
         if suffix not in Image.registered_extensions():
             raise ImageFileError(f"{path} does not end in an image format's suffix, such as .png; nothing was written.")
         if bits == 16 and suffix in (".tif", ".tiff"):
-            _write_tiff16(_rounded(array, 65535).astype(np.uint16), path)
+            deep_formats.write_tiff(_round(array, 65535).astype(np.uint16), path)
             return
         if bits == 16 and suffix == ".png":
-            _write_png16(_rounded(array, 65535).astype(np.uint16), path)
+            deep_formats.write_png(_round(array, 65535).astype(np.uint16), path)
             return
-        values = _rounded(array, 255).astype(np.uint8)
-        with replacing(path) as temporary:
+        values = _round(array, 255).astype(np.uint8)
+        with replacement(path) as temporary:
             _pillow(values).save(temporary)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
@@ -203,14 +198,14 @@ def as_pillow(x: Tensor) -> Image.Image:
     Returns:
         An image of mode L or RGB.
     """
-    return _pillow(quantised(x))
+    return _pillow(quantise(x))
 
 
 def _pillow(values: Array) -> Image.Image:
     return Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
 
 
-def quantised(x: Tensor) -> npt.NDArray[np.uint8]:
+def quantise(x: Tensor) -> npt.NDArray[np.uint8]:
     """The values that an 8-bit file holds of an image.
 
     Args:
@@ -219,7 +214,7 @@ def quantised(x: Tensor) -> npt.NDArray[np.uint8]:
     Returns:
         (H, W, C), from 0 to 255.
     """
-    return _rounded(_planes(x), 255).astype(np.uint8)
+    return _round(_planes(x), 255).astype(np.uint8)
 
 
 def _planes(x: Tensor) -> Array:
@@ -227,13 +222,9 @@ def _planes(x: Tensor) -> Array:
     return x.detach().cpu().float()[0].permute(1, 2, 0).numpy()
 
 
-def _rounded(array: Array, largest: int) -> Array:
+def _round(array: Array, largest: int) -> Array:
     rounded: Array = np.rint(np.clip(array, 0, 1) * largest)
     return rounded
-
-
-def _too_large(path: Path) -> ImageFileError:
-    return ImageFileError(f"{path} claims more than {MOST_PIXELS // 1_000_000} million pixels; crop it before use.")
 
 
 def _to_tensor(array: Array) -> Tensor:
@@ -243,9 +234,9 @@ def _to_tensor(array: Array) -> Tensor:
 
 
 def _picture(array: Array, largest: int) -> Picture:
-    """Split integers (H, W) or (H, W, C) into colour and alpha; two and four channels have an alpha."""
+    """Split (H, W) or (H, W, C), where ``largest`` is white, into colour and alpha; two and four channels have an alpha."""
     x = _to_tensor(array / largest)
-    bits = 16 if largest > 255 else 8
+    bits = 8 if largest == 255 else 16
     if x.shape[1] in (2, 4):
         return Picture(x[:, :-1].contiguous(), x[:, -1:].contiguous(), bits)
     return Picture(x, None, bits)
@@ -266,7 +257,7 @@ def _read_npy(path: Path) -> Picture:
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ImageFileError(f"{path} has the shape {array.shape}; (H, W) or (H, W, C) was expected.")
     if array.shape[0] * array.shape[1] > MOST_PIXELS:
-        raise _too_large(path)
+        raise too_large(path)
     if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
         largest = np.iinfo(array.dtype).max
         return Picture(_to_tensor(np.asarray(array) / largest), bits=16, is_array=True)
@@ -290,16 +281,19 @@ def _read_image(path: Path) -> Picture:
     with path.open("rb") as handle:
         head = handle.read(32)
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        deep = _read_deep_tiff(path)
+        deep = deep_formats.read_tiff(path)
+        if deep is not None and deep.dtype == np.uint16:
+            return _picture(deep, 65535)
         if deep is not None:
-            return deep
+            _check_floats(path, deep)
+            return _picture(deep, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path) as opened:
             if opened.width * opened.height > MOST_PIXELS:
-                raise _too_large(path)
+                raise too_large(path)
             if head[1:4] == b"PNG" and head[24] == 16:
-                return _read_png16(path, opened.getexif().get(_ORIENTATION, 1))
+                return _picture(deep_formats.read_png(path, opened.getexif().get(ExifTags.Base.Orientation, 1)), 65535)
             opened.load()
             image = ImageOps.exif_transpose(opened)
     if image.mode.startswith("I;16"):
@@ -314,107 +308,6 @@ def _plain_mode(image: Image.Image) -> str:
     transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     grey = image.mode in ("1", "L", "LA", "La")
     return ("LA" if transparent else "L") if grey else ("RGBA" if transparent else "RGB")
-
-
-def _read_png16(path: Path, orientation: int) -> Picture:
-    """Pillow reduces 16-bit colour to 8 bits, so 16-bit PNGs are read by pypng."""
-    import png
-
-    try:
-        width, height, rows, info = png.Reader(filename=str(path)).read()
-        array = np.vstack([np.asarray(row, dtype=np.uint16) for row in rows])
-    except (png.Error, StopIteration) as error:
-        raise ImageFileError(f"{path} is damaged or truncated ({error}); a whole PNG file was expected.") from None
-    planes = _upright(array.reshape(height, width, info["planes"]), orientation)
-    return _picture(planes[..., 0] if info["planes"] == 1 else planes, 65535)
-
-
-def _write_png16(array: Array, path: Path) -> None:
-    import png
-
-    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[array.shape[-1]]
-    writer = png.Writer(
-        width=array.shape[1],
-        height=array.shape[0],
-        greyscale=mode.startswith("L"),
-        alpha=mode.endswith("A"),
-        bitdepth=16,
-        compression=6,
-    )
-    with replacing(path) as temporary, temporary.open("wb") as handle:
-        writer.write(handle, array.reshape(array.shape[0], -1))
-
-
-def _write_tiff16(array: Array, path: Path) -> None:
-    import tifffile
-
-    colours = array.shape[-1]
-    with replacing(path) as temporary:
-        tifffile.imwrite(
-            temporary,
-            array[..., 0] if colours == 1 else array,
-            photometric="rgb" if colours >= 3 else "minisblack",
-            planarconfig="contig" if colours > 1 else None,
-            extrasamples=["unassalpha"] if colours in (2, 4) else None,
-        )
-
-
-_ORIENTATION = 0x0112
-
-_TURNS: dict[int, Callable[[Array], Array]] = {
-    1: lambda a: a,
-    2: np.fliplr,
-    3: lambda a: np.rot90(a, 2),
-    4: np.flipud,
-    5: lambda a: np.swapaxes(a, 0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(np.swapaxes(a, 0, 1), 2),
-    8: np.rot90,
-}
-"""EXIF orientation -> the turn that makes the stored array upright; Pillow does it where a channel has 8 bits."""
-
-
-def _upright(array: Array, orientation: int) -> Array:
-    return _TURNS.get(orientation, _TURNS[1])(array)
-
-
-def _read_deep_tiff(path: Path) -> Picture | None:
-    """A TIFF whose channels have more than 8 bits, which Pillow does not read in colour; None where they have at most 8."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            page = cast(Any, tiff.pages[0])
-            if page.dtype in (np.dtype(np.uint8), np.dtype(np.bool_)) or page.photometric == 3:
-                return None
-            if page.photometric not in (0, 1, 2):
-                raise ImageFileError(f"{path} is neither grey nor RGB, with more than 8 bits for a channel; convert it to RGB.")
-            if page.imagewidth * page.imagelength > MOST_PIXELS:
-                raise _too_large(path)
-            array = page.asarray()
-            orientation = page.tags["Orientation"].value if "Orientation" in page.tags else 1
-            planar = page.planarconfig == 2 and array.ndim == 3
-            inverted = page.photometric == 0  # white is zero
-    except ValueError as error:
-        if "imagecodecs" in str(error):
-            raise ImageFileError(
-                f"{path} has a compression that needs the package imagecodecs; install it, or save it plain."
-            ) from None
-        raise
-    except (tifffile.TiffFileError, IndexError, KeyError) as error:
-        raise ImageFileError(f"{path} is damaged or truncated ({error}); a whole TIFF file was expected.") from None
-    array = _upright(np.moveaxis(array, 0, -1) if planar else array, int(orientation))
-    if array.dtype == np.uint16:
-        return _picture(65535 - array if inverted else array, 65535)
-    if not np.issubdtype(array.dtype, np.floating) or inverted:
-        raise ImageFileError(
-            f"{path} has {array.dtype} pixels of unknown range; 8 or 16 bits, or floats in [0, 1], were expected."
-        )
-    _check_floats(path, array)
-    x = _to_tensor(array)
-    if x.shape[1] in (2, 4):
-        return Picture(x[:, :-1].contiguous(), x[:, -1:].contiguous(), bits=16)
-    return Picture(x, bits=16)
 
 
 def fingerprint(x: Tensor) -> str:

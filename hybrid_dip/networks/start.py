@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.images.atomic import replacing
+from hybrid_dip.images.atomic import replacement
 
 ABOUT = "hybrid_dip"
 """Key of the file's metadata."""
@@ -94,5 +94,5 @@ def write_start(network: nn.Module, path: Path, about: Mapping[str, Any]) -> Non
         about: The recipe that it was made with, and how; plain data.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    with replacing(path) as temporary:
+    with replacement(path) as temporary:
         temporary.write_bytes(save(tensors, {ABOUT: json.dumps(about)}))

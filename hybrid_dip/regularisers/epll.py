@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hybrid_dip.errors import ImageFileError, SettingsError
-from hybrid_dip.images.atomic import replacing
+from hybrid_dip.images.atomic import replacement
 from hybrid_dip.images.files import load_image
 from hybrid_dip.regularisers.memory import Looking, Memory, check_every
 
@@ -49,7 +49,7 @@ class Mixture:
 
     def save(self, path: str | Path) -> None:
         """Write the mixture to a file."""
-        with replacing(Path(path)) as temporary:
+        with replacement(Path(path)) as temporary:
             torch.save({name: getattr(self, name) for name in _FIELDS}, temporary)
 
     @classmethod

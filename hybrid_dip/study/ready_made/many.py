@@ -133,7 +133,7 @@ def put_together(plan: Plan, store: Store) -> list[Path]:
         image = run.subject().task.finish(store.output(run.key))
         path = store.path / f"{run.image}.png"
         with store.writing():
-            shown = image if image.shape[1] in (1, 3) else figures.displayable(image)
+            shown = image if image.shape[1] in (1, 3) else figures.visible_channels(image)
             cut = picture if picture.alpha is None else replace(picture, alpha=run.source.cut(picture.alpha))
             save_image(shown, path, alpha=cut.alpha_at((image.shape[-2], image.shape[-1])), bits=picture.bits)
             if picture.is_array or image.shape[1] not in (1, 3):

@@ -19,7 +19,7 @@ from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.observers import ReferenceWatch
 from hybrid_dip.fusion.stacking import stack
 from hybrid_dip.images.atomic import as_file_name
-from hybrid_dip.images.figures import displayable
+from hybrid_dip.images.figures import visible_channels
 from hybrid_dip.images.files import save_image
 from hybrid_dip.problem.tiles import of_one_fit
 from hybrid_dip.restoring.hooks import FitHooks, FitName
@@ -170,7 +170,7 @@ def _fit_and_publish(run: Run, store: Store, progress: Progress, asked: Callable
 
     def write(folder: Path) -> None:
         save_image(result.raw, folder / OUTPUT)
-        save_image(displayable(result.image), folder / RESTORED)
+        save_image(visible_channels(result.image), folder / RESTORED)
         rows = [
             {"seed": float(seed), **row, **_psnr(watches.get(seed), int(row["step"]))}
             for seed, found in zip(result.seeds, result.fits, strict=True)

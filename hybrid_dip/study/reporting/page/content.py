@@ -12,8 +12,8 @@ import pandas as pd
 from PIL import Image
 from torch import Tensor
 
-from hybrid_dip.images.figures import Curve, displayable
-from hybrid_dip.images.files import quantised
+from hybrid_dip.images.figures import Curve, visible_channels
+from hybrid_dip.images.files import quantise
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.restoring.estimate import duration
 from hybrid_dip.study.describe.measures import BEST, HELD_OUT, RAW
@@ -134,7 +134,7 @@ def as_png(x: Tensor) -> str:
     Returns:
         "data:image/png;base64,...".
     """
-    values = quantised(displayable(x))
+    values = quantise(visible_channels(x))
     buffer = io.BytesIO()
     Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(buffer, "PNG", optimize=True)
     return _url(buffer.getvalue())
