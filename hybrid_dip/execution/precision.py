@@ -70,7 +70,7 @@ class Execution:
         if device.type == "cuda":
             drop_idle_biases(network)
             if self.precision != "float32":
-                channels_last(network)  # the order in which tensor cores take maps
+                put_channels_last(network)  # the order in which tensor cores take maps
         if self.precision == "bfloat16":
             network.forward = _round_activations(network.forward, device.type)
         if self.compiled and self.graphed:
@@ -118,7 +118,7 @@ NOT_ALONE = (
 )
 
 
-def channels_last(network: nn.Module) -> nn.Module:
+def put_channels_last(network: nn.Module) -> nn.Module:
     """Let the channels of each pixel lie next to each other in memory; the result is the same up to rounding.
 
     Args:

@@ -67,12 +67,12 @@ def _noise_energy(task: Task, sigma: float) -> Tensor:
     window = (7, 1, 3)  # side, stride, padding
     known = torch.nn.functional.avg_pool2d(weight, *window).clamp(min=1e-6)
     local_mean = torch.nn.functional.avg_pool2d(y * weight, *window) / known
-    mean, variance = clipped_gaussian(np.linspace(-4 * sigma, 1 + 4 * sigma, 1001), sigma)
+    mean, variance = clipped_moments(np.linspace(-4 * sigma, 1 + 4 * sigma, 1001), sigma)
     expected = np.interp(local_mean.cpu().numpy(), mean, variance)
     return (torch.from_numpy(expected).to(y) * weight).sum()
 
 
-def clipped_gaussian(x: NDArray[np.float64], sigma: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def clipped_moments(x: NDArray[np.float64], sigma: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and variance of max(0, min(1, x + sigma n)) for standard normal n.
 
     Args:

@@ -7,8 +7,8 @@ from hybrid_dip.contracts import State, Verdict
 from hybrid_dip.errors import SettingsError
 
 
-def nothing_yet(device: torch.device, dtype: torch.dtype = torch.float32) -> State:
-    """The state of :func:`least` before the first step.
+def start_least(device: torch.device, dtype: torch.dtype = torch.float32) -> State:
+    """The state of :func:`keep_least` before the first step.
 
     Args:
         device: Device of the fit.
@@ -24,11 +24,11 @@ def nothing_yet(device: torch.device, dtype: torch.dtype = torch.float32) -> Sta
     }
 
 
-def least(state: State, value: Tensor, patience: int, known: Tensor | None = None) -> tuple[State, Verdict]:
+def keep_least(state: State, value: Tensor, patience: int, known: Tensor | None = None) -> tuple[State, Verdict]:
     """Keep a step whose value is smaller than all before it; stop after some steps without one.
 
     Args:
-        state: From :func:`nothing_yet`, or the last call.
+        state: From :func:`start_least`, or the last call.
         value: Value of this step, ().
         patience: Steps without a new smallest value after which the fit ends.
         known: Whether the value can be trusted yet, (); until then each step is kept and none counts. None where it always can.

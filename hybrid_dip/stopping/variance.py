@@ -8,7 +8,7 @@ import torch
 
 from hybrid_dip.contracts import State, Step, Task, Verdict
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.stopping.least import check_patience, least, nothing_yet
+from hybrid_dip.stopping.least import check_patience, keep_least, start_least
 
 RING_ENTRIES = 2**16
 """Most entries of an image that the windowed variance looks at: with a window of 100 they take 26 MB."""
@@ -52,7 +52,7 @@ class WindowedVariance:
         else:
             chosen = torch.randperm(entries, generator=torch.Generator().manual_seed(0))[:count].sort().values
         return {
-            **nothing_yet(device, exact),
+            **start_least(device, exact),
             "chosen": chosen.to(device),
             "ring": torch.zeros(self.window, count, device=device),
             "sum": torch.zeros(count, dtype=exact, device=device),
@@ -72,7 +72,7 @@ class WindowedVariance:
         seen = state["seen"] + 1
         variance = squares / self.window - (total / self.window).square().sum()
         moved = {**state, "sum": total, "squares": squares, "seen": seen}
-        return least(moved, variance, self.patience, known=seen >= self.window)
+        return keep_least(moved, variance, self.patience, known=seen >= self.window)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class MovingVariance:
         """Return no images."""
         y = task.observation
         return {
-            **nothing_yet(y.device),
+            **start_least(y.device),
             "mean": torch.zeros(task.shape, device=y.device),
             "variance": torch.zeros((), device=y.device),
         }
@@ -121,4 +121,4 @@ class MovingVariance:
             variance = (1 - self.alpha) * (state["variance"] + self.alpha * apart.square().sum())
             moved = {**state, "mean": state["mean"] + self.alpha * apart, "variance": variance}
         known = torch.full((), step.index >= self.filling, device=step.image.device)
-        return least(moved, moved["variance"], self.patience, known)
+        return keep_least(moved, moved["variance"], self.patience, known)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hybrid_dip.contracts import State, Step, Task, Verdict
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.stopping.least import check_patience, least, nothing_yet
+from hybrid_dip.stopping.least import check_patience, keep_least, start_least
 
 
 def correlation(residual: Tensor) -> Tensor:
@@ -65,8 +65,8 @@ class Whiteness:
         """
         if task.observation.ndim != 4:
             raise SettingsError("The whiteness rule needs an observation that is an image: its neighbours are compared.")
-        return nothing_yet(task.observation.device)
+        return start_least(task.observation.device)
 
     def update(self, state: State, step: Step) -> tuple[State, Verdict]:
         """Keep the step with the whitest residual."""
-        return least(state, correlation(step.residual), self.patience)
+        return keep_least(state, correlation(step.residual), self.patience)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.execution.precision import PLAIN, Execution, channels_last
+from hybrid_dip.execution.precision import PLAIN, Execution, put_channels_last
 from hybrid_dip.execution.timing import candidates
 from hybrid_dip.fitting.solvers import ADMM
 from hybrid_dip.problem import degradations
@@ -70,7 +70,7 @@ def test_tf32_is_allowed_during_a_fit_and_not_after_it() -> None:
 def test_the_order_of_the_maps_in_memory_changes_no_result(noisy: Task) -> None:
     network, latent = prepare(noisy, fast(noisy), 0)
     network, latent = network.double(), latent.double()
-    other = channels_last(copy.deepcopy(network))
+    other = put_channels_last(copy.deepcopy(network))
     weights = [p for p in other.parameters() if p.ndim == 4 and min(p.shape[:2]) > 1 and p.shape[2] > 1]
     assert weights
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)

@@ -363,7 +363,7 @@ def test_freed_memory_stays_between_steps_unless_it_is_scarce(noisy: Task, scarc
     assert (kept[0] > 200 * 2**20) is not scarce
 
 
-# Nobody sees what he should not ---------------------------------------------------------------------------------
+# Held-out data leak nowhere ------------------------------------------------------------------------------------
 
 
 def test_held_out_pixels_leak_nowhere(photograph: Tensor) -> None:

@@ -9,7 +9,7 @@ from hybrid_dip.contracts import Rule, Step, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.problem import degradations, fidelity, tasks
 from hybrid_dip.stopping import Discrepancy, Following, MaxSteps, MovingVariance, Whiteness, WindowedVariance, variance
-from hybrid_dip.stopping.discrepancy import clipped_gaussian
+from hybrid_dip.stopping.discrepancy import clipped_moments
 from hybrid_dip.stopping.steps import After
 from hybrid_dip.stopping.whiteness import correlation
 
@@ -104,7 +104,7 @@ def test_discrepancy_knows_that_noise_was_clipped(level: float) -> None:
 
 
 def test_clipped_gaussian_is_half_normal_at_the_bounds() -> None:
-    mean, variance = clipped_gaussian(np.array([0.0, 0.5, 1.0]), 0.1)
+    mean, variance = clipped_moments(np.array([0.0, 0.5, 1.0]), 0.1)
     at_bound = 0.1 / math.sqrt(2 * math.pi)
     assert mean == pytest.approx([at_bound, 0.5, 1 - at_bound], rel=1e-3)
     assert variance == pytest.approx([0.005 - at_bound**2, 0.01, 0.005 - at_bound**2], rel=1e-2)

@@ -35,7 +35,7 @@ class MeanOverNoise(nn.Module):
         return torch.stack(outputs).mean(0)
 
 
-def to_input(network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
+def distance_to_input(network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
     """Mean |f(z) - z|^2, as ().
 
     Args:
@@ -86,7 +86,7 @@ class SelfGuided:
     def run(self, network: nn.Module, latent: Tensor, task: Task, terms: SomeTerms = (), **options: Any) -> Fit:
         """Fit, as :func:`hybrid_dip.fitting.fit.fit`, whose arguments these are; its jitter is this one's level."""
         _check("Self-guided DIP", latent, task, self.weight)
-        guidance = Term(to_input, self.weight, "self-guidance")
+        guidance = Term(distance_to_input, self.weight, "self-guidance")
         averaged = MeanOverNoise(network, self.level, self.draws)
         return fit(averaged, latent, task, [*as_terms(terms), guidance], **{**options, "optimise": "both", "jitter": 0.0})
 
@@ -120,7 +120,7 @@ class Feeding(nn.Module):
         self.passes = self.passes + 1
         return x
 
-    def to_own_input(self, network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
+    def distance_to_own_input(self, network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
         """Mean |f(z) - z|^2 with the z that was last fed."""
         return (x - self.z).square().mean()
 
@@ -147,6 +147,6 @@ class SelfFed:
         """Fit, as :func:`hybrid_dip.fitting.fit.fit`, whose arguments these are; without jitter."""
         _check("Autoencoding sequential DIP", latent, task, self.weight)
         feeding = Feeding(network, latent, self.every)
-        penalty: Callable[..., Tensor] = feeding.to_own_input
+        penalty: Callable[..., Tensor] = feeding.distance_to_own_input
         term = Term(penalty, self.weight, "autoencoding")
         return fit(feeding, latent, task, [*as_terms(terms), term], **{**options, "optimise": "network", "jitter": 0.0})

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hybrid_dip.contracts import State, Step, Task, Verdict
-from hybrid_dip.stopping.least import least, nothing_yet
+from hybrid_dip.stopping.least import keep_least, start_least
 from hybrid_dip.stopping.selection.replicates import Score
 
 
@@ -28,11 +28,11 @@ class BestScore:
 
     def start(self, task: Task) -> State:
         """Return the empty state."""
-        return nothing_yet(task.observation.device)
+        return start_least(task.observation.device)
 
     def update(self, state: State, step: Step) -> tuple[State, Verdict]:
         """Keep the step with the best score."""
-        return least(state, self.score(step.candidate), self.patience)
+        return keep_least(state, self.score(step.candidate), self.patience)
 
 
 class Scores:
