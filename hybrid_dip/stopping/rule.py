@@ -1,4 +1,4 @@
-"""A stopping rule may be anybody's code: what it returns is checked, and its faults are said in a sentence."""
+"""A stopping rule may be a user's code: what it returns is checked, and its faults are said in a sentence."""
 
 import torch
 from torch import Tensor
