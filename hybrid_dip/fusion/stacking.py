@@ -124,13 +124,13 @@ class Stacked:
 
 
 def default_selection(task: Task) -> Selection:
-    """The data that judge: the bootstrap where all pixels are seen with Gaussian noise of a known level, else a held-out tenth.
+    """The data that judge.
 
     Args:
-        task: To restore.
+        task: The task to restore.
 
     Returns:
-        The selection.
+        The bootstrap where y is the whole image with Gaussian noise of a known level, else a held-out tenth.
     """
     return Bootstrap() if shows_image(task) and task.noise_sigma and task.fidelity is gaussian else HeldOut()
 
@@ -166,25 +166,25 @@ def contributions(
 
 
 UNSEEN = 1e-3
-"""What an operator leaves less of (squared, as a share of the most it leaves), no data can tell to be right or wrong."""
+"""Where A^T A leaves less than this share of the most it leaves, no data can judge."""
 
 
 def averages(task: Task) -> bool:
-    """Whether an observation is of averages of pixels, so that there is a part of the image which no data can judge."""
+    """Whether y holds averages of pixels, so that no data can judge a part of the image."""
     locality = locality_of(task.forward)
     return locality is not None and locality.averages
 
 
 def combine_arms(task: Task, combination: Combination, images: Sequence[Tensor]) -> Tensor:
-    """Images combined by the weights that data chose, but for what no data can judge, which is weighed evenly.
+    """Combine images by the weights that data chose; what no data can judge is weighed evenly.
 
-    Where A leaves single pixels away, those that were held out tell about those that are missing. Where it averages pixels
-    (super-resolution, a blur), held-out data judge the averages only, and an image that has these right may have wrong what A
-    takes away: the part in the null space of A is the plain mean of the images.
+    Where A leaves out single pixels, the held-out ones tell about the missing ones. Where it averages pixels (super-resolution,
+    a blur), held-out data judge the averages only. An image with the right averages may be wrong in what A takes away, so the
+    part in the null space of A is the plain mean of the images.
 
     Args:
-        task: To restore.
-        combination: From :func:`hybrid_dip.fusion.weights.combine`.
+        task: The task to restore.
+        combination: The weights, from :func:`hybrid_dip.fusion.weights.combine`.
         images: K of (1, C, H, W), before ``finish``.
 
     Returns:

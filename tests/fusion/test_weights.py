@@ -58,7 +58,7 @@ def test_maps_are_enlarged_where_the_observation_is_smaller() -> None:
     assert float(found.maps[0, :, 48:].mean()) > 0.9
 
 
-def test_maps_are_not_tried_where_an_entry_may_be_of_any_place() -> None:
+def test_maps_are_not_tried_where_entries_have_no_place() -> None:
     """y is the image turned over: maps of where y is right would be wrong in the image."""
     truth = torch.rand(1, 1, 64, 64)
     left = (torch.arange(64) < 32).float().expand(1, 1, 64, 64)

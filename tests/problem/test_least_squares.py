@@ -12,7 +12,7 @@ SHAPE = (1, 1, 16, 16)
 
 
 @pytest.mark.parametrize("solved", [None, 1e-20])
-def test_conjugate_gradients_solve_a_system_in_as_many_steps_as_it_has_rows(solved: float | None) -> None:
+def test_conjugate_gradients_solve_a_small_system(solved: float | None) -> None:
     root = torch.randn(6, 6, dtype=torch.float64)
     matrix, right, start = root @ root.T + torch.eye(6), *torch.randn(2, 6, dtype=torch.float64)
     x = conjugate_gradients(lambda v: matrix @ v, start, right - matrix @ start, steps=8, solved=solved)

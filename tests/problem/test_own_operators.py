@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.fusion.stacking import averages, combined
+from hybrid_dip.fusion.stacking import averages, combine_arms
 from hybrid_dip.fusion.weights import Combination
 from hybrid_dip.problem.tiles import can_be_tiled, part, tiles_of
 from hybrid_dip.recipes.recipe import Recipe
@@ -130,14 +130,14 @@ def test_an_own_operator_is_stacked_like_its_twin(twins: tuple[Task, Task]) -> N
     assert torch.equal(own.raw, ours.raw)
 
 
-def test_an_own_identity_takes_a_prior_that_needs_the_whole_image(clean: Tensor) -> None:
+def test_an_own_identity_takes_a_prior_of_noisy_images(clean: Tensor) -> None:
     prior = DenoisedObservation(lambda x, sigma: x / 2)
     assert float(prior.bind(hd.tasks.linear(clean, Same(), sigma=SIGMA))(clean / 2)) == 0
     with pytest.raises(SettingsError, match="for noisy images"):
         prior.bind(hd.tasks.linear(Smear()(clean), Smear(), sigma=SIGMA))
 
 
-def test_the_tiles_of_an_own_stride_say_what_the_whole_does(clean: Tensor) -> None:
+def test_tiles_of_an_own_stride_say_what_the_whole_does(clean: Tensor) -> None:
     task = hd.tasks.linear(binned(clean) + 0.1, binned, tuple(clean.shape))
     for box in tiles_of(task, 48).boxes:
         own = part(task, box)
@@ -150,7 +150,7 @@ def test_what_an_own_operator_averages_away_is_weighed_evenly(clean: Tensor) -> 
     assert averages(task)
     images = [torch.rand_like(clean) for _ in range(2)]
     combination = Combination(torch.tensor([0.8, 0.2], dtype=torch.float64), None, (0.0, 0.0), 0.0)
-    image, mean = combined(task, combination, images), (images[0] + images[1]) / 2
+    image, mean = combine_arms(task, combination, images), (images[0] + images[1]) / 2
     assert torch.allclose(binned(image), binned(combination(images)), atol=1e-3)
 
     def detail(x: Tensor) -> Tensor:
