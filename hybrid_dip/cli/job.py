@@ -14,8 +14,8 @@ from hybrid_dip.errors import Interrupted, SettingsError, interruptible
 from hybrid_dip.execution.precision import PLAIN, Execution
 from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.observers import Frames, Progress, ReferenceWatch
-from hybrid_dip.images import figures, metrics
-from hybrid_dip.images.files import Picture, save_image
+from hybrid_dip.images import figures
+from hybrid_dip.images.files import Picture
 from hybrid_dip.problem.tiles import Tiles, of_one_fit, part
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers.terms import Term
@@ -25,6 +25,7 @@ from hybrid_dip.restoring.manifest import __version__
 from hybrid_dip.restoring.memory import TooLargeError
 from hybrid_dip.restoring.plan import tiles_for
 from hybrid_dip.restoring.restore import Result, restore
+from hybrid_dip.restoring.writer import ResultWriter, describe_stop, describe_time, history_rows
 from hybrid_dip.stopping.selection import Selection, check, fits_of, steps_of
 
 
@@ -74,6 +75,15 @@ class Job:
         """What one fit sees: the task, or its first tile."""
         return of_one_fit(self.task, self.tiles)
 
+    def writer(self, folder: ResultFolder) -> ResultWriter:
+        """What writes the result of this job into a folder."""
+        return ResultWriter(folder.path, self.task, self.reference)
+
+    def say(self, text: str) -> None:
+        """Tell a person how the job goes, unless it is a quiet one."""
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
 
 def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Result | None:
     """Restore into a folder.
@@ -90,28 +100,27 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     Raises:
         HybridDIPError: The job cannot be done; nothing is left behind that was not there before.
     """
-    say: Callable[[str], None] = (lambda text: None) if job.quiet else (lambda text: print(text, file=sys.stderr))
     check_reference(job)
     check(job.rule, job.task)
     folder.check(job.settings, resume=resume, overwrite=overwrite)
     if resume and folder.finished:
-        say(f"{folder.path} is finished already.")
+        job.say(f"{folder.path} is finished already.")
         return None
     cost = estimate(job.fitted, job.recipe, job.device, job.terms, job.execution)
     folder.open(job.settings, overwrite=overwrite)
     if job.settings.get("noise_sigma_estimated"):
-        say(f"sigma was estimated as {255 * (job.task.noise_sigma or 0):.1f} (of 255).")
+        job.say(f"sigma was estimated as {255 * (job.task.noise_sigma or 0):.1f} (of 255).")
     if job.recipe.note:
-        say(job.recipe.note)
+        job.say(job.recipe.note)
     fits = job.recipe.runs * fits_of(job.rule)
     tiles = job.tiles
     if tiles is not None:
         first = tiles.boxes[0]
-        say(f"In {len(tiles.boxes)} tiles of {first.width}x{first.height} pixels, {tiles.shared} of them shared.")
+        job.say(f"In {len(tiles.boxes)} tiles of {first.width}x{first.height} pixels, {tiles.shared} of them shared.")
         fits *= len(tiles.boxes)
     if job.execution.recomputed:
-        say("Activations are computed again on the way back: a step takes longer, but fits into memory.")
-    say(f"{job.task.name}: {cost.sentence(job.recipe.steps, fits)}")
+        job.say("Activations are computed again on the way back: a step takes longer, but fits into memory.")
+    job.say(f"{job.task.name}: {cost.sentence(job.recipe.steps, fits)}")
     try:
         result = _fit(job, folder)
     except torch.OutOfMemoryError as error:
@@ -125,7 +134,7 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
         raise
     for found in result.fits:
         for note in found.notes:
-            say(note)
+            job.say(note)
     return result
 
 
@@ -234,120 +243,46 @@ def _fit(job: Job, folder: ResultFolder) -> Result:
             hooks=hooks,
         )
     if result.fits[-1].reason != "interrupted":
-        _write(job, folder, result, hooks.watches, hooks.frames)
+        _write(job, folder, result, hooks)
     return result
 
 
-def _write(job: Job, folder: ResultFolder, result: Result, watches: Mapping[int, ReferenceWatch], frames: Frames) -> None:
-    place = folder.path
-    size = (job.task.shape[-2], job.task.shape[-1])
-    alpha = job.picture.alpha_at(size)
-    channels = job.task.shape[1]
-    plain = channels in (1, 3)
-    for name, image in {"restored": result.image, "last": result.last}.items():
-        shown = image if plain else figures.visible_channels(image)
-        save_image(shown, place / f"{name}.png", alpha=alpha, bits=job.picture.bits)
-        if job.picture.is_array or not plain:
-            save_image(image, place / f"{name}.npy")
+def _write(job: Job, folder: ResultFolder, result: Result, hooks: JobHooks) -> None:
+    writer = job.writer(folder)
+    writer.save("restored", result.image, job.picture)
+    writer.save("last", result.last, job.picture)
     if result.deviation is not None:
-        save_image(result.deviation, place / "deviation.npy")
-        brightest = result.deviation.max().clamp(min=1e-12)
-        save_image(figures.visible_channels(result.deviation / brightest), place / "deviation.png")
+        writer.save_array("deviation.npy", result.deviation)
+        writer.show("deviation.png", result.deviation / result.deviation.max().clamp(min=1e-12))
     if len(result.fits) > 1:
-        for seed, found in zip(result.seeds, result.fits, strict=True):
-            save_image(figures.visible_channels(job.task.finish(found.image.cpu())), place / f"restored-seed-{seed}.png")
-    rows = []
-    for seed, found in zip(result.seeds, result.fits, strict=True):
-        psnr = watches[seed].psnr if seed in watches else {}
-        for row in found.history:
-            step = int(row["step"])
-            labelled = {"seed": float(seed), **row} if job.recipe.runs > 1 else dict(row)
-            rows.append({**labelled, "psnr": psnr[step]} if step in psnr else labelled)
-    folder.write_history(rows)
+        for seed, fit in zip(result.seeds, result.fits, strict=True):
+            writer.show(f"restored-seed-{seed}.png", job.task.finish(fit.image.cpu()))
+    rows = history_rows(result.seeds, result.fits, hooks.watches, with_seed=job.recipe.runs > 1)
+    writer.write_history(rows)
     first = [row for row in rows if row.get("seed", job.seed) == job.seed]
-    figures.save_curves(place / "curves.png", first, list(result.terms), result.fits[0].kept_at)
-    figures.save_comparison(place / "comparison.png", comparison(job, {"restored": result.image}))
-    if frames.frames:
-        figures.save_animation(place / "fit.gif", frames.frames)
-    folder.write_manifest(_manifest(job, result))
-
-
-def comparison(job: Job, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What is shown side by side: the observation where it is an image, what was made of it, and the clean image.
-
-    Args:
-        job: With the observation, and the reference where there is one.
-        images: Title -> finished image, (1, C, H, W).
-
-    Returns:
-        Title, with PSNR where there is a reference -> image.
-    """
-    y = job.task.observation
-    shown = {"observation": y} if y.ndim == 4 and y.shape[1] <= job.task.shape[1] else {}
-    panels = {title + _db(job, image): image for title, image in {**shown, **images}.items()}
-    return panels if job.reference is None else {**panels, "reference": job.reference}
-
-
-def _db(job: Job, image: Tensor) -> str:
-    if job.reference is None or image.shape != job.reference.shape:
-        return ""
-    return f", {metrics.psnr(image.clamp(0, 1), job.reference):.2f} dB"
-
-
-def measure(task: Task, image: Tensor, raw: Tensor, reference: Tensor) -> dict[str, float]:
-    """All metrics that apply to a result.
-
-    Args:
-        task: Whose result it is; super-resolution is measured on Y, too.
-        image: Finished, (1, C, H, W).
-        raw: Before finishing.
-        reference: Of the same shape.
-
-    Returns:
-        psnr (finished), psnr_raw (the network's output), ssim, and psnr_y for super-resolution.
-    """
-    found = {
-        "psnr": metrics.psnr(image, reference),
-        "psnr_raw": metrics.psnr(raw, reference),
-        "ssim": metrics.ssim(image, reference),
-    }
-    if task.name == "super-resolve" and task.shape[1] in (1, 3):
-        found["psnr_y"] = metrics.psnr_y(image, reference)
-    return found
-
-
-def _manifest(job: Job, result: Result) -> dict[str, Any]:
-    steps = sum(map(steps_of, result.fits))
-    manifest: dict[str, Any] = {
-        "version": __version__,
-        "settings": job.settings,
-        "parameters": result.parameters,
-        "stop": {
-            "reason": result.fits[0].reason,
-            "kept_at": result.fits[0].kept_at,
-            "steps": result.fits[0].steps,
-        },
-        "runs": [
-            {"seed": seed, "reason": found.reason, "kept_at": found.kept_at, "steps": found.steps, "notes": found.notes}
-            for seed, found in zip(result.seeds, result.fits, strict=True)
-        ],
-        "seconds": result.seconds,
-        "seconds_per_step": result.seconds / max(1, steps),
-        "hardware": result.hardware,
-    }
-    if job.reference is not None:
-        manifest["metrics"] = measure(job.task, result.image, result.raw, job.reference)
-    return manifest
+    figures.save_curves(folder.path / "curves.png", first, list(result.terms), result.fits[0].kept_at)
+    writer.compare({"restored": result.image})
+    if hooks.frames.frames:
+        figures.save_animation(folder.path / "fit.gif", hooks.frames.frames)
+    runs = zip(result.seeds, result.fits, strict=True)
+    writer.write_manifest(
+        {
+            "version": __version__,
+            "settings": job.settings,
+            "parameters": result.parameters,
+            "stop": describe_stop(result.fits[0]),
+            "runs": [{"seed": seed, **describe_stop(fit), "notes": fit.notes} for seed, fit in runs],
+            **describe_time(result.seconds, sum(map(steps_of, result.fits))),
+            "hardware": result.hardware,
+            **writer.measure(result.image, result.raw),
+        }
+    )
 
 
 def summary(job: Job, result: Result, folder: ResultFolder) -> str:
     """What a person wants to read at the end, in two lines."""
     first = result.fits[0]
     several = f"{len(result.fits)} fits, the first of " if len(result.fits) > 1 else ""
-    parts = [
-        f"{several}{steps_of(first)} steps in {duration(result.seconds)}, ended by {first.reason}, kept step {first.kept_at}"
-    ]
-    if job.reference is not None:
-        found = measure(job.task, result.image, result.raw, job.reference)
-        parts.append(", ".join(f"{name} {value:.2f}" + (" dB" if "psnr" in name else "") for name, value in found.items()))
-    return "; ".join(parts) + f"\nLook at {folder.path / 'comparison.png'} and {folder.path / 'restored.png'}."
+    steps = f"{several}{steps_of(first)} steps in {duration(result.seconds)}"
+    ended = f"{steps}, ended by {first.reason}, kept step {first.kept_at}"
+    return job.writer(folder).closing_words(ended, result.image, result.raw, ["comparison.png", "restored.png"])

@@ -2,13 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images.atomic import write_text
-from hybrid_dip.restoring.manifest import MANIFEST, write_history, write_manifest
+from hybrid_dip.restoring.manifest import HISTORY, MANIFEST
 
 SETTINGS = "settings.json"
 OWN_FILES = (
@@ -19,7 +19,7 @@ OWN_FILES = (
     "last.npy",
     "deviation.png",
     "deviation.npy",
-    "history.csv",
+    HISTORY,
     "curves.png",
     "comparison.png",
     "fit.gif",
@@ -150,14 +150,6 @@ class ResultFolder:
                 f"{self.path} began with other settings ({key}: {before.get(key)}, now {settings.get(key)}): repeat these to "
                 f"--resume, or --overwrite."
             )
-
-    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Write history.csv."""
-        write_history(self.path / "history.csv", rows)
-
-    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Write run.json, the last file of a run."""
-        write_manifest(self.path / MANIFEST, manifest)
 
 
 def _as_text(settings: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ except PackageNotFoundError:  # used from a folder without being installed
     __version__ = "0"
 
 MANIFEST = "run.json"
+HISTORY = "history.csv"
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:

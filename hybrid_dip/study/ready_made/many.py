@@ -8,12 +8,12 @@ from typing import Any
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
-from hybrid_dip.images import figures
-from hybrid_dip.images.files import read_picture, save_image
+from hybrid_dip.images.files import read_picture
 from hybrid_dip.problem.tiles import of_one_fit
 from hybrid_dip.restoring.memory import memory_of_a_step
 from hybrid_dip.restoring.plan import tiles_for
 from hybrid_dip.restoring.side import side_of_tiles
+from hybrid_dip.restoring.writer import ResultWriter
 from hybrid_dip.study.describe.plan import Plan, Run
 from hybrid_dip.study.describe.sections import ImageEntry
 from hybrid_dip.study.describe.sources import expand
@@ -130,13 +130,11 @@ def put_together(plan: Plan, store: Store) -> list[Path]:
         if run.key not in there or there[run.key]["error"]:
             continue
         picture = read_picture(Path(run.source.path))
-        image = run.subject().task.finish(store.output(run.key))
-        path = store.path / f"{run.image}.png"
+        if picture.alpha is not None:
+            picture = replace(picture, alpha=run.source.cut(picture.alpha))
+        task = run.subject().task
+        image, writer = task.finish(store.output(run.key)), ResultWriter(store.path, task)
         with store.writing():
-            shown = image if image.shape[1] in (1, 3) else figures.visible_channels(image)
-            cut = picture if picture.alpha is None else replace(picture, alpha=run.source.cut(picture.alpha))
-            save_image(shown, path, alpha=cut.alpha_at((image.shape[-2], image.shape[-1])), bits=picture.bits)
-            if picture.is_array or image.shape[1] not in (1, 3):
-                save_image(image, path.with_suffix(".npy"))
-        written.append(path)
+            writer.save(run.image, image, picture)
+        written.append(store.path / f"{run.image}.png")
     return written

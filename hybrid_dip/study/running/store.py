@@ -26,13 +26,12 @@ import torch
 from torch import Tensor
 
 from hybrid_dip.errors import StorageError
-from hybrid_dip.restoring.manifest import MANIFEST, write_manifest
+from hybrid_dip.restoring.manifest import HISTORY, MANIFEST, write_manifest
 from hybrid_dip.study.running.locks import held, remove_dead_runners
 from hybrid_dip.study.running.progress import Progress, read_progress
 
 OUTPUT = "output.npy"
 RESTORED = "restored.png"
-HISTORY = "history.csv"
 WEIGHTS = "weights.npy"
 
 

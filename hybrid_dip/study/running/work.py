@@ -19,21 +19,19 @@ from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.observers import ReferenceWatch
 from hybrid_dip.fusion.stacking import stack
 from hybrid_dip.images.atomic import as_file_name
-from hybrid_dip.images.figures import visible_channels
-from hybrid_dip.images.files import save_image
 from hybrid_dip.problem.tiles import of_one_fit
 from hybrid_dip.restoring.hooks import FitHooks, FitName
-from hybrid_dip.restoring.manifest import write_history
 from hybrid_dip.restoring.memory import check_memory, recompute_if_needed
 from hybrid_dip.restoring.plan import tiles_for
 from hybrid_dip.restoring.restore import Result, restore
+from hybrid_dip.restoring.writer import ResultWriter, history_rows
 from hybrid_dip.stopping.selection import steps_of
 from hybrid_dip.study.describe.measures import Outputs, measure_all
 from hybrid_dip.study.describe.plan import Run
 from hybrid_dip.study.describe.subjects import Subject
 from hybrid_dip.study.running.locks import take
 from hybrid_dip.study.running.progress import Progress, Watch
-from hybrid_dip.study.running.store import HISTORY, OUTPUT, RESTORED, WEIGHTS, Store
+from hybrid_dip.study.running.store import OUTPUT, RESTORED, WEIGHTS, Store
 
 LEAST_AGE = 20.0
 """Seconds: a state younger than this is cheaper to fit again than to write."""
@@ -169,22 +167,14 @@ def _fit_and_publish(run: Run, store: Store, progress: Progress, asked: Callable
     }
 
     def write(folder: Path) -> None:
-        save_image(result.raw, folder / OUTPUT)
-        save_image(visible_channels(result.image), folder / RESTORED)
-        rows = [
-            {"seed": float(seed), **row, **_psnr(watches.get(seed), int(row["step"]))}
-            for seed, found in zip(result.seeds, result.fits, strict=True)
-            for row in found.history
-        ]
-        write_history(folder / HISTORY, rows)
+        writer = ResultWriter(folder, subject.task)
+        writer.save_array(OUTPUT, result.raw)
+        writer.show(RESTORED, result.image)
+        writer.write_history(history_rows(result.seeds, result.fits, watches))
         if made.maps is not None:
-            save_image(made.maps[None].float(), folder / WEIGHTS)
+            writer.save_array(WEIGHTS, made.maps[None].float())
 
     return Outcome(run.key, "done" if store.publish(run.key, manifest, write) else "stopped")
-
-
-def _psnr(watch: ReferenceWatch | None, step: int) -> dict[str, float]:
-    return {} if watch is None else {"psnr": watch.psnr.get(step, float("nan"))}
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,162 @@
+"""What is written of a restored image, whether one fit, a fusion or a study has made it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hybrid_dip.contracts import Fit, Task
+from hybrid_dip.fitting.observers import ReferenceWatch
+from hybrid_dip.images import figures, metrics
+from hybrid_dip.images.files import Picture, save_image
+from hybrid_dip.restoring.manifest import HISTORY, MANIFEST, write_history, write_manifest
+
+
+@dataclass(frozen=True, eq=False)
+class ResultWriter:
+    """Writes the files of one result.
+
+    Attributes:
+        folder: The folder, which exists.
+        task: What was restored.
+        reference: The clean image, (1, C, H, W), or None.
+    """
+
+    folder: Path
+    task: Task
+    reference: Tensor | None = None
+
+    def save(self, name: str, image: Tensor, picture: Picture) -> None:
+        """Write NAME.png with the alpha channel and the bit depth of the degraded image.
+
+        Where that was an array, or the image is neither grey nor in colour, NAME.npy is written as well.
+
+        Args:
+            name: Name of the files, without a suffix.
+            image: (1, C, H, W), finished.
+            picture: The degraded image as it was read.
+        """
+        plain = image.shape[1] in (1, 3)
+        size = (image.shape[-2], image.shape[-1])
+        shown = image if plain else figures.visible_channels(image)
+        save_image(shown, self.folder / f"{name}.png", alpha=picture.alpha_at(size), bits=picture.bits)
+        if picture.is_array or not plain:
+            self.save_array(f"{name}.npy", image)
+
+    def save_array(self, file: str, values: Tensor) -> None:
+        """Write numbers (1, C, H, W) into a file NAME.npy, as (H, W, C)."""
+        save_image(values, self.folder / file)
+
+    def show(self, file: str, image: Tensor) -> None:
+        """Write a picture NAME.png to be looked at, whatever channels the image has."""
+        save_image(figures.visible_channels(image), self.folder / file)
+
+    def compare(self, images: Mapping[str, Tensor]) -> None:
+        """Draw comparison.png: the observation where it is an image, some images, and the clean one where there is one.
+
+        Args:
+            images: Title -> finished image, (1, C, H, W). The PSNR is added to the title where there is a clean image.
+        """
+        y = self.task.observation
+        shown = {"observation": y} if y.ndim == 4 and y.shape[1] <= self.task.shape[1] else {}
+        panels = {title + self._decibels(image): image for title, image in {**shown, **images}.items()}
+        if self.reference is not None:
+            panels["reference"] = self.reference
+        figures.save_comparison(self.folder / "comparison.png", panels)
+
+    def _decibels(self, image: Tensor) -> str:
+        if self.reference is None or image.shape != self.reference.shape:
+            return ""
+        return f", {metrics.psnr(image.clamp(0, 1), self.reference):.2f} dB"
+
+    def measure(self, image: Tensor, raw: Tensor) -> dict[str, dict[str, float]]:
+        """The metrics of an image, as the manifest has them.
+
+        Args:
+            image: Finished, (1, C, H, W).
+            raw: Before finishing.
+
+        Returns:
+            {"metrics": {...}} with psnr (finished), psnr_raw (the network's output), ssim, and for super-resolution psnr_y; {}
+            where there is no clean image.
+        """
+        if self.reference is None:
+            return {}
+        values = {
+            "psnr": metrics.psnr(image, self.reference),
+            "psnr_raw": metrics.psnr(raw, self.reference),
+            "ssim": metrics.ssim(image, self.reference),
+        }
+        if self.task.name == "super-resolve" and self.task.shape[1] in (1, 3):
+            values["psnr_y"] = metrics.psnr_y(image, self.reference)
+        return {"metrics": values}
+
+    def closing_words(self, ended: str, image: Tensor, raw: Tensor, pictures: Sequence[str]) -> str:
+        """What a person wants to read at the end.
+
+        Args:
+            ended: How it ended, in a line, or "".
+            image: Finished, (1, C, H, W).
+            raw: Before finishing.
+            pictures: Files to look at.
+
+        Returns:
+            That line with the metrics where there is a clean image, and where to look.
+        """
+        values = self.measure(image, raw).get("metrics", {})
+        measured = ", ".join(f"{name} {value:.2f}" + (" dB" if "psnr" in name else "") for name, value in values.items())
+        said = "; ".join(filter(None, [ended, measured]))
+        look = f"Look at {' and '.join(str(self.folder / name) for name in pictures)}."
+        return "\n".join(filter(None, [said, look]))
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write history.csv."""
+        write_history(self.folder / HISTORY, rows)
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write run.json, which comes last: with it a result is complete."""
+        write_manifest(self.folder / MANIFEST, manifest)
+
+
+def describe_stop(fit: Fit) -> dict[str, Any]:
+    """How a fit ended, as the manifest has it."""
+    return {"reason": fit.reason, "kept_at": fit.kept_at, "steps": fit.steps}
+
+
+def describe_time(seconds: float, steps: int) -> dict[str, float]:
+    """How long a restoration took, as the manifest has it.
+
+    Args:
+        seconds: Seconds of all its fits.
+        steps: Steps of all its fits.
+
+    Returns:
+        The entries "seconds" and "seconds_per_step".
+    """
+    return {"seconds": seconds, "seconds_per_step": seconds / max(1, steps)}
+
+
+def history_rows(
+    seeds: Sequence[int], fits: Sequence[Fit], watches: Mapping[int, ReferenceWatch], *, with_seed: bool = True
+) -> list[dict[str, float]]:
+    """The histories of several seeds' fits in one table.
+
+    Args:
+        seeds: The seeds.
+        fits: The fit of each.
+        watches: Seed -> PSNR of the finished image along its fit; seeds and steps may be missing.
+        with_seed: Whether a column says which seed a row is of.
+
+    Returns:
+        The rows.
+    """
+    rows = []
+    for seed, fit in zip(seeds, fits, strict=True):
+        psnr = watches[seed].psnr if seed in watches else {}
+        for row in fit.history:
+            step = int(row["step"])
+            named = {"seed": float(seed)} if with_seed else {}
+            rows.append({**named, **row, **({"psnr": psnr[step]} if step in psnr else {})})
+    return rows
