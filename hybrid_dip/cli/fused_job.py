@@ -1,4 +1,4 @@
-"""A fused restoration into a result folder: what ``hybrid-dip restore --fuse`` does."""
+"""A fusion into a result folder: what ``hybrid-dip restore --fuse`` does."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,10 +31,10 @@ class Fusing:
     Attributes:
         mode: One of :data:`MODES`.
         arms: SPECs of presets that take part in a stack beside the job's own arms.
-        share: Of the measurements that is held out.
+        share: Share of the measurements that is held out.
 
     Raises:
-        SettingsError: An unknown mode, or arms for another one than "stack".
+        SettingsError: The mode is not known, or there are arms and it is not "stack".
     """
 
     mode: str
@@ -48,13 +48,13 @@ class Fusing:
             raise SettingsError(f"--arm goes with --fuse stack, not with --fuse {self.mode}.")
 
     def selection(self, job: Job) -> Selection:
-        """The data that judge."""
+        """How the data that judge are held back."""
         if self.mode == "sure":
             return Bootstrap()
         held = HeldOut(share=self.share)
         if self.mode == "held-out":
             return held
-        # A noise level that was estimated is not sure enough for the bootstrap, which adds noise of just that level.
+        # The bootstrap adds noise of exactly the task's level: an estimate is not sure enough for that.
         estimated = bool(job.settings.get("noise_sigma_estimated"))
         chosen = default_selection(job.task)
         return held if estimated or isinstance(chosen, HeldOut) else chosen
@@ -67,8 +67,8 @@ def fuse_and_tell(job: Job, fusing: Fusing, folder: ResultFolder, *, resume: boo
         job: What to restore, with the priors to fuse as its terms.
         fusing: How they are fused.
         folder: The result folder.
-        resume: Go on where an earlier run of the same job stopped.
-        overwrite: Remove an earlier run.
+        resume: Whether to go on where an earlier run of the same job stopped.
+        overwrite: Whether to remove an earlier run.
 
     Raises:
         Interrupted: The user pressed Ctrl-C; what was done is saved.
@@ -140,7 +140,7 @@ def _tune(job: Job, selection: Selection) -> Job:
 
 
 @dataclass(frozen=True, eq=False)
-class _Fused:
+class _Fusion:
     """What a fusion came to.
 
     Attributes:
@@ -166,7 +166,7 @@ class _Fused:
     said: str
 
 
-def _finish(job: Job, folder: ResultFolder, fused: _Fused) -> None:
+def _finish(job: Job, folder: ResultFolder, fused: _Fusion) -> None:
     """Write everything, and say how it went."""
     writer = job.writer(folder)
     writer.save("restored", fused.image, job.picture)
@@ -192,7 +192,7 @@ def _finish(job: Job, folder: ResultFolder, fused: _Fused) -> None:
         print(writer.closing_words("", fused.image, fused.raw, pictures))
 
 
-def _stack(job: Job, fusing: Fusing, folder: ResultFolder, overwrite: bool) -> _Fused:
+def _stack(job: Job, fusing: Fusing, folder: ResultFolder, overwrite: bool) -> _Fusion:
     selection = fusing.selection(job)
     arms = [*arms_of(job.recipe, Terms(job.terms)), *(Arm(text, text) for text in fusing.arms)]
     if len(arms) < 2:
@@ -222,7 +222,7 @@ def _stack(job: Job, fusing: Fusing, folder: ResultFolder, overwrite: bool) -> _
         fusion["not_judged"] = "weighed evenly"
         job.say("The weights are of what the operator shows; what it averages away no data can judge, and is weighed evenly.")
     errors = dict(zip(stacked.arms, combination.errors, strict=True))
-    return _Fused(
+    return _Fusion(
         image=stacked.image,
         raw=stacked.raw,
         arms={name: result.image for name, result in stacked.arms.items()},
@@ -254,7 +254,7 @@ def _write_weights(writer: ResultWriter, stacked: Stacked) -> None:
         writer.show(f"weights-{as_file_name(name)}.png", one[None, None].float())
 
 
-def _agree(job: Job, folder: ResultFolder, overwrite: bool) -> _Fused:
+def _agree(job: Job, folder: ResultFolder, overwrite: bool) -> _Fusion:
     cost = _cost(job)
     folder.open(job.settings, overwrite=overwrite)
     job.say(
@@ -272,10 +272,10 @@ def _agree(job: Job, folder: ResultFolder, overwrite: bool) -> _Fused:
             hooks=JobHooks(job, folder, interrupted),
         )
     task, writer = job.task.to("cpu"), job.writer(folder)
-    answers, apart = agreed.found.answers, agreed.found.disagreement
+    answers, apart = agreed.equilibrium.answers, agreed.equilibrium.disagreement
     images = {name: task.finish(answer[None].cpu()) for name, answer in zip(agreed.names, answers, strict=True)}
     rounds, first = len(apart), agreed.first.fits[0]
-    return _Fused(
+    return _Fusion(
         image=agreed.image,
         raw=agreed.raw,
         arms=images,

@@ -1,4 +1,4 @@
-"""One restoration into a result folder, with everything around the fit that a person wants: estimate, progress, pictures."""
+"""One restoration into a result folder, with what a person wants around it: an estimate, progress, pictures."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -34,18 +34,18 @@ class Job:
     """Everything that one restoration into a folder needs.
 
     Attributes:
-        picture: The degraded file's content; its alpha channel and bit depth are carried over.
-        task: Made from it.
-        recipe: What is fitted, to the whole or to tiles.
+        picture: Content of the degraded file; the result has its alpha channel and bit depth.
+        task: The task made from it.
+        recipe: What is fitted to the whole image or to each tile.
         terms: Regularisers.
         rule: When to stop, and what to keep.
-        seed: Of the first run.
-        device: Where.
-        reference: The clean image, or None; seen by no fit.
-        time_budget: Seconds for each fit.
+        seed: Seed of the first run.
+        device: Where the fits run.
+        reference: The clean image, or None. No fit sees it.
+        time_budget: Seconds for each seed, or None.
         checkpoint_every: Steps between two saved states.
-        animate: Write fit.gif.
-        quiet: No progress bar, no messages.
+        animate: Whether fit.gif is written.
+        quiet: Whether progress bars and messages are left out.
         settings: Everything that the result depends on, for the manifest and for resuming.
         execution: How the network is evaluated.
     """
@@ -67,12 +67,12 @@ class Job:
 
     @property
     def tiles(self) -> Tiles | None:
-        """In which the image is restored, or None for the whole at once."""
+        """The tiles in which the image is restored, or None for the whole at once."""
         return tiles_for(self.task, self.recipe)
 
     @property
     def fitted(self) -> Task:
-        """What one fit sees: the task, or its first tile."""
+        """What one fit sees: the task, or the first tile of it."""
         return of_one_fit(self.task, self.tiles)
 
     def writer(self, folder: ResultFolder) -> ResultWriter:
@@ -80,7 +80,7 @@ class Job:
         return ResultWriter(folder.path, self.task, self.reference)
 
     def say(self, text: str) -> None:
-        """Tell a person how the job goes, unless it is a quiet one."""
+        """Print how the job goes, unless it is quiet."""
         if not self.quiet:
             print(text, file=sys.stderr)
 
@@ -90,15 +90,15 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
 
     Args:
         job: What to do.
-        folder: Where.
-        resume: Go on where an earlier run of the same job stopped.
-        overwrite: Remove an earlier run.
+        folder: The result folder.
+        resume: Whether to go on where an earlier run of the same job stopped.
+        overwrite: Whether to remove an earlier run.
 
     Returns:
-        The result, or None where it was there already.
+        The result, or None where the folder has it already.
 
     Raises:
-        HybridDIPError: The job cannot be done; nothing is left behind that was not there before.
+        HybridDIPError: The job cannot be done. Nothing is left behind that was not there before.
     """
     check_reference(job)
     check(job.rule, job.task)
@@ -132,9 +132,8 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     except BaseException:
         folder.discard_if_empty()
         raise
-    for found in result.fits:
-        for note in found.notes:
-            job.say(note)
+    for note in (note for fit in result.fits for note in fit.notes):
+        job.say(note)
     return result
 
 
@@ -143,16 +142,16 @@ def run_and_tell(job: Job, folder: ResultFolder, *, resume: bool, overwrite: boo
 
     Args:
         job: What to do.
-        folder: Where.
-        resume: Go on where an earlier run of the same job stopped.
-        overwrite: Remove an earlier run.
+        folder: The result folder.
+        resume: Whether to go on where an earlier run of the same job stopped.
+        overwrite: Whether to remove an earlier run.
 
     Returns:
-        The result, or None where it was there already.
+        The result, or None where the folder has it already.
 
     Raises:
-        Interrupted: Somebody pressed Ctrl-C; what was done is saved.
-        HybridDIPError: The job cannot be done; nothing is left behind that was not there before.
+        Interrupted: The user pressed Ctrl-C; what was done is saved.
+        HybridDIPError: The job cannot be done. Nothing is left behind that was not there before.
     """
     result = run(job, folder, resume=resume, overwrite=overwrite)
     if result is not None and result.fits[-1].reason == "interrupted":
@@ -164,19 +163,19 @@ def run_and_tell(job: Job, folder: ResultFolder, *, resume: bool, overwrite: boo
 
 
 def check_reference(job: Job) -> None:
-    """Refuse a reference of another size than the result.
+    """Refuse a reference that has not the size of the result.
 
     Args:
-        job: With its reference, or none.
+        job: The job.
 
     Raises:
-        SettingsError: Another size or number of channels.
+        SettingsError: The reference has another size or number of channels.
     """
     if job.reference is not None and tuple(job.reference.shape) != tuple(job.task.shape):
         have, need = job.reference.shape, job.task.shape
         raise SettingsError(
             f"The reference is {have[-1]}x{have[-2]} with {have[1]} channels, the result {need[-1]}x{need[-2]} with {need[1]}; "
-            f"the same was expected."
+            "the same was expected."
         )
 
 
@@ -184,12 +183,12 @@ class JobHooks:
     """What surrounds each fit of a job: a bar, the PSNR along the fit, frames of an animation, a saved state.
 
     Args:
-        job: What is done.
-        folder: Where states are saved; None where none is.
+        job: The job.
+        folder: The result folder, where states are saved; None where they are not.
         halt: Asked between two steps whether to end.
 
     Attributes:
-        watches: For each seed the PSNR along its fit; of an image in tiles, along that of the first tile.
+        watches: Seed -> PSNR along its fit; of an image in tiles, along the first tile's fit.
         frames: Frames of the first seed's fit.
     """
 
@@ -280,7 +279,7 @@ def _write(job: Job, folder: ResultFolder, result: Result, hooks: JobHooks) -> N
 
 
 def summary(job: Job, result: Result, folder: ResultFolder) -> str:
-    """What a person wants to read at the end, in two lines."""
+    """What is said at the end: how it went, and where to look."""
     first = result.fits[0]
     several = f"{len(result.fits)} fits, the first of " if len(result.fits) > 1 else ""
     steps = f"{several}{steps_of(first)} steps in {duration(result.seconds)}"

@@ -1,4 +1,4 @@
-"""The result folder: restored.png, last.png, history.csv, run.json, curves.png, comparison.png, checkpoint/."""
+"""The result folder: when it may be used, what it was begun with, and what of it is ours."""
 
 import json
 import shutil
@@ -31,10 +31,10 @@ OWN_FILES = (
 
 
 class ResultFolder:
-    """A folder that belongs to one restoration: begun with ``checkpoint/settings.json``, finished with ``run.json``.
+    """The folder of one restoration. It begins with ``checkpoint/settings.json`` and is complete with ``run.json``.
 
     Args:
-        path: The folder; its parents are made where needed.
+        path: The folder. Its parents are made where needed.
     """
 
     def __init__(self, path: Path):
@@ -43,25 +43,24 @@ class ResultFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Where the states of unfinished fits are."""
+        """Where the states of unfinished fits are saved."""
         return self.path / "checkpoint"
 
     @property
     def finished(self) -> bool:
-        """True once everything is written: the manifest comes last."""
+        """Whether everything is written: the manifest comes last."""
         return (self.path / MANIFEST).exists()
 
     def check(self, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
-        """Say what stands against using this folder; nothing is changed.
+        """Refuse a folder that cannot be used. Nothing is changed.
 
         Args:
-            settings: Everything that the result depends on; a resumed run must have the same.
-            resume: Go on where an earlier run stopped.
-            overwrite: Remove an earlier run.
+            settings: Everything that the result depends on. A run can be resumed only with the same settings.
+            resume: Whether to go on where an earlier run stopped.
+            overwrite: Whether to remove an earlier run.
 
         Raises:
-            SettingsError: The folder holds something and neither was asked for, it is not a result folder, or the settings
-                differ.
+            SettingsError: The folder holds results and neither was asked for; it is not a result folder; the settings differ.
         """
         if resume and overwrite:
             raise SettingsError("Choose one of --resume and --overwrite: the first goes on, the second starts anew.")
@@ -71,9 +70,9 @@ class ResultFolder:
             return
         if not resume and not overwrite:
             raise SettingsError(f"{self.path} already holds results: add --resume to go on, or --overwrite to start anew.")
-        if not self._begun and not self._abandoned:
+        if not self._has_settings and not self._is_abandoned:
             raise SettingsError(f"{self.path} is not a result folder of this program; it is left as it is.")
-        if resume and self._begun:
+        if resume and self._has_settings:
             self._check_settings(json.loads(_as_text(settings)))
 
     def open(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -81,33 +80,33 @@ class ResultFolder:
 
         Args:
             settings: Everything that the result depends on.
-            overwrite: Remove an earlier run.
+            overwrite: Whether to remove an earlier run.
 
         Raises:
-            SettingsError: It cannot be written.
+            SettingsError: The folder cannot be written.
         """
         self._made = not self.path.exists()
         try:
-            if overwrite and self._begun:
+            if overwrite and self._has_settings:
                 self._remove_results()
             for leftover in (*self.checkpoints.glob(".*.partial*"), *self.path.glob(".*.partial*")):
-                leftover.unlink()  # a killed run of ours was writing it
+                leftover.unlink()  # a run that was killed left it half written
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            if not self._begun:
+            if not self._has_settings:
                 write_text(self.checkpoints / SETTINGS, _as_text(settings))
         except OSError as error:
             self.discard_if_empty()
             raise SettingsError(f"{self.path} cannot be written: {error.strerror or error}.") from None
 
     def _remove_results(self) -> None:
-        """Remove what a run writes, and nothing else that may lie beside it; the manifest first."""
+        """Remove what a run writes, the manifest first. What else lies beside it stays."""
         for pattern in (MANIFEST, *OWN_FILES):
             for path in self.path.glob(pattern):
                 path.unlink()
         shutil.rmtree(self.checkpoints)
 
     def discard_if_empty(self) -> None:
-        """After a failure, remove what :meth:`open` made where no state was saved in it."""
+        """After a failure, remove what :meth:`open` made, unless a state was saved in it."""
         if any(self.checkpoints.glob("*.pt")) or self.finished:
             return
         shutil.rmtree(self.checkpoints, ignore_errors=True)
@@ -115,23 +114,23 @@ class ResultFolder:
             self.path.rmdir()
 
     @property
-    def _begun(self) -> bool:
+    def _has_settings(self) -> bool:
         return (self.checkpoints / SETTINGS).exists()
 
     @property
-    def _abandoned(self) -> bool:
-        """A run of ours was killed before it had written its settings: there is nothing else here."""
+    def _is_abandoned(self) -> bool:
+        """Whether a run was killed here before it had written its settings, and there is nothing else."""
         inside = list(self.checkpoints.iterdir()) if self.checkpoints.is_dir() else [self.path]
         alone = [path.name for path in self.path.iterdir()] == [self.checkpoints.name]
         return alone and all(path.name.startswith(f".{Path(SETTINGS).stem}.") for path in inside)
 
     def settings(self) -> dict[str, Any]:
-        """What the run in this folder was begun with; empty where none was.
+        """The settings of the run in this folder; empty where there is no run.
 
         Raises:
-            SettingsError: The file is damaged.
+            SettingsError: Their file is damaged.
         """
-        if not self._begun:
+        if not self._has_settings:
             return {}
         try:
             before = json.loads((self.checkpoints / SETTINGS).read_text())
@@ -148,7 +147,7 @@ class ResultFolder:
             key = sorted(differing)[0]
             raise SettingsError(
                 f"{self.path} began with other settings ({key}: {before.get(key)}, now {settings.get(key)}): repeat these to "
-                f"--resume, or --overwrite."
+                "--resume, or --overwrite."
             )
 
 

@@ -2,7 +2,7 @@
 
 Each agent F_i moves an image to where its prior, or the data, would rather have it. An equilibrium is an image x with forces
 u_i that cancel, sum_i mu_i u_i = 0, such that every agent answers F_i(x + u_i) = x. For proximal maps that is the minimum of
-the weighted sum of their energies; but an agent may be any denoiser, or a network, so there need be no common cost.
+the weighted sum of their energies. But an agent may be any denoiser, or a network, and then there is no common cost.
 """
 
 import math
@@ -32,12 +32,12 @@ from hybrid_dip.restoring.plan import resolve
 from hybrid_dip.restoring.restore import Result, restore
 
 STEPS, ROUNDS = 20, 30
-"""Of the network's agent in each round, and rounds at most."""
+"""Steps of the network's agent in each round, and most rounds."""
 LEAST_LEVEL = 10 / 255
-"""How far an agent may move an image without noise."""
+"""How far an agent may move an image that has no noise, in units of [0, 1]."""
 
 Agent = Callable[[Tensor], Tensor]
-"""(1, C, H, W) -> the same: where the agent would rather have the image."""
+"""(1, C, H, W) -> (1, C, H, W): where the agent would rather have the image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +46,8 @@ class Equilibrium:
 
     Attributes:
         image: The weighted mean of the agents' answers, (1, C, H, W), before ``finish``.
-        answers: Each agent's, (K, C, H, W).
-        disagreement: Of each round: root mean squared distance of the answers to their mean.
+        answers: The answer of each agent, (K, C, H, W).
+        disagreement: For each round the root mean squared distance of the answers to their mean.
     """
 
     image: Tensor
@@ -69,18 +69,18 @@ def equilibrium(
     F applies agent i to w_i, G replaces each w_i by sum_i mu_i w_i. It converges where F is nonexpansive, as proximal maps are.
 
     Args:
-        agents: F_i, at least one.
-        start: w_i to begin with, (1, C, H, W).
-        weights: mu_i, at least 0, scaled to sum to 1; equal by default.
-        rho: In (0, 1).
-        rounds: At most.
-        tolerance: Disagreement in units of [0, 1] at which it ends.
+        agents: The agents F_i, at least one.
+        start: All w_i to begin with, (1, C, H, W).
+        weights: The weights mu_i, at least 0; they are scaled to sum to 1. By default they are equal.
+        rho: Step of the iteration, in (0, 1).
+        rounds: Most rounds.
+        tolerance: Disagreement at which it ends, in units of [0, 1].
 
     Returns:
         The equilibrium, as far as it was reached.
 
     Raises:
-        SettingsError: No agents, or numbers out of range.
+        SettingsError: There are no agents, or a number is out of range.
     """
     given = [1.0] * len(agents) if weights is None else list(weights)
     if not agents or len(given) != len(agents) or min(given) < 0 or not sum(given) > 0 or not 0 < rho < 1 or rounds < 1:
@@ -107,15 +107,15 @@ class DataAgent:
     """argmin_u |A u - y|^2 / (2 sigma^2) + |u - v|^2 / (2 level^2).
 
     Attributes:
-        task: Linear, with Gaussian noise or none.
-        level: How far it may move an image, in units of [0, 1].
+        task: A linear task with Gaussian noise or none.
+        level: How far the agent may move an image, in units of [0, 1].
     """
 
     task: Task
     level: float
 
     def __call__(self, v: Tensor) -> Tensor:
-        """Answer."""
+        """Answer where the image v should be."""
         return nearest_explanation(v, self.task, (noise_of(self.task) / self.level) ** 2)
 
 
@@ -126,9 +126,9 @@ class TermAgent:
     A denoiser (RED) answers D(v, level).
 
     Attributes:
-        term: With a weight that is a number, bound to the task.
-        task: For n and sigma.
-        level: As :class:`DataAgent`'s.
+        term: A term with a number as its weight, bound to the task.
+        task: Gives n and sigma.
+        level: How far the agent may move an image, in units of [0, 1].
     """
 
     term: Term
@@ -136,7 +136,7 @@ class TermAgent:
     level: float
 
     def __call__(self, v: Tensor) -> Tensor:
-        """Answer."""
+        """Answer where the image v should be."""
         prior: Any = self.term.regulariser
         if isinstance(prior, RED):
             with torch.no_grad():
@@ -150,13 +150,13 @@ class TermAgent:
 
 @dataclass(eq=False)
 class NetworkAgent:
-    """The image's own prior: the network goes on from where it is, some steps towards v, and answers with its output.
+    """The image's own prior: the network goes on for some steps towards v, and answers with its output.
 
     Attributes:
-        network: f_theta, which it changes.
+        network: f_theta, which is changed.
         latent: z.
-        recipe: Its optimiser and its rate.
-        steps: Towards each v.
+        recipe: Gives the optimiser, its rate and the jitter.
+        steps: Number of steps towards each v.
     """
 
     network: torch.nn.Module
@@ -165,7 +165,7 @@ class NetworkAgent:
     steps: int
 
     def __call__(self, v: Tensor) -> Tensor:
-        """Answer."""
+        """Answer where the image v should be."""
         near = tasks.denoise(v, sigma=LEAST_SIGMA)
         optimizer = self.recipe.optimizer(self.recipe.lr)
         return fit(
@@ -174,7 +174,7 @@ class NetworkAgent:
 
 
 def noise_of(task: Task) -> float:
-    """Its noise level, at least 2/255."""
+    """The noise level of a task, at least 2/255."""
     return max(task.noise_sigma or 0.0, LEAST_SIGMA)
 
 
@@ -183,17 +183,17 @@ class Agreed:
     """What :func:`agree` gives back.
 
     Attributes:
-        image: Finished, (1, C, H, W), on the CPU.
-        raw: Before finishing.
-        found: The equilibrium.
-        first: The fit that the network's agent began from.
-        seconds: Of the fit and the rounds.
-        names: Of the agents.
+        image: The finished image, (1, C, H, W), on the CPU.
+        raw: The image before finishing.
+        equilibrium: The equilibrium, with each agent's answer.
+        first: The fit from which the network's agent went on.
+        seconds: Seconds of the fit and the rounds.
+        names: Names of the agents.
     """
 
     image: Tensor
     raw: Tensor
-    found: Equilibrium
+    equilibrium: Equilibrium
     first: Result
     seconds: float
     names: tuple[str, ...] = field(default_factory=tuple)
@@ -215,15 +215,15 @@ def agree(
     """Restore by an equilibrium of the data, the network and the terms, all with the same weight.
 
     Args:
-        task: Linear, with Gaussian noise or none.
-        preset: Of the network, which is fitted first.
-        terms: Of the image, with numbers as weights; RED takes part as its denoiser.
-        level: How far an agent may move an image, in units of [0, 1]; a denoiser is told it as the noise. By default the
-            level of the task's noise, at least 10/255: data and a denoiser alone then agree on the denoised observation.
-        steps: Of the network's agent, each time.
-        rounds: At most.
-        seed: Of the fit.
-        device: Where.
+        task: A linear task with Gaussian noise or none.
+        preset: Preset of the network, which is fitted first.
+        terms: Regularisers of the image with numbers as weights. RED takes part as its denoiser.
+        level: How far an agent may move an image, in units of [0, 1]; a denoiser takes it for the noise. The default is the
+            level of the task's noise, at least 10/255: then the data and a denoiser alone agree on the denoised observation.
+        steps: Steps of the network's agent in each round.
+        rounds: Most rounds.
+        seed: Seed of the fit.
+        device: Where it is done.
         time_budget: Seconds for the fit.
         hooks: What surrounds the network's fit, whose arm is called "dip".
 
@@ -231,7 +231,7 @@ def agree(
         The image, and how the agents came to agree.
 
     Raises:
-        SettingsError: Another fidelity, a term of the network, or a weight that is a schedule.
+        SettingsError: The fidelity is not Gaussian, a term acts on the network, or a weight is a schedule.
     """
     if task.fidelity is not gaussian:
         raise SettingsError("A consensus is for Gaussian noise or none; the fidelity of this task is another.")
@@ -246,7 +246,7 @@ def agree(
     where = devices.pick(device) if isinstance(device, str) else device
     here = task.to(where)
     recipe = replace(resolve(preset, task), runs=1)
-    begun = time.monotonic()
+    started = time.monotonic()
     first = restore(
         task, preset=recipe, seed=seed, device=where, tile=0, time_budget=time_budget, hooks=hooks_of_arm(hooks, "dip")
     )
@@ -259,6 +259,6 @@ def agree(
             "dip": NetworkAgent(network.to(where), latent.to(where), recipe, steps),
             **{term.name: TermAgent(term, here, level) for term in bound},
         }
-        found = equilibrium(list(agents.values()), first.raw.to(where), rounds=rounds)
-    raw = found.image.cpu()
-    return Agreed(task.to("cpu").finish(raw), raw, found, first, time.monotonic() - begun, tuple(agents))
+        reached = equilibrium(list(agents.values()), first.raw.to(where), rounds=rounds)
+    raw = reached.image.cpu()
+    return Agreed(task.to("cpu").finish(raw), raw, reached, first, time.monotonic() - started, tuple(agents))

@@ -8,31 +8,31 @@ from torch import Tensor
 from hybrid_dip.errors import SettingsError
 
 MOST = 8
-"""Weights at most: all subsets of them are tried."""
+"""Most weights: all subsets of them are tried."""
 
 
 def simplex_weights(gram: Tensor) -> Tensor:
     """argmin_w w^T G w over the simplex, by trying which weights are zero.
 
-    For the residuals r_a of several images, G_ab = mean r_a r_b makes this the combination with the smallest squared error. On
-    a face of the simplex the minimum is at w = G^-1 1 / (1^T G^-1 1), restricted to that face; the best face whose weights are
-    all positive has the answer, which meets the conditions of Karush, Kuhn and Tucker: G w equals its smallest entry wherever w
-    is not zero.
+    With G_ab = mean r_a r_b for the residuals r_a of several images, w makes the combination with the smallest squared error.
+    On a face of the simplex the minimum is at w = G^-1 1 / (1^T G^-1 1), restricted to that face. The answer is on the best
+    face whose weights are all positive. It meets the conditions of Karush, Kuhn and Tucker: G w equals its smallest entry
+    wherever w is not zero.
 
     Args:
-        gram: (..., K, K), symmetric and positive semidefinite, K at most 8.
+        gram: G, (..., K, K), symmetric and positive semidefinite, with K at most 8.
 
     Returns:
-        (..., K), in double precision.
+        w, (..., K), in double precision.
 
     Raises:
-        SettingsError: More than 8 weights.
+        SettingsError: There are more than 8 weights.
     """
     count = gram.shape[-1]
     if count > MOST:
         raise SettingsError(f"At most {MOST} images can be combined, got {count}.")
     exact = gram.double()
-    # Two images that are the same leave G singular: the smallest ridge shares the weight between them.
+    # Two equal images make G singular: a very small ridge shares the weight between them.
     ridge = 1e-12 * exact.diagonal(dim1=-2, dim2=-1).mean(-1) + 1e-30
     exact = exact + ridge[..., None, None] * torch.eye(count, dtype=exact.dtype, device=exact.device)
     best = torch.zeros(gram.shape[:-1], dtype=exact.dtype, device=gram.device)

@@ -1,7 +1,7 @@
-"""Fusion of images: :func:`stack` restores with several arms (each prior alone, and together) and combines what they make.
+"""Fusion of images: :func:`stack` restores with several arms (each prior alone, and all together) and combines their images.
 
-The weights come from data that no fit has seen, and from no ground truth; :mod:`hybrid_dip.fusion.tuning` finds those of the
-terms of one fit by the same data.
+The weights are chosen by data that no fit has seen, without a ground truth. :mod:`hybrid_dip.fusion.tuning` chooses the weights
+of one fit's terms in the same way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +30,8 @@ class Arm:
     """One way to restore.
 
     Attributes:
-        name: Of the arm.
-        preset: SPEC, preset or recipe; presets are asked anew for each task.
+        name: Name of the arm.
+        preset: SPEC, preset or recipe; a preset makes a recipe for each task.
         terms: Regularisers.
     """
 
@@ -49,13 +49,13 @@ class Arm:
         hooks: HooksOf,
         time_budget: float | None = None,
     ) -> Result:
-        """Restore.
+        """Restore a task.
 
         Args:
-            task: The whole of the data, or a part.
-            label: Of the fit, for progress and checkpoints.
-            seed: Of the first run.
-            device: Where.
+            task: The task with all data, or a replicate of it.
+            label: The arm in the names of the fits, for progress and checkpoints.
+            seed: Seed of the first run.
+            device: Where the fits run.
             hooks: What surrounds each fit.
             time_budget: Seconds for each fit.
 
@@ -63,12 +63,11 @@ class Arm:
             The result.
 
         Raises:
-            Interrupted: It was asked to end.
+            Interrupted: A hook asked a fit to end.
         """
-        recipe = resolve(self.preset, task)
-        found = restore(
+        result = restore(
             task,
-            preset=recipe,
+            preset=resolve(self.preset, task),
             regularisers=self.terms,
             seed=seed,
             device=device,
@@ -76,20 +75,20 @@ class Arm:
             time_budget=time_budget,
             hooks=hooks_of_arm(hooks, label),
         )
-        if found.fits[-1].reason == "interrupted":
+        if result.fits[-1].reason == "interrupted":
             raise Interrupted(f"Interrupted in {label}; what was done is saved.")
-        return found
+        return result
 
 
 def arms_of(preset: str | Preset | Recipe, terms: Terms) -> list[Arm]:
-    """The arms of some priors: the network's alone, each other one with it, and all together.
+    """The arms of some priors: the network alone, the network with each other prior, and all together.
 
     Args:
-        preset: Of the network.
+        preset: The network's preset.
         terms: The other priors.
 
     Returns:
-        The arms, the first of them called "dip".
+        The arms. The first is called "dip".
     """
     alone = [Arm("dip", preset), *(Arm(f"dip+{term.name}", preset, Terms((term,))) for term in terms)]
     return [*alone, Arm("all", preset, terms)] if len(terms) > 1 else alone
@@ -100,12 +99,12 @@ class Stacked:
     """What :func:`stack` gives back.
 
     Attributes:
-        image: Finished, (1, C, H, W), on the CPU.
-        raw: Before finishing.
-        combination: The weights, and what they are made from.
-        arms: Name -> the result of that arm by itself, from all data.
-        steps: Of all fits.
-        seconds: Of all fits.
+        image: The finished image, (1, C, H, W), on the CPU.
+        raw: The image before finishing.
+        combination: The weights, and how they were chosen.
+        arms: Name -> the arm's own result, from all data.
+        steps: Steps of all fits.
+        seconds: Seconds of all fits.
     """
 
     image: Tensor
@@ -117,9 +116,9 @@ class Stacked:
 
     @property
     def weights(self) -> dict[str, float]:
-        """Name -> weight; where there are maps, their mean."""
-        found = self.combination
-        values = found.weights if found.maps is None else found.maps.mean((-2, -1))
+        """Name -> weight; where there are maps, the mean of the arm's map."""
+        weights, maps = self.combination.weights, self.combination.maps
+        values = weights if maps is None else maps.mean((-2, -1))
         return dict(zip(self.arms, values.tolist(), strict=True))
 
 
@@ -136,32 +135,32 @@ def default_selection(task: Task) -> Selection:
 
 
 OTHER_SEED = 10_000
-"""Between the seeds of the task's own fits and those of its replicates, so that their errors are not of one start."""
+"""Distance between the seeds of the task's own fits and of its replicates' fits, so that no two fits have the same start."""
 
 
 def contributions(
     task: Task, replicates: Sequence[Replicate], own: Sequence[Result], judged: Sequence[Sequence[Tensor]]
 ) -> list[Tensor]:
-    """What each arm brings to a stack.
+    """The image that each arm contributes to a stack.
 
-    A replicate's fit is a second one of the same arm, whose error is largely its own: the mean of both is better than either.
-    But where data without noise were held out from it, it is by so much the worse one, and serves for the weights only.
+    A replicate's fit is a second fit of the same arm, with an error that is largely its own. The mean of both is better than
+    either. But where data without noise were held out from it, it is much the worse one, and serves for the weights only.
 
     Args:
-        task: To restore.
-        replicates: Of it.
-        own: Each arm's result, made of all data.
-        judged: A row a replicate: what each arm made of it, before ``finish``.
+        task: The task to restore.
+        replicates: The replicates of the task.
+        own: For each arm its result from all data.
+        judged: For each replicate a row with what each arm made of it, before ``finish``.
 
     Returns:
-        An image an arm: the mean of its own and of the mean of those that are judged, or its own, where nothing was fitted, or
-        not to all of exact data.
+        For each arm the mean of its own image and of the mean of its judged ones. It is the arm's own image alone where nothing
+        was fitted, or where exact data were held out.
     """
     exact = not task.noise_sigma and task.fidelity is gaussian
     lacking = any(bool(replicate.task.measured < task.measured) for replicate in replicates)
     return [
-        found.raw if (exact and lacking) or found.fits[0].steps <= 1 else (found.raw + torch.stack(others).mean(0)) / 2
-        for found, others in zip(own, zip(*judged, strict=True), strict=True)
+        result.raw if (exact and lacking) or result.fits[0].steps <= 1 else (result.raw + torch.stack(others).mean(0)) / 2
+        for result, others in zip(own, zip(*judged, strict=True), strict=True)
     ]
 
 
@@ -188,7 +187,7 @@ def combine_arms(task: Task, combination: Combination, images: Sequence[Tensor])
         images: K of (1, C, H, W), before ``finish``.
 
     Returns:
-        (1, C, H, W).
+        The image, (1, C, H, W).
     """
     raw = combination(images)
     locality = locality_of(task.forward)
@@ -197,7 +196,7 @@ def combine_arms(task: Task, combination: Combination, images: Sequence[Tensor])
     mean = torch.stack(list(images)).mean(0)
     here = task.to(raw.device)
     nothing = replace(here, observation=torch.zeros_like(here.observation), weight=None)
-    # A mean of stride^2 pixels: what A^T A leaves of an image in its row space is smaller by that factor.
+    # An entry of y is a mean of stride^2 pixels: A^T A makes an image in its row space smaller by that factor.
     return raw + nearest_explanation(mean - raw, nothing, UNSEEN * (1 / locality.stride**2))
 
 
@@ -214,26 +213,26 @@ def stack(
 ) -> Stacked:
     """Restore with each arm, and combine the images by weights that held-out data choose.
 
-    Each arm first restores the replicates of the task, whose images are judged by data that they were not made from. Then it
-    restores the task itself. The weights of the former are used for the latter. What else the former are good for, see
-    :func:`contributions`; what no data can judge, see :func:`combine_arms`.
+    Each arm first restores the replicates of the task. Their images are judged by data that they were not made from, which
+    gives the weights. Then each arm restores the task itself. :func:`contributions` says what the replicates' images are used
+    for beside the weights, and :func:`combine_arms` what is done where no data can judge.
 
     Args:
-        task: To restore.
-        arms: At least two, of different names.
-        selection: How data are held back; see :func:`default_selection`.
+        task: The task to restore.
+        arms: At least two arms with different names.
+        selection: How data are held back. The default is :func:`default_selection`.
         local: Whether maps of weights are tried.
-        seed: Of each arm's first run.
-        device: Where.
+        seed: Seed of each arm's first run.
+        device: Where the fits run.
         time_budget: Seconds for each fit.
-        hooks: What surrounds each fit; its name holds the arm, and the replicate where it is not of all data.
+        hooks: What surrounds each fit. The arm in its name is "dip", or "dip, held-out 1" for a fit to a replicate.
 
     Returns:
         The combined image, the weights, and each arm's own result.
 
     Raises:
-        SettingsError: Fewer than two arms, two of one name, a selection that does not apply, or images of different sizes.
-        Interrupted: It was asked to end.
+        SettingsError: There are fewer than two arms, or two of one name; the selection does not apply; images differ in size.
+        Interrupted: A hook asked a fit to end.
     """
     names = [arm.name for arm in arms]
     if len(arms) < 2 or len(set(names)) < len(names):
@@ -247,9 +246,9 @@ def stack(
         images.append([])
         for arm in arms:
             label = f"{arm.name}, {chosen.reason} {number}"
-            found = run(arm, replicate.task, label, seed=seed + OTHER_SEED * number)
-            images[-1].append(found.raw)
-            made.append(found)
+            result = run(arm, replicate.task, label, seed=seed + OTHER_SEED * number)
+            images[-1].append(result.raw)
+            made.append(result)
     combination = combine(images, [replicate.judge.to("cpu") for replicate in replicates], local=local)
     results = {arm.name: run(arm, task, arm.name, seed=seed) for arm in arms}
     made += results.values()
@@ -259,6 +258,6 @@ def stack(
         raw=raw,
         combination=combination,
         arms=results,
-        steps=sum(steps_of(fit) for found in made for fit in found.fits),
-        seconds=sum(found.seconds for found in made),
+        steps=sum(steps_of(fit) for result in made for fit in result.fits),
+        seconds=sum(result.seconds for result in made),
     )

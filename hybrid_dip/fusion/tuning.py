@@ -1,4 +1,4 @@
-"""Fusion of terms: the weights lambda_k of one fit, found from data that no fit has seen, and from no ground truth."""
+"""Fusion of terms: the weights lambda_k of one fit, chosen by data that no fit has seen, without a ground truth."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,21 +22,21 @@ from hybrid_dip.restoring.restore import restore
 from hybrid_dip.stopping.selection import BestScore, Replicate, Scores, Selection
 
 FACTORS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
-"""Of the weight that was given: the coarse grid."""
+"""The coarse grid: factors of the weight that was given."""
 GOLDEN = (math.sqrt(5) - 1) / 2
 REFINEMENTS = 4
-"""Evaluations of the golden section."""
+"""Number of evaluations in the golden section."""
 SHORT = 0.3
-"""Share of the recipe's steps that a fit takes on the way."""
+"""Share of the recipe's steps that a short fit takes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One short fit on the way to the weights.
+    """What some factors are worth.
 
     Attributes:
-        factors: Of each term's given weight, by name.
-        score: Smallest score along the fit.
+        factors: Name of a term -> factor of its given weight.
+        score: Smallest score along a short fit, averaged over the replicates.
     """
 
     factors: Mapping[str, float]
@@ -48,9 +48,9 @@ class Tuned:
     """What :func:`tune` gives back.
 
     Attributes:
-        terms: With the weights found; those whose best factor is 0 are left out.
-        factors: By name.
-        trials: All short fits, in order.
+        terms: The terms with the weights that were chosen. A term whose best factor is 0 is left out.
+        factors: Name of a term -> factor of its given weight.
+        trials: All factors that were tried, in order.
     """
 
     terms: Terms
@@ -59,28 +59,28 @@ class Tuned:
 
 
 def most_fits(terms: Terms, selection: Selection) -> int:
-    """How many short fits :func:`tune` will make.
+    """How many short fits :func:`tune` makes at most.
 
     Args:
-        terms: To weigh.
-        selection: Whose replicates are fitted.
+        terms: The terms to weigh.
+        selection: How data are held back.
 
     Returns:
-        At most so many; each takes :data:`SHORT` of the recipe's steps.
+        The number of fits. Each takes :data:`SHORT` of the recipe's steps.
     """
     replicates = selection.fits - selection.refit
     return replicates * (1 + len(terms) * (len(FACTORS) + REFINEMENTS))
 
 
 def scale_weight(term: Term, factor: float) -> Term:
-    """A term whose weight is a factor times as large.
+    """Multiply the weight of a term.
 
     Args:
-        term: With any weight.
-        factor: At least 0.
+        term: A term with any weight.
+        factor: Factor of at least 0.
 
     Returns:
-        The term.
+        The term with the new weight.
     """
     weight = term.weight
     if isinstance(weight, Balanced):
@@ -92,7 +92,7 @@ def scale_weight(term: Term, factor: float) -> Term:
 
 @dataclass(frozen=True)
 class _Scaled:
-    """A schedule, a factor times as large."""
+    """A schedule times a factor."""
 
     schedule: Schedule
     factor: float
@@ -112,28 +112,28 @@ def tune(
     time_budget: float | None = None,
     hooks: HooksOf = no_hooks,
 ) -> Tuned:
-    """Weights of the terms that give the smallest error at data which the fits do not see.
+    """Choose the weights of the terms that give the smallest error at data which the fits do not see.
 
-    One term after the other: a coarse grid of factors of its given weight, then a golden section in the logarithm around the
-    best. Each trial is a short fit to a replicate of the task, begun where a first one without priors has come to, and is worth
-    its smallest score.
+    The terms are weighed one after the other: on a coarse grid of factors of the given weight, then by a golden section in the
+    logarithm around the best. Each trial is a short fit to a replicate of the task, and worth its smallest score. It begins
+    where a first fit without priors has ended.
 
     Args:
-        task: To restore.
-        preset: Of the network.
-        terms: With the weights to begin at.
-        selection: How data are held back; see :func:`hybrid_dip.fusion.stacking.default_selection`.
-        seed: Of the fits.
-        device: Where.
+        task: The task to restore.
+        preset: The network's preset.
+        terms: The terms with the weights to begin at.
+        selection: How data are held back. The default is :func:`hybrid_dip.fusion.stacking.default_selection`.
+        seed: Seed of the fits.
+        device: Where the fits run.
         time_budget: Seconds for each fit.
-        hooks: What surrounds each short fit; the arm in its name says which factors are tried.
+        hooks: What surrounds each short fit. The arm in its name says which factors are tried.
 
     Returns:
-        The weights, and how they were found.
+        The weights, and all that was tried.
 
     Raises:
-        SettingsError: No terms, a selection that does not apply, or too few steps for short fits.
-        Interrupted: It was asked to end.
+        SettingsError: There are no terms; the selection does not apply; the recipe has too few steps for short fits.
+        Interrupted: A hook asked a fit to end.
     """
     listed = as_terms(terms)
     if not listed:
@@ -217,7 +217,7 @@ class _Search:
             around = self.hooks(replace(name, arm=f"{label}, {reason} {number + 1}"))
             return replace(around, observers=[*around.observers, scores])
 
-        found = restore(
+        result = restore(
             replicate.task,
             preset=recipe,
             regularisers=weighted,
@@ -228,13 +228,13 @@ class _Search:
             time_budget=self.time_budget,
             hooks=hooks,
         )
-        if found.fits[-1].reason == "interrupted":
+        if result.fits[-1].reason == "interrupted":
             raise Interrupted(f"Interrupted in {label}; repeat the command to begin this search again.")
-        return float(torch.stack(scores.values).min()), found.fits[0].state["network"]
+        return float(torch.stack(scores.values).min()), result.fits[0].state["network"]
 
 
 def _golden(of: Callable[[float], float], best: float) -> float:
-    """Golden-section search for a minimum between the neighbours of the grid's best factor, in the logarithm (Kiefer 1953)."""
+    """Search between the neighbours of the grid's best factor, by golden section in the logarithm (Kiefer 1953)."""
     grid = [factor for factor in FACTORS if factor > 0]
     place = grid.index(best)
     low, high = (math.log(grid[max(0, place - 1)]), math.log(grid[min(len(grid) - 1, place + 1)]))

@@ -1,11 +1,11 @@
-"""Stacking: images of one scene, combined by weights that data choose which none of the images was made from.
+"""Stacking: images of one scene, combined by weights that are chosen by data from which none of the images was made.
 
-One weight an image (Wolpert 1992; Breiman 1996; here on the simplex), or a map of weights: for each prior a smooth image that
-says how much of each pixel comes from it. The weights minimise the squared residual w^T G w, G_ab = mean r_a r_b, at data that
-were held out or are independent by construction (:mod:`hybrid_dip.stopping.selection`). A map is the same in a Gaussian
-window around each pixel, pulled to the global weights as if these had been seen in so many more entries. How wide, and how
-many, is chosen by cross-validation among the judging data; no map is used unless it is better there than one weight an image
-by 2.5 standard errors of the difference.
+Each image has one weight (Wolpert 1992; Breiman 1996; here on the simplex), or a map of weights: a smooth image that says how
+much of each pixel comes from it. The weights minimise the squared residual w^T G w, G_ab = mean r_a r_b, at data that were held
+out or are independent by construction (:mod:`hybrid_dip.stopping.selection`). A map does the same in a Gaussian window around
+each pixel. It is pulled to the global weights as if these had been seen in a number of further entries. Width and number are
+chosen by cross-validation among the judging data. Maps are used only where they are better there than one weight for each
+image by 2.5 standard errors of the difference.
 """
 
 import math
@@ -24,11 +24,11 @@ from hybrid_dip.fusion.simplex import simplex_weights
 from hybrid_dip.problem.operators import locality_of
 
 WINDOWS = (1 / 24, 1 / 12, 1 / 6)
-"""Deviations of the Gaussian window that are tried, as shares of the image's shorter side."""
+"""Standard deviations of the Gaussian window that are tried, as shares of the image's shorter side."""
 PULLS = (30.0, 300.0, 3000.0)
-"""How many entries the global weights count for in each window."""
+"""Numbers of entries that the global weights count for in each window."""
 SURE_ENOUGH = 2.5
-"""Standard errors by which maps must be better than one weight an image; for the best of nine settings one chance in twenty."""
+"""Standard errors by which maps must be better than single weights: by chance, the best of nine settings is so in one of 20."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,11 @@ class Combination:
     """Weights for images.
 
     Attributes:
-        weights: One an image, at least 0, their sum 1; (K,) in double precision.
-        maps: (K, H, W), or None where one weight an image is as good.
+        weights: A weight for each image, at least 0, with sum 1; (K,) in double precision.
+        maps: Maps of weights, (K, H, W), or None where one weight for each image is as good.
         errors: Mean squared residual of each image at the judging data.
-        error: That of the combination: of the maps by cross-validation, where there are some.
-        settings: Which window and pull were chosen, and what the others gave.
+        error: Mean squared residual of the combination there; with maps, by cross-validation.
+        settings: The window and the pull that were chosen, and how much better they were.
     """
 
     weights: Tensor
@@ -50,13 +50,13 @@ class Combination:
     settings: dict[str, float | str] = field(default_factory=dict)
 
     def __call__(self, images: Sequence[Tensor]) -> Tensor:
-        """Combine.
+        """Combine images.
 
         Args:
-            images: K of (1, C, H, W).
+            images: K images (1, C, H, W).
 
         Returns:
-            (1, C, H, W).
+            The image, (1, C, H, W).
         """
         stacked = torch.cat(list(images))
         if self.maps is None:
@@ -66,7 +66,12 @@ class Combination:
 
 @dataclass(frozen=True, eq=False)
 class _Evidence:
-    """Products of residuals, summed over channels and replicates: (K, K, h, w); and the number of entries: (h, w)."""
+    """What the judging data say.
+
+    Attributes:
+        products: Products of residuals, summed over channels and replicates, (K, K, h, w).
+        entries: Number of entries, (h, w).
+    """
 
     products: Tensor
     entries: Tensor
@@ -76,12 +81,12 @@ class _Evidence:
         return self.products.sum((-2, -1)) / self.entries.sum()
 
     def part(self, chosen: Tensor) -> "_Evidence":
-        """That of some pixels, (h, w) of 0 and 1."""
+        """What some pixels say, (h, w) of 0 and 1."""
         return _Evidence(self.products * chosen, self.entries * chosen)
 
 
 def combine(images: Sequence[Sequence[Tensor]], judges: Sequence[Task], *, local: bool = True) -> Combination:
-    """Weights that minimise the squared residual at the judging data.
+    """Choose the weights that minimise the squared residual at the judging data.
 
     Args:
         images: For each replicate the K images that were made from its task, before ``finish``, (1, C, H, W).
@@ -92,12 +97,12 @@ def combine(images: Sequence[Sequence[Tensor]], judges: Sequence[Task], *, local
         The combination.
 
     Raises:
-        SettingsError: Images of different sizes, or nothing to combine.
+        SettingsError: The images differ in size, or there is nothing to combine.
     """
     sizes = {tuple(image.shape) for one in images for image in one}
     if not images or not images[0] or len(sizes) != 1:
-        found = " and ".join(f"{size[-1]}x{size[-2]}" for size in sorted(sizes)) or "none"
-        raise SettingsError(f"Images to combine must be of one size, got {found}.")
+        given = " and ".join(f"{size[-1]}x{size[-2]}" for size in sorted(sizes)) or "none"
+        raise SettingsError(f"Images to combine must be of one size, got {given}.")
     evidence = _evidence(images, judges)
     gram = evidence.gram()
     weights = simplex_weights(gram)
@@ -129,7 +134,7 @@ def _evidence(images: Sequence[Sequence[Tensor]], judges: Sequence[Task]) -> _Ev
 
 
 def _with_maps(plain: Combination, evidence: _Evidence, size: tuple[int, int]) -> Combination:
-    """Choose window and pull by two-fold cross-validation over pixels; keep one weight an image where that is as good."""
+    """Choose window and pull by two-fold cross-validation over pixels; keep single weights where these are as good."""
     shape = evidence.entries.shape
     half = torch.from_numpy(np.random.default_rng(0).random(shape) < 0.5).to(evidence.entries)
     halves = [(evidence.part(a), evidence.part(b)) for a, b in ((half, 1 - half), (1 - half, half))]
@@ -159,24 +164,22 @@ def _losses(test: _Evidence, weights: Tensor) -> Tensor:
 
 
 def _maps(train: _Evidence, window: float, pull: float) -> Tensor:
-    """The weights in a Gaussian window around each pixel, (K, h, w), found on a coarser grid, for they are smooth."""
+    """The weights in a Gaussian window around each pixel, (K, h, w). They are smooth, and so computed on a coarser grid."""
     height, width = train.entries.shape
     stride = max(1, int(window / 2))
-    area = 4 * math.pi * window**2  # entries that count in a window, for one a pixel
-    products, entries = (
-        _blurred(part, window)[..., ::stride, ::stride] for part in (train.products, train.entries[None, None])
-    )
+    area = 4 * math.pi * window**2  # entries that count in a window with one entry in each pixel
+    products, entries = (_blur(part, window)[..., ::stride, ::stride] for part in (train.products, train.entries[None, None]))
     gram = (area * products + pull * train.gram()[..., None, None]) / (area * entries[0, 0] + pull)
     weights = simplex_weights(gram.permute(2, 3, 0, 1)).permute(2, 0, 1)
     if stride == 1:
         return weights
-    # The grid's points are the pixels 0, stride, 2 stride, ...: exactly so, and held beyond the last one.
+    # The grid's points are exactly the pixels 0, stride, 2 stride, ...; beyond the last one its value holds.
     rows, columns = (torch.arange(n, dtype=weights.dtype, device=weights.device) / stride for n in (height, width))
-    return _interpolated(_interpolated(weights, rows, -2), columns, -1)
+    return _interpolate(_interpolate(weights, rows, -2), columns, -1)
 
 
-def _interpolated(values: Tensor, places: Tensor, axis: int) -> Tensor:
-    """Linear interpolation along an axis, at places in units of its entries."""
+def _interpolate(values: Tensor, places: Tensor, axis: int) -> Tensor:
+    """Interpolate linearly along an axis, at places in units of its entries."""
     last = values.shape[axis] - 1
     below = places.floor().clamp(max=last).long()
     share = (places - below).clamp(0, 1)
@@ -184,8 +187,8 @@ def _interpolated(values: Tensor, places: Tensor, axis: int) -> Tensor:
     return values.index_select(axis, below) * (1 - share) + values.index_select(axis, (below + 1).clamp(max=last)) * share
 
 
-def _blurred(x: Tensor, deviation: float) -> Tensor:
-    """(..., h, w) filtered by a Gaussian whose weights sum to 1, zero outside."""
+def _blur(x: Tensor, deviation: float) -> Tensor:
+    """Filter (..., h, w) by a Gaussian whose weights sum to 1; outside it is zero."""
     reach = math.ceil(3 * deviation)
     ramp = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
     kernel = torch.exp(-0.5 * (ramp / deviation) ** 2)

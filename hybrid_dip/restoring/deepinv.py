@@ -1,6 +1,6 @@
-"""Both ways between this package and DeepInverse (the extra ``deepinv``): its priors and physics here, our fits there.
+"""Between this package and DeepInverse (the extra ``deepinv``): its priors and physics serve here, our fits serve there.
 
-Its denoisers need nothing: a ``deepinv.models.Denoiser`` is (x, sigma) -> x, as :class:`hybrid_dip.regularisers.RED` takes it.
+Its denoisers need no adapter: a ``deepinv.models.Denoiser`` is (x, sigma) -> x, which is what RED takes.
 """
 
 from collections.abc import Iterable
@@ -27,12 +27,12 @@ except ImportError:
 
 @dataclass(frozen=True, eq=False)
 class Prior(Weighable):
-    """A deepinv prior as a regulariser: its cost g(x), which it takes of the whole image, over the number of entries.
+    """A deepinv prior as a regulariser: its cost g(x) of the whole image, divided by the number of entries.
 
     Attributes:
         of: A ``deepinv.optim.Prior`` with a cost; on the command line
             ``hybrid_dip.deepinv:Prior:of=deepinv.optim:TVPrior``.
-        sigma: Passed on to the prior where its cost depends on a noise level; None for one that does not.
+        sigma: Noise level for a prior whose cost depends on one; None for one whose cost does not.
     """
 
     of: Annotated[Any, "regularisers"]
@@ -52,7 +52,7 @@ class Prior(Weighable):
 
 
 class Noiseless(nn.Module):
-    """A x of a deepinv physics, which when called itself adds noise; as local as the physics says it is."""
+    """A x of a deepinv physics, as local as the physics says. The physics itself adds noise when it is called."""
 
     def __init__(self, physics: nn.Module):
         super().__init__()
@@ -66,15 +66,15 @@ class Noiseless(nn.Module):
 
 
 def task(y: Tensor, physics: nn.Module, shape: tuple[int, int, int, int] | None = None) -> Task:
-    """A deepinv measurement as a task.
+    """Make a task of a deepinv measurement.
 
     Args:
-        y: What ``physics(x)`` gave, one image.
+        y: What ``physics(x)`` gave for one image.
         physics: Any linear ``deepinv.physics.Physics``, or a differentiable one whose ``shape`` is given.
-        shape: (1, C, H, W) of the image to restore; by default that of ``physics.A_adjoint(y)``.
+        shape: Shape (1, C, H, W) of the image to restore. The default is that of ``physics.A_adjoint(y)``.
 
     Returns:
-        The task; its noise level is that of the physics where its noise is Gaussian.
+        The task. It has the noise level of the physics where the noise is Gaussian.
 
     Raises:
         SettingsError: The measurement is not one real tensor, or A does not give y's shape.
@@ -86,8 +86,8 @@ def task(y: Tensor, physics: nn.Module, shape: tuple[int, int, int, int] | None 
             raise SettingsError(
                 f"{type(physics).__name__} has no adjoint to tell the image's shape by; give shape=(1, C, H, W)."
             )
-        found = physics.A_adjoint(y).shape  # type: ignore[operator]
-        shape = (1, int(found[1]), int(found[2]), int(found[3]))
+        size = physics.A_adjoint(y).shape  # type: ignore[operator]
+        shape = (1, int(size[1]), int(size[2]), int(size[3]))
     noise = getattr(physics, "noise_model", None)
     sigma = getattr(noise, "sigma", None) if type(noise).__name__ == "GaussianNoise" else None
     return tasks.linear(y, Noiseless(physics), shape, sigma=None if sigma is None else float(sigma))
@@ -99,9 +99,9 @@ class HybridDIP(Reconstructor):  # type: ignore[misc]
     Args:
         preset: As in :func:`hybrid_dip.restoring.restore`.
         regularisers: As in :func:`hybrid_dip.restoring.restore`.
-        rule: When to stop; the recipe's own by default.
-        steps: Instead of the recipe's number.
-        seed: Of network, latent and jitter.
+        rule: When to stop. The default is the recipe's rule.
+        steps: Number of steps. The default is the recipe's.
+        seed: Seed of the network, the latent and the jitter.
     """
 
     def __init__(
@@ -118,26 +118,26 @@ class HybridDIP(Reconstructor):  # type: ignore[misc]
         self.steps, self.seed = steps, seed
 
     def forward(self, y: Tensor, physics: nn.Module, **options: Any) -> Tensor:
-        """Restore each measurement of a batch by itself.
+        """Restore each measurement of a batch alone.
 
         Args:
-            y: (B, ...), on the device to fit on.
-            physics: What measured it.
-            **options: None is taken.
+            y: Measurements, (B, ...), on the device to fit on.
+            physics: The physics that measured them.
+            **options: deepinv passes options to its models; this one takes none.
 
         Returns:
-            (B, C, H, W).
+            Images, (B, C, H, W).
 
         Raises:
-            SettingsError: An option.
+            SettingsError: An option was given.
         """
         if options:
             raise SettingsError(f"HybridDIP takes (y, physics) only, got {', '.join(options)}.")
         with torch.enable_grad():
-            return torch.cat([self._restored(one[None], physics) for one in y])
+            return torch.cat([self._restore(one[None], physics) for one in y])
 
-    def _restored(self, y: Tensor, physics: nn.Module) -> Tensor:
-        found = restore(
+    def _restore(self, y: Tensor, physics: nn.Module) -> Tensor:
+        result = restore(
             task(y, physics),
             preset=self.preset,
             regularisers=self.regularisers,
@@ -146,4 +146,4 @@ class HybridDIP(Reconstructor):  # type: ignore[misc]
             seed=self.seed,
             device=y.device,
         )
-        return found.image.to(y.device)
+        return result.image.to(y.device)

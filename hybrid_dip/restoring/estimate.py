@@ -19,9 +19,9 @@ class Estimate:
     """What a fit will cost.
 
     Attributes:
-        parameters: Trainable numbers of the network.
+        parameters: Number of trainable numbers in the network.
         memory: Bytes at the peak of a step: activations, parameters, gradients and the optimiser's moments; 0 where not known.
-        seconds_per_step: Measured on one step, with its regularisers, after one to warm up.
+        seconds_per_step: Seconds of one step with its regularisers, measured after one to warm up.
     """
 
     parameters: int
@@ -54,20 +54,20 @@ def count_parameters(task: Task, recipe: Recipe) -> int:
 def estimate(
     task: Task, recipe: Recipe, device: torch.device, terms: Sequence[Term] = (), execution: Execution = PLAIN
 ) -> Estimate:
-    """What a fit will cost; raises before anything is allocated where it cannot fit.
+    """Estimate what a fit will cost. A fit that is too large is refused before anything is allocated.
 
     Args:
-        task: A, y and E.
+        task: The task that one fit sees.
         recipe: What is to be fitted.
+        device: Where it is to be fitted.
         terms: Regularisers.
-        device: Where.
         execution: How the network is evaluated.
 
     Returns:
         The estimate.
 
     Raises:
-        TooLargeError: The estimate exceeds the device's free memory.
+        TooLargeError: A step needs more memory than the device has free.
         FitError: The objective is not a finite scalar at the first step.
     """
     needed = check_memory(task, recipe, device, execution)
@@ -75,7 +75,7 @@ def estimate(
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: "45 s", "12 min", "3.5 h"."""
+    """Seconds in words: "45 s", "12 min", "3.5 h"."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"

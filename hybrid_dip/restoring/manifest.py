@@ -1,4 +1,4 @@
-"""What is written beside a restored image: history.csv and run.json."""
+"""The two files of text beside a restored image: history.csv and run.json."""
 
 import csv
 import io
@@ -21,11 +21,11 @@ HISTORY = "history.csv"
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write the log of a fit as CSV; columns are the union of the rows' keys, "seconds" last.
+    """Write the log of a fit as CSV. There is a column for each key of any row; "seconds" comes last.
 
     Args:
-        path: The file.
-        rows: One a logged step.
+        path: The file to write.
+        rows: A row for each logged step.
     """
     columns = [*dict.fromkeys(key for row in rows for key in row if key != "seconds"), "seconds"]
     buffer = io.StringIO()
@@ -36,17 +36,17 @@ def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Write what a run has to say as JSON.
+    """Write what there is to say of a run as JSON.
 
     Args:
-        path: The file.
-        manifest: Of any values; those that JSON does not know are written as text.
+        path: The file to write.
+        manifest: Any values; those that JSON does not know are written as text.
     """
     write_text(path, json.dumps(_plain(manifest), indent=2) + "\n")
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no infinity: an exact match is written as null."""
+    """Make plain JSON of a value. JSON has no infinity: the PSNR of an exact match is written as null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):

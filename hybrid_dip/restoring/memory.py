@@ -16,14 +16,15 @@ from hybrid_dip.recipes.prepare import sketch
 from hybrid_dip.recipes.recipe import Recipe
 
 OVERHEAD, OVERHEAD_RECOMPUTED = 1.9, 1.58
-"""Temporary buffers of convolutions, gradients, and gaps in the memory that is kept between steps, over what autograd saves;
-less where activations are computed again, for then nothing that is freed is kept. benchmarks/memory.py measures both."""
+"""Factor over what autograd saves: temporary buffers of convolutions, gradients, and gaps in the memory that is kept between
+steps. It is smaller where activations are computed again, because freed memory is not kept then. benchmarks/memory.py measures
+both."""
 ALWAYS = 16 * 2**20
-"""Bytes that the libraries under a step keep, however small the image."""
+"""Bytes that the libraries keep, however small the image."""
 
 
 class TooLargeError(HybridDIPError, MemoryError):
-    """A fit that would not fit into the device's free memory."""
+    """A step of a fit needs more memory than the device has free."""
 
 
 def memory_of_a_step(task: Task, recipe: Recipe, *, recomputed: bool = False) -> int:
@@ -46,9 +47,7 @@ def memory_of_a_step(task: Task, recipe: Recipe, *, recomputed: bool = False) ->
         network = network.to("meta")
         with _saving(kept.storages):
             output = (run_in_parts(network, kept.run_part) if recomputed else network)(latent.to("meta"))
-    except (
-        Exception
-    ):  # it asks for a value, which no tensor on the meta device has; an error of its own shows at the first step
+    except Exception:  # it asks for a value, which a meta tensor does not have; an error of its own shows at the first step
         return 0
     if not isinstance(output, Tensor):
         return 0
@@ -130,16 +129,16 @@ def check_memory(task: Task, recipe: Recipe, device: torch.device, execution: Ex
     """Refuse a fit that would not fit into memory, before anything is allocated.
 
     Args:
-        task: What one fit sees.
+        task: The task that one fit sees.
         recipe: What is to be fitted.
-        device: Where.
+        device: Where it is to be fitted.
         execution: How the network is evaluated.
 
     Returns:
         Bytes of a step; 0 where they cannot be told.
 
     Raises:
-        TooLargeError: They exceed the device's free memory.
+        TooLargeError: The device has less memory free.
     """
     needed = memory_of_a_step(task, recipe, recomputed=execution.recomputed)
     free = devices.free_memory(device)

@@ -1,4 +1,4 @@
-"""An image and a preset -> the recipe that is fitted, and the tiles where it is not the whole image at once."""
+"""What is fitted to an image: the recipe, and the tiles where the image is not fitted as a whole."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,17 +13,17 @@ from hybrid_dip.regularisers.terms import Term
 
 
 def resolve(preset: str | Preset | Recipe, task: Task) -> Recipe:
-    """A recipe from a preset's SPEC, a preset, or itself.
+    """Make the recipe for a task.
 
     Args:
-        preset: Any of the three; a SPEC is a name of the catalogue or ``file.py:name``, with options.
-        task: To choose the recipe for.
+        preset: A preset, its SPEC (a name of the catalogue or ``file.py:name``, with options), or a recipe.
+        task: The task that the recipe is chosen for.
 
     Returns:
-        The recipe.
+        The recipe; one that was given is returned as it is.
 
     Raises:
-        SettingsError: An unknown name or option, or a preset for other tasks.
+        SettingsError: A name or an option is not known, or the preset is for other tasks.
     """
     if isinstance(preset, Recipe):
         return preset
@@ -34,19 +34,20 @@ def resolve(preset: str | Preset | Recipe, task: Task) -> Recipe:
 def recipe_and_tiles(
     task: Task, preset: str | Preset | Recipe, tile: int | None = None, terms: Sequence[Term] = ()
 ) -> tuple[Recipe, Tiles | None]:
-    """What is fitted to an image: the recipe, and the tiles where it is not the whole image at once.
+    """Make what is fitted to an image.
 
     Args:
-        task: To be restored.
-        preset: As for :func:`resolve`; of an image in tiles the recipe is that for a tile.
-        tile: Side of the tiles in pixels at most, instead of the recipe's; 0: the whole image at once.
-        terms: Regularisers; some hold an image as large as the whole, which takes no tiles.
+        task: The task of the whole image.
+        preset: A preset, its SPEC or a recipe, as for :func:`resolve`.
+        tile: Largest side of a tile in pixels; 0 for the whole image at once. The default is the recipe's.
+        terms: Regularisers. One that holds an image as large as the whole allows no tiles.
 
     Returns:
-        Both; the recipe's ``tile`` is the side that is taken, or None.
+        The recipe, and the tiles or None. Of an image in tiles the recipe is that for a tile. Its ``tile`` is the side that is
+        taken, or None.
 
     Raises:
-        SettingsError: As :func:`resolve`; or tiles were asked for that cannot be.
+        SettingsError: As :func:`resolve`; or the task cannot be cut into the tiles that were asked for.
     """
     recipe = resolve(preset, task)
     whole = [term.name for term in [*terms, *recipe.terms] if term.of_whole_image]
@@ -57,9 +58,9 @@ def recipe_and_tiles(
     elif whole:
         raise SettingsError(f"'{whole[0]}' holds an image as large as the whole, which is not cut into tiles; leave tiles out.")
     else:
-        found = tiles_of(task, tile)
-        tiles = found if len(found.boxes) > 1 else None
-        if not least_known(task, found):
+        cut = tiles_of(task, tile)
+        tiles = cut if len(cut.boxes) > 1 else None
+        if not least_known(task, cut):
             raise SettingsError(f"In a tile of {tile} pixels nothing was measured; give larger ones, or leave tiles out.")
     if tiles is None:
         return replace(recipe, tile=None), None
@@ -71,8 +72,8 @@ def tiles_for(task: Task, recipe: Recipe) -> Tiles | None:
     """The tiles in which an image is fitted.
 
     Args:
-        task: To be restored.
-        recipe: From :func:`hybrid_dip.restoring.plan.recipe_and_tiles`; its ``tile`` says so.
+        task: The task of the whole image.
+        recipe: A recipe of :func:`recipe_and_tiles`; its ``tile`` says how large the tiles are.
 
     Returns:
         The tiles, or None where the whole image is fitted at once.

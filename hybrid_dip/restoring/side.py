@@ -14,22 +14,22 @@ from hybrid_dip.restoring.memory import memory_of_a_step
 from hybrid_dip.restoring.plan import recipe_and_tiles
 
 SIDES = (2048, 1536, 1024, 768, 512, 384, 256)
-"""Of tiles that are tried where an image does not fit into memory."""
+"""Sides of tiles that are tried where an image does not fit into memory."""
 SPARE = 0.8
 """Share of the free memory that a tile may take."""
 
 
 def parse_side(text: str) -> int:
-    """A side of tiles as a number.
+    """Read the side of the tiles.
 
     Args:
         text: "off", or a side in pixels.
 
     Returns:
-        Pixels, 0 for the whole image at once.
+        The side in pixels; 0 for the whole image at once.
 
     Raises:
-        SettingsError: Neither of the two.
+        SettingsError: The text is something else.
     """
     if text != "off" and (not text.isdecimal() or int(text) == 0):
         raise SettingsError(f"--tile is auto, off or a side in pixels, got '{text}'.")
@@ -44,22 +44,24 @@ def side_of_tiles(
     terms: Sequence[Term] = (),
     free: int | None = None,
 ) -> int | None:
-    """The side of the tiles that somebody asked for.
+    """Choose the side of the tiles.
+
+    "auto" is the recipe's own side. Where a step would not fit into the free memory, even with activations that are computed
+    again, it is the largest side with which a step fits with activations that are kept.
 
     Args:
-        asked: "off", a side in pixels, or "auto": the recipe's own; where a step would not fit into the free memory, not even
-            with activations that are computed again, the largest that does as they are.
-        task: To be restored.
+        asked: "auto", "off" or a side in pixels.
+        task: The task of the whole image.
         preset: What is fitted.
-        device: Where.
+        device: Where it is fitted.
         terms: Regularisers.
-        free: Bytes that a fit may take, by default what is free there.
+        free: Bytes that a fit may take. The default is what is free on the device.
 
     Returns:
-        The side, 0 for the whole image at once, or None for the recipe's own.
+        The side in pixels, 0 for the whole image at once, or None for the recipe's own.
 
     Raises:
-        SettingsError: Neither of the three.
+        SettingsError: ``asked`` is something else.
     """
     if asked != "auto":
         return parse_side(asked)
@@ -77,6 +79,6 @@ def side_of_tiles(
         try:
             if needed(side) <= SPARE * free:
                 return side
-        except SettingsError:  # that it does not fit is what has to be said
+        except SettingsError:  # no tiles are possible; the check of the memory will say that the image does not fit
             return None
     return None

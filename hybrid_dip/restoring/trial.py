@@ -1,4 +1,4 @@
-"""How long a step of a fit takes, measured on a few of them, and which way to evaluate the network is the fastest."""
+"""A few steps of a fit on trial: how long one takes, and which way to evaluate the network is the fastest."""
 
 import copy
 import gc
@@ -29,21 +29,23 @@ def seconds_of_a_step(
     timed: int = 1,
     execution: Execution = PLAIN,
 ) -> float:
-    """Seconds of one step of a fit, measured after one to warm up, or three on CUDA, where the second may record a graph.
+    """Measure the seconds of one step of a fit.
+
+    One step warms up, or three on CUDA, where the second may record a graph.
 
     Args:
-        task: A, y and E.
+        task: The task that one fit sees.
         recipe: What is to be fitted.
-        terms: Regularisers; those that remember are copied first.
-        device: Where.
-        timed: Steps to take the median of.
+        terms: Regularisers. They are copied, so that they remember nothing of this.
+        device: Where it is to be fitted.
+        timed: Number of steps whose median is taken.
         execution: How the network is evaluated.
 
     Returns:
         Seconds.
 
     Raises:
-        FitError: The objective is not a finite scalar, with the name of the part at fault.
+        FitError: The objective is not a finite scalar; the message names the part at fault.
     """
     stamps: list[float] = []
     warm = 3 if device.type == "cuda" else 1
@@ -60,8 +62,8 @@ def _take_steps(
     execution: Execution,
     done: Callable[[], None],
 ) -> None:
-    """Take some steps of a fit, logged as rarely as in the whole of it, and say after each that it is done."""
-    # The last step is always logged, for which a GPU waits.
+    """Take some steps of a fit, logged as rarely as in the whole fit, and call ``done`` after each."""
+    # The last step is always logged, and a GPU waits for that: on CUDA one more is taken, which does not count.
     waits = device.type == "cuda"
 
     def watch(step: Step) -> None:
@@ -87,40 +89,40 @@ def _take_steps(
 
 
 TRIAL = 6
-"""Steps of a trial."""
+"""Steps in which one way to evaluate the network is tried."""
 
 
 def choose_execution(
     precision: str, compiled: str, graph: str, task: Task, recipe: Recipe, terms: Sequence[Term], device: torch.device
 ) -> tuple[Execution, list[Timing]]:
-    """How the network is to be evaluated: as somebody asked, or by a short timed trial of what they left open.
+    """Choose how the network is evaluated, by a short timed trial of what is left open.
 
     Args:
         precision: One of :data:`hybrid_dip.execution.precision.PRECISIONS`, or "auto".
         compiled: "on", "off" or "auto".
         graph: "on", "off" or "auto".
-        task: A, y and E.
+        task: The task that one fit sees.
         recipe: What is to be fitted.
         terms: Regularisers.
-        device: Where.
+        device: Where it is to be fitted.
 
     Returns:
-        The way, and the trials; none where only one way was open.
+        The way that was chosen, and the times of all that were tried; no times where only one way was possible.
 
     Raises:
-        SettingsError: Another word, or a CUDA graph where there can be none.
-        FitError: The objective is not a finite scalar, with the name of the part at fault.
+        SettingsError: An option is another word, or there can be no CUDA graph.
+        FitError: The objective is not a finite scalar; the message names the part at fault.
     """
     alone = only_the_loop_evaluates(recipe, [*terms, *recipe.terms])
     ways = candidates(precision, compiled, graph, device, alone=alone)
-    if len(ways) == 1 or memory_of_a_step(task, recipe) > devices.free_memory(device):  # nothing to try it with
+    if len(ways) == 1 or memory_of_a_step(task, recipe) > devices.free_memory(device):  # there is no memory for a trial
         return ways[0], []
 
     def run(way: Execution, done: Callable[[], None]) -> None:
-        gc.collect()  # a graph of the way before
+        gc.collect()  # frees the graph of the way before
         _take_steps(task, recipe, terms, device, TRIAL, way, done)
 
-    if device.type == "cuda":  # its libraries are loaded at first use, which is no way's own
+    if device.type == "cuda":  # its libraries are loaded at first use; no way is charged for that
         run(PLAIN, lambda: None)
 
     return fastest(ways, recipe.steps * recipe.runs, run)

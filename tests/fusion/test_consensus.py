@@ -63,7 +63,7 @@ def test_data_network_and_denoiser_agree_on_a_better_image(photograph: Tensor) -
     terms = Terms([Term(RED(blur), 1.0, "red"), Term(hd.TV(), 0.05)])
     found = consensus.agree(case.task, small(case.task), terms, rounds=6, steps=5)
     assert found.names == ("data", "dip", "red", "tv")
-    assert found.found.disagreement[-1] < found.found.disagreement[0]
+    assert found.equilibrium.disagreement[-1] < found.equilibrium.disagreement[0]
     assert hd.metrics.psnr(found.image, case.reference) > hd.metrics.psnr(case.task.observation, case.reference)
     again = consensus.agree(case.task, small(case.task), terms, rounds=6, steps=5)
     assert torch.equal(again.image, found.image)
