@@ -80,6 +80,10 @@ class Arm:
         return result
 
 
+ALONE = "dip"
+"""Name of the arm of the network alone."""
+
+
 def arms_of(preset: str | Preset | Recipe, terms: Terms) -> list[Arm]:
     """The arms of some priors: the network alone, the network with each other prior, and all together.
 
@@ -88,9 +92,9 @@ def arms_of(preset: str | Preset | Recipe, terms: Terms) -> list[Arm]:
         terms: The other priors.
 
     Returns:
-        The arms. The first is called "dip".
+        The arms. The first is called :data:`ALONE`.
     """
-    alone = [Arm("dip", preset), *(Arm(f"dip+{term.name}", preset, Terms((term,))) for term in terms)]
+    alone = [Arm(ALONE, preset), *(Arm(f"{ALONE}+{term.name}", preset, Terms((term,))) for term in terms)]
     return [*alone, Arm("all", preset, terms)] if len(terms) > 1 else alone
 
 

@@ -14,7 +14,8 @@ from hybrid_dip.errors import HybridDIPError, StorageError
 from hybrid_dip.study.describe.plan import Plan, Run
 from hybrid_dip.study.running.locks import enlist, other_machines, take
 from hybrid_dip.study.running.store import Store
-from hybrid_dip.study.running.work import LEAST_AGE, Outcome, perform
+from hybrid_dip.study.running.surroundings import LEAST_AGE
+from hybrid_dip.study.running.work import Outcome, perform
 
 MOST_DEATHS = 3
 """So many workers may die at a run before it counts as failed."""

@@ -1,26 +1,20 @@
 """One run, from its description to its folder: what a worker does, wherever it is."""
 
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Observer, Step
-from hybrid_dip.errors import FitError, Interrupted, StorageError
+from hybrid_dip.errors import Interrupted, StorageError
 from hybrid_dip.execution import devices
-from hybrid_dip.fitting.checkpoint import Checkpoint
-from hybrid_dip.fitting.observers import ReferenceWatch
 from hybrid_dip.fusion.stacking import stack
-from hybrid_dip.images.atomic import as_file_name
 from hybrid_dip.problem.tiles import of_one_fit
-from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.restoring.memory import check_memory, recompute_if_needed
 from hybrid_dip.restoring.plan import tiles_for
 from hybrid_dip.restoring.restore import Result, restore
@@ -32,9 +26,7 @@ from hybrid_dip.study.describe.subjects import Subject
 from hybrid_dip.study.running.locks import take
 from hybrid_dip.study.running.progress import Progress, Watch
 from hybrid_dip.study.running.store import OUTPUT, RESTORED, WEIGHTS, Store
-
-LEAST_AGE = 20.0
-"""Seconds: a state younger than this is cheaper to fit again than to write."""
+from hybrid_dip.study.running.surroundings import LEAST_AGE, RunHooks, StepCount
 
 
 @dataclass(frozen=True)
@@ -51,36 +43,6 @@ class Outcome:
     key: str
     status: Literal["done", "failed", "busy", "stopped", "died", "unwritable"]
     message: str = ""
-
-
-@dataclass(frozen=True)
-class AgedCheckpoint(Checkpoint):
-    """A checkpoint that is written at most every so many seconds.
-
-    Attributes:
-        age: Seconds since the last state, or since the start, below which none is written.
-    """
-
-    age: float = LEAST_AGE
-    _written: list[float] = field(default_factory=lambda: [time.monotonic()])
-
-    def due(self, steps: int) -> bool:
-        """Whether the last state is old enough."""
-        return time.monotonic() - self._written[-1] >= self.age
-
-    def save(self, state: Any) -> None:
-        """Write a state, where the last one is old enough: the end of a fit asks without asking whether it is due."""
-        if self.due(0):
-            super().save(state)
-            self._written[:] = [time.monotonic()]
-
-    def load(self, device: torch.device) -> dict[str, Any] | None:
-        """The last state; one that cannot be read is as good as none, for nobody is there to remove it."""
-        try:
-            return super().load(device)
-        except FitError:
-            self.path.unlink(missing_ok=True)
-            return None
 
 
 _TURN = threading.Lock()
@@ -136,8 +98,10 @@ def _fit_and_publish(run: Run, store: Store, progress: Progress, asked: Callable
     try:
         with _threads(run.threads):
             subject = run.subject()
-            made = (_stack if run.fitting.arm.fuse else _fit)(run, subject, store, progress, asked, checkpoint_age)
-            result, watches = made.result, made.watches
+            count = StepCount(progress, run.steps, run.fits * run.passes)
+            hooks = RunHooks(subject, store.work(run.key), count, asked, checkpoint_age)
+            made = (_stack if run.fitting.arm.fuse else _fit)(run, subject, hooks)
+            result = made.result
             if result.fits[-1].reason == "interrupted":
                 return Outcome(run.key, "stopped")
     except Interrupted:
@@ -148,7 +112,7 @@ def _fit_and_publish(run: Run, store: Store, progress: Progress, asked: Callable
         message = f"{type(error).__name__}: {' '.join(str(error).split())}"
         store.publish(run.key, {**run.identity, "error": message, "traceback": traceback.format_exc()})
         return Outcome(run.key, "failed", message)
-    along = [psnr for watch in watches.values() for psnr in watch.psnr.values()]
+    along = [psnr for watch in hooks.watches.values() for psnr in watch.psnr.values()]
     measured = measure_all(run.metrics, Outputs(result.image, result.raw, subject.reference, along, subject.validation))
     first = result.fits[0]
     manifest = {
@@ -170,7 +134,7 @@ def _fit_and_publish(run: Run, store: Store, progress: Progress, asked: Callable
         writer = ResultWriter(folder, subject.task)
         writer.save_array(OUTPUT, result.raw)
         writer.show(RESTORED, result.image)
-        writer.write_history(history_rows(result.seeds, result.fits, watches))
+        writer.write_history(history_rows(result.seeds, result.fits, hooks.watches))
         if made.maps is not None:
             writer.save_array(WEIGHTS, made.maps[None].float())
 
@@ -183,102 +147,37 @@ class _Made:
 
     Attributes:
         result: The image, and the fits whose history is kept.
-        watches: PSNR along them, by seed.
-        steps: Of all fits.
+        steps: Steps of all fits.
         reason: Why it ended.
-        weights: Of a stack: arm -> weight.
-        maps: Of a stack: (K, H, W), where maps were better than one weight an image.
+        weights: Arm of a stack -> weight.
+        maps: Maps of a stack's weights, (K, H, W), where they were better than one weight for each image.
     """
 
     result: Result
-    watches: Mapping[int, ReferenceWatch]
     steps: int
     reason: str
     weights: Mapping[str, float] = field(default_factory=dict)
     maps: Tensor | None = None
 
 
-class StepCount:
-    """Writes into a run's progress how many steps all of its fits have taken.
-
-    Args:
-        progress: How far the run is, which is kept up to date.
-        steps: Steps of one fit.
-        fits: Number of fits.
-    """
-
-    def __init__(self, progress: Progress, steps: int, fits: int):
-        self.progress, self.steps, self.done = progress, steps, 0
-        progress.steps = fits * steps
-
-    def __call__(self, step: Step) -> None:
-        """Count a step of the fit that is going on."""
-        self.progress.step = self.done * self.steps + step.index + 1
-
-    def close(self) -> None:
-        """Go on to the next fit."""
-        self.done += 1
-
-
-class RunHooks:
-    """What surrounds each fit of a run: its steps are counted, its PSNR is watched, its state is saved.
-
-    Args:
-        subject: What is fitted, and the clean image where there is one.
-        folder: Where states are saved.
-        count: Counts the steps of all fits.
-        halt: Asked between two steps whether to end.
-        age: Seconds between two saved states.
-        watched: Arm of a stack whose PSNR is watched; "" where there is no stack.
-
-    Attributes:
-        watches: For each seed the PSNR along its fit. It is for the curves, and no fit sees it; tiles have none of the whole
-            image.
-    """
-
-    def __init__(
-        self, subject: Subject, folder: Path, count: StepCount, halt: Callable[[], bool], age: float, watched: str = ""
-    ):
-        self.subject, self.folder, self.count, self.halt, self.age, self.watched = subject, folder, count, halt, age, watched
-        self.watches: dict[int, ReferenceWatch] = {}
-
-    def __call__(self, name: FitName) -> FitHooks:
-        """Make what surrounds one fit."""
-        observers: list[Observer] = [self.count]
-        if self.subject.reference is not None and name == FitName(name.seed, arm=self.watched):
-            watch = self.watches[name.seed] = ReferenceWatch(self.subject.task, self.subject.reference)
-            observers.insert(1 if name.arm else 0, watch)  # its place is part of the states that are saved
-        file = "-".join(filter(None, [as_file_name(name.arm), str(name.seed), name.replicate])) if name.arm else name.file
-        return FitHooks(observers, AgedCheckpoint(self.folder / f"{file}.pt", 1, self.age), self.halt, self.count.close)
-
-
-def _stack(
-    run: Run, subject: Subject, store: Store, progress: Progress, asked: Callable[[], bool], checkpoint_age: float
-) -> _Made:
+def _stack(run: Run, subject: Subject, hooks: RunHooks) -> _Made:
     task, arms = subject.task, run.fitting.stack(subject.task)
     selection = run.judges(task)
-    count = StepCount(progress, run.steps, run.fits * run.passes)
-    hooks = RunHooks(subject, store.work(run.key), count, asked, checkpoint_age, watched=arms[0].name)
     device = devices.pick(run.device)
     found = stack(
         task, arms, selection=selection, seed=run.seed * run.fits, device=device, time_budget=run.seconds, hooks=hooks
     )
     first = replace(found.arms[arms[0].name], image=found.image, raw=found.raw, seconds=found.seconds)
     reason = f"stacked, judged by {selection.reason}"
-    return _Made(first, hooks.watches, found.steps, reason, found.weights, found.combination.maps)
+    return _Made(first, found.steps, reason, found.weights, found.combination.maps)
 
 
-def _fit(
-    run: Run, subject: Subject, store: Store, progress: Progress, asked: Callable[[], bool], checkpoint_age: float
-) -> _Made:
+def _fit(run: Run, subject: Subject, hooks: RunHooks) -> _Made:
     recipe, terms, rule = run.fitting.build(subject.task)
     tiles, device = tiles_for(subject.task, recipe), devices.pick(run.device)
     seen = of_one_fit(subject.task, tiles)
     way = recompute_if_needed(run.fitting.arm.execution, seen, recipe, device)
     check_memory(seen, recipe, device, way)
-    hooks = RunHooks(
-        subject, store.work(run.key), StepCount(progress, recipe.steps, run.fits * run.passes), asked, checkpoint_age
-    )
     result = restore(
         subject.task,
         preset=recipe,
@@ -291,7 +190,7 @@ def _fit(
         execution=way,
         hooks=hooks,
     )
-    return _Made(result, hooks.watches, sum(map(steps_of, result.fits)), result.fits[0].reason)
+    return _Made(result, sum(map(steps_of, result.fits)), result.fits[0].reason)
 
 
 @contextmanager
