@@ -173,7 +173,7 @@ def of_a_gpu():
     raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
 for work in (of_a_gpu, lambda: torch.empty(1 << 58)):
-    app.app = lambda **_: work()
+    app.demo = work
     try:
         app.main()
     except SystemExit as end:
@@ -183,7 +183,7 @@ for work in (of_a_gpu, lambda: torch.empty(1 << 58)):
 
 def test_too_little_memory_is_one_sentence() -> None:
     """In a process of its own: after a failed allocation, glibc serves a thread from another arena for good."""
-    done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY, "restore"], capture_output=True, text=True, timeout=HANG)
+    done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY, "demo"], capture_output=True, text=True, timeout=HANG)
     assert done.stdout.split() == ["2", "2"], done.stderr
     sentences = done.stderr.splitlines()
     assert len(sentences) == 2
