@@ -36,8 +36,8 @@ from hybrid_dip.images.atomic import replacement
 from hybrid_dip.images.files import fingerprint
 from hybrid_dip.networks.start import write_start
 from hybrid_dip.problem import operators, tasks
-from hybrid_dip.recipes import arguments
 from hybrid_dip.recipes.catalogue import catalogue
+from hybrid_dip.recipes.limits import check_at_least_one
 from hybrid_dip.recipes.prepare import prepare
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.study.describe.sections import ImageEntry
@@ -66,7 +66,7 @@ class Plan:
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        arguments.at_least_one(rounds=self.rounds, steps=self.steps, side=self.side)
+        check_at_least_one(rounds=self.rounds, steps=self.steps, side=self.side)
         if self.to not in ("clean", "observation"):
             raise SettingsError(f"--to is clean or observation, got '{self.to}'.")
         if not 0 < self.epsilon <= 1:

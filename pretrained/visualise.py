@@ -13,7 +13,8 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
 from hybrid_dip.images.files import Picture, crop_to_centre, fingerprint, load_image
-from hybrid_dip.recipes import arguments, spec_files
+from hybrid_dip.recipes import spec_files
+from hybrid_dip.recipes.limits import check_at_least_one, check_seeds
 from hybrid_dip.restoring.restore import Result
 from pretrained.features import DEFAULT
 from pretrained.visualisation import SHOWN, invert_features, likely, maximise_activation, read_class
@@ -51,7 +52,7 @@ def invert(
     IMAGE is cut to its central square and resized, as classifiers are shown images.
     """
     model, size = asked.model, asked.size
-    arguments.at_least_one(size=size)
+    check_at_least_one(size=size)
     whole = load_image(image)
     square = crop_to_centre(whole, min(whole.shape[-2:]))
     shown = F.interpolate(square, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
@@ -90,7 +91,7 @@ def _fit(task: Task, picture: Picture, about: dict[str, Any], asked: Visualisati
     """Fit into the result folder."""
     method, output, device = asked.method, asked.output, devices.pick(asked.device)
     recipe = method.recipe(task)
-    arguments.check_seeds(method.seed, recipe.runs)
+    check_seeds(method.seed, recipe.runs)
     job = Job(
         picture=picture,
         task=task,

@@ -2,10 +2,12 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
+from cyclopts import App, Argument, CycloptsError, MissingArgumentError, Parameter
 
 from hybrid_dip.cli.assemble import assemble
 from hybrid_dip.cli.degrade import degrade
@@ -16,8 +18,9 @@ from hybrid_dip.cli.restore import restore
 from hybrid_dip.cli.study import study
 from hybrid_dip.errors import HybridDIPError, SettingsError, one_sentence
 from hybrid_dip.execution import devices
-from hybrid_dip.recipes import arguments, listing
+from hybrid_dip.recipes import listing
 from hybrid_dip.recipes.catalogue import KINDS
+from hybrid_dip.recipes.limits import check_at_least_one
 from hybrid_dip.recipes.presets import original
 from hybrid_dip.regularisers.epll import fit_folder
 from hybrid_dip.restoring.estimate import duration
@@ -56,7 +59,7 @@ def fit_mixture(
     overwrite: Overwrite = False,
 ) -> None:
     """Fit a Gaussian mixture on the patches of a FOLDER of images, for -R epll:mixture=FILE."""
-    arguments.at_least_one(size=size, components=components)
+    check_at_least_one(size=size, components=components)
     check_new(out, overwrite=overwrite)
     fit_folder(folder, size=size, components=components, seed=seed).save(out)
     print(f"Wrote {out}: use it by -R epll:mixture={out},size={size}.")
@@ -146,10 +149,23 @@ def _run(words: list[str]) -> None:
 
 
 def _sentence(error: CycloptsError) -> str:
-    """What is wrong with the user's words; an option that is missing is not one without its value."""
-    text = str(error)
-    missing = isinstance(error, MissingArgumentError) and error.keyword is None
-    return text.replace("requires an argument", "is missing") if missing else text
+    """What is wrong with the user's words."""
+    if not isinstance(error, MissingArgumentError) or error.argument is None or error.keyword is not None:
+        return str(error)
+    names = list(_missing(error.argument))
+    unknown = [word for word in error.unused_tokens or () if word.startswith("-")]
+    pairs = [(name, word) for name in names for word in get_close_matches(name, unknown, n=1)]
+    hints = [f" Did you mean {name} instead of {word}?" for name, word in pairs]
+    return f"'{' '.join(error.command_chain or ())}' needs {' and '.join(names)}." + "".join(hints)
+
+
+def _missing(argument: Argument) -> Iterator[str]:
+    """Names of what was not given and has to be: of the argument itself, or of the options in a group."""
+    if argument.children:
+        for child in argument.children:
+            yield from _missing(child)
+    elif argument.required and not argument.tokens:
+        yield argument.name
 
 
 if __name__ == "__main__":

@@ -15,9 +15,12 @@ from hybrid_dip.cli.quiet import set_quiet
 from hybrid_dip.contracts import Case, Rule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images.files import Picture, crop_to_centre, load_image, read_picture
-from hybrid_dip.recipes import arguments, spec, spec_files
+from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
+from hybrid_dip.recipes.limits import check_at_least_one
+from hybrid_dip.recipes.override import override
 from hybrid_dip.recipes.recipe import Recipe
+from hybrid_dip.recipes.written_task import WrittenTask
 from hybrid_dip.regularisers.terms import Term
 from hybrid_dip.restoring.plan import resolve
 from hybrid_dip.restoring.side import parse_side
@@ -82,7 +85,7 @@ class Part:
         picture = read_picture(path)
         if self.crop is None:
             return picture
-        arguments.at_least_one(crop=self.crop)
+        check_at_least_one(crop=self.crop)
         alpha = None if picture.alpha is None else self.cut(picture.alpha)
         return replace(picture, pixels=self.cut(picture.pixels), alpha=alpha)
 
@@ -149,7 +152,7 @@ class Observation(Degradation):
 
     def make(self, picture: Picture, part: Part) -> Task:
         """Make the task that restores a picture."""
-        return arguments.make_task(self.task, picture.pixels, self.options, part.cut)
+        return WrittenTask(self.task, self.options, part.cut).task(picture.pixels)
 
     def entry(self) -> dict[str, Any]:
         """The task as a study file has it."""
@@ -183,10 +186,7 @@ class Simulation(Degradation):
 
     def make(self, clean: Tensor, part: Part, seed: int | None) -> Case:
         """Degrade a clean image."""
-        factory = catalogue().get("degradations", self.task)
-        readers = arguments.degradation_readers(part.cut)
-        case: Case = arguments.call(factory, self.task, clean, {**self.options, "seed": seed}, readers)
-        return case
+        return WrittenTask(self.task, {**self.options, "seed": seed}, part.cut).case(clean)
 
 
 @Parameter(name="*", group=HOW)
@@ -213,7 +213,7 @@ class Setup:
 
     def recipe(self, task: Task) -> Recipe:
         """Make the recipe for a task."""
-        return arguments.overridden(resolve(self.preset, task), **self.changes)
+        return override(resolve(self.preset, task), **self.changes)
 
 
 @Parameter(name="*", group=HOW)

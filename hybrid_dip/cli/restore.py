@@ -19,8 +19,9 @@ from hybrid_dip.execution import devices
 from hybrid_dip.execution.precision import Execution
 from hybrid_dip.execution.timing import Timing, candidates
 from hybrid_dip.images.files import fingerprint
-from hybrid_dip.recipes import arguments, spec_files
+from hybrid_dip.recipes import spec_files
 from hybrid_dip.recipes.catalogue import catalogue
+from hybrid_dip.recipes.limits import check_at_least_one, check_seeds
 from hybrid_dip.regularisers.terms import Term
 from hybrid_dip.restoring.memory import recompute_if_needed
 from hybrid_dip.restoring.plan import recipe_and_tiles
@@ -48,7 +49,7 @@ def _restore_image(image: Path, asked: Restoration) -> None:
     before = folder.settings() if output.resume else {}
     side = 0 if fusing is not None else _side(asked, task, device, terms, before)
     recipe, tiles = recipe_and_tiles(task, method.recipe, side, terms)
-    arguments.check_seeds(method.seed, recipe.runs)
+    check_seeds(method.seed, recipe.runs)
     if tiles is not None and output.gif:
         raise SettingsError("--gif does not go with tiles, for an animation is of one fit: add --tile off.")
     job = Job(
@@ -93,7 +94,7 @@ def _check_one_image(where: Evaluation) -> None:
         raise SettingsError("--workers and --threads are for a folder of images; one image is fitted by all threads.")
     if where.time_budget is not None and not 0 < where.time_budget < float("inf"):
         raise SettingsError(f"--time-budget must be a number of seconds above 0, got {where.time_budget}.")
-    arguments.at_least_one(checkpoint_every=where.checkpoint_every)
+    check_at_least_one(checkpoint_every=where.checkpoint_every)
 
 
 def _side(asked: Restoration, task: Task, device: torch.device, terms: Sequence[Term], before: Mapping[str, Any]) -> int | None:

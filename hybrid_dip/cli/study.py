@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from hybrid_dip.cli.assemble import assemble
 from hybrid_dip.cli.options import WHERE, AsJson, Machine, Quiet
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.recipes import arguments
+from hybrid_dip.recipes.limits import check_at_least_one
 from hybrid_dip.study.describe.plan import Plan, plan_study
 from hybrid_dip.study.describe.settings import read_study
 from hybrid_dip.study.describe.sources import absolute
@@ -159,7 +159,7 @@ def impedance(file: File, /, *, place: Place = Place(), runs: Runs = Runs(), as_
 
 def _plan(file: Path, place: Place, machine: Machine, device: str) -> Plan:
     if machine.threads is not None:
-        arguments.at_least_one(threads=machine.threads)
+        check_at_least_one(threads=machine.threads)
     return plan_study(read_study(file), images=place.images, device=device, threads=machine.threads)
 
 
