@@ -26,25 +26,25 @@ def list_(*, as_json: AsJson = False) -> None:
     else:
         print(listing.as_text(rows))
         print(f"\nDownloads are kept in {cache_folder()} (HYBRID_DIP_CACHE); `hybrid-dip explain NAME` tells the licence.")
-        partly = ", ".join(found.name for found in index().values() if len(found.sha256) < WHOLE_HASH)
+        partly = ", ".join(one.name for one in index().values() if len(one.sha256) < WHOLE_HASH)
         print(f"Checked by the first 8 digits of their SHA-256 only, which is all that their publisher gives: {partly}.")
 
 
 def fetch(names: Names = (), /, *, quiet: Quiet = False) -> None:
     """Download weights into the cache, by default all that can be downloaded and are not here."""
-    chosen = [get(name) for name in names] or [found for found in index().values() if found.url and found.here() is None]
+    chosen = [get(name) for name in names] or [one for one in index().values() if one.url and one.here() is None]
     if not chosen and not quiet:
         print("All that can be downloaded is on this machine.")
-    for found in chosen:
-        here = found.find()
-        found.verify()
+    for one in chosen:
+        path = one.find()
+        one.verify()
         if not quiet:
-            print(f"{found.name}: {here}")
+            print(f"{one.name}: {path}")
 
 
 def verify(names: Names = (), /) -> None:
     """Check the hashes of weights, by default of all that are on this machine."""
-    chosen = [get(name) for name in names] or [found for found in index().values() if found.here() is not None]
+    chosen = [get(name) for name in names] or [one for one in index().values() if one.here() is not None]
     wrong = [error for error in map(_fault, chosen) if error is not None]
     if wrong:
         for error in wrong[:-1]:

@@ -26,7 +26,9 @@ from cyclopts import Parameter
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hybrid_dip.cli.options import HOW, CleanImages, OutFile, Overwrite, Part, Quiet, Setup, Simulation, check_new
+from hybrid_dip.cli.method import Setup
+from hybrid_dip.cli.options import HOW, CleanImages, OutFile, Overwrite, Part, Quiet, check_new
+from hybrid_dip.cli.wrong import Simulation
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import Interrupted, SettingsError, interruptible
 from hybrid_dip.execution import devices
@@ -89,7 +91,7 @@ def learn(
     Args:
         images: (1, C, H, W) each, clean, in [0, 1].
         degrade: Image, seed -> case, for the task; each round has a seed of its own.
-        recipe: Task -> what is setup.
+        recipe: Task -> recipe of the fits.
         plan: How.
         device: Where.
         state: Where it is saved now and then, and gone on from.
@@ -133,7 +135,7 @@ def _towards(network: nn.Module, case: Case, recipe: Recipe, plan: Plan, number:
     before = [parameter.detach().clone() for parameter in network.parameters()]
     with forked_random_state(device):
         latent = prepare(case.task, recipe, plan.seed + 1 + number)[1]
-        found = fit(
+        fitted = fit(
             network,
             latent.to(device),
             task.to(device),
@@ -146,7 +148,7 @@ def _towards(network: nn.Module, case: Case, recipe: Recipe, plan: Plan, number:
     with torch.no_grad():
         for parameter, old in zip(network.parameters(), before, strict=True):
             parameter.copy_(old.lerp(parameter, epsilon))
-    return found.history[-1]["loss"]
+    return fitted.history[-1]["loss"]
 
 
 def _restore_norms(network: nn.Module, drawn: Sequence[Tensor]) -> None:

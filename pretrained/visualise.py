@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from cyclopts import Parameter
 
 from hybrid_dip.cli.job import Job, run_and_tell
-from hybrid_dip.cli.options import WHERE, Image, MethodWithPriors, Output
+from hybrid_dip.cli.method import MethodWithPriors
+from hybrid_dip.cli.options import WHERE, Image, Output
 from hybrid_dip.cli.result_folder import ResultFolder
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError

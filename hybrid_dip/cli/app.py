@@ -12,10 +12,11 @@ from cyclopts import App, Argument, CycloptsError, MissingArgumentError, Paramet
 from hybrid_dip.cli.assemble import assemble
 from hybrid_dip.cli.degrade import degrade
 from hybrid_dip.cli.image_studies import impedance, sweep
-from hybrid_dip.cli.options import OPTIONS, AsJson, Machine, OutFile, Overwrite, Quiet, check_new, entry
+from hybrid_dip.cli.options import OPTIONS, AsJson, OutFile, Overwrite, Quiet, check_new, entry
 from hybrid_dip.cli.plugins import add_plugin_commands
 from hybrid_dip.cli.restore import restore
 from hybrid_dip.cli.study import study
+from hybrid_dip.cli.where import Machine
 from hybrid_dip.errors import HybridDIPError, SettingsError, one_sentence
 from hybrid_dip.execution import devices
 from hybrid_dip.recipes import listing

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from hybrid_dip.cli.options import Image, OutFile, Overwrite, Part, Simulation, check_new
+from hybrid_dip.cli.options import Image, OutFile, Overwrite, Part, check_new
+from hybrid_dip.cli.wrong import Simulation
 from hybrid_dip.images.files import save_image
 
 

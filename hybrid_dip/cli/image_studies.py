@@ -7,20 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from hybrid_dip.cli.options import (
-    HOW,
-    AsJson,
-    CleanImages,
-    Image,
-    Machine,
-    Method,
-    Observation,
-    Part,
-    Quiet,
-    Seeds,
-    Source,
-    entry,
-)
+from hybrid_dip.cli.method import Method
+from hybrid_dip.cli.options import HOW, AsJson, CleanImages, Image, Part, Quiet, Seeds, Source, entry
+from hybrid_dip.cli.where import Machine
+from hybrid_dip.cli.wrong import Observation
 from hybrid_dip.study.describe.sources import absolute
 from hybrid_dip.study.running.terminal import failure, study_of, whole_study
 
@@ -97,12 +87,12 @@ def sweep(
     content |= entry({"crop": source.crop, "seeds": seeds, "threads": machine.threads})
     made = study_of(content, out, device=machine.device)
     store, done = whole_study(made, content, workers=machine.workers, quiet=quiet)
-    found = report_sweep(made, store, swept)
+    summary = report_sweep(made, store, swept)
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(summary, indent=2))
     elif not quiet:
-        print(sentences(found))
-        print(f"Look at {found['files'][-1]}; pictures: hybrid-dip study report {out / 'sweep.toml'}")
+        print(sentences(summary))
+        print(f"Look at {summary['files'][-1]}; pictures: hybrid-dip study report {out / 'sweep.toml'}")
     failed = failure(made, store, done)
     if failed is not None:
         raise failed
@@ -135,9 +125,8 @@ def impedance(
     failed = failure(made, store, done)
     if failed is not None:
         raise failed
-    found = report_impedance(made, store)
+    summary = report_impedance(made, store)
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(summary, indent=2))
     elif not quiet:
-        print(sentences(found))
-        print(f"Look at {found['files'][-1]}.")
+        print(f"{sentences(summary)}\nLook at {summary['files'][-1]}.")

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from hybrid_dip.cli.asked import Restoration
 from hybrid_dip.cli.fused_job import Fusing, fuse_and_tell
 from hybrid_dip.cli.job import Job, run_and_tell
-from hybrid_dip.cli.options import Evaluation, Image, Restoration
+from hybrid_dip.cli.options import Image
 from hybrid_dip.cli.restore_folder import restore_folder
 from hybrid_dip.cli.result_folder import ResultFolder
+from hybrid_dip.cli.where import Evaluation
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices

@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
-from hybrid_dip.cli.options import Fusion, Restoration, entry
+from hybrid_dip.cli.asked import Restoration
+from hybrid_dip.cli.method import Fusion
+from hybrid_dip.cli.options import entry
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.study.describe.settings import read_study
 from hybrid_dip.study.running.status import PLAN

@@ -8,7 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from hybrid_dip.cli.assemble import assemble
-from hybrid_dip.cli.options import WHERE, AsJson, Machine, Quiet
+from hybrid_dip.cli.options import WHERE, AsJson, Quiet
+from hybrid_dip.cli.where import Machine
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.recipes.limits import check_at_least_one
 from hybrid_dip.study.describe.plan import Plan, plan_study
@@ -61,8 +62,8 @@ def plan(file: File, /, *, place: Place = Place(), machine: Machine = Machine(),
     made = _plan(file, place, machine, device_kind(machine.device, here=True))
     count = worker_count(machine.workers, made)
     with local_workers(count, made) as executor:
-        found = forecast(made, place.store(file), executor, count)
-    print(json.dumps(found.as_json(), indent=2) if as_json else found.sentences())
+        cost = forecast(made, place.store(file), executor, count)
+    print(json.dumps(cost.as_json(), indent=2) if as_json else cost.sentences())
 
 
 def run(
@@ -94,13 +95,13 @@ def run(
         pool = ray_workers(address, made.runs[0].threads, default if gpus is None else gpus)
         count = 0
     with pool as using:
-        found = carried_out(made, store, using, count, retry_failed, quiet)
+        tally = carried_out(made, store, using, count, retry_failed, quiet)
     from hybrid_dip.study.reporting.results import write_results  # with pandas, which the other commands do not wait for
 
     write_results(made, store)
-    say_how_it_ended(found, made, store, quiet)
-    failed = failure(made, store, found)
-    if failed is not None and not found.done:  # a script must not go on from nothing
+    say_how_it_ended(tally, made, store, quiet)
+    failed = failure(made, store, tally)
+    if failed is not None and not tally.done:  # a script must not go on from nothing
         raise failed
 
 
@@ -112,8 +113,8 @@ def status_(
     as_json: AsJson = False,
 ) -> None:
     """Say how many runs of the study in PLACE are done, failed, going on (and where), and left."""
-    found = status(Store(out or (place.parent if place.is_file() else place)))
-    print(json.dumps(found.as_json(), indent=2) if as_json else found.sentences())
+    state = status(Store(out or (place.parent if place.is_file() else place)))
+    print(json.dumps(state.as_json(), indent=2) if as_json else state.sentences())
 
 
 def report(file: File, /, *, place: Place = Place(), runs: Runs = Runs(), as_json: AsJson = False) -> None:
@@ -121,14 +122,10 @@ def report(file: File, /, *, place: Place = Place(), runs: Runs = Runs(), as_jso
     from hybrid_dip.study.reporting.report import report_study
 
     store = place.store(file)
-    found = report_study(_finished(file, place, runs), store)
-    if as_json:
-        print(json.dumps(found, indent=2))
-        return
-    print(f"{found['finished']} of {found['runs']} runs, {found['failed']} failed.")
-    for note in found["notes"]:
-        print(note)
-    print(f"Look at {store.path / 'report.html'}; the table is {store.path / 'results.csv'}.")
+    summary = report_study(_finished(file, place, runs), store)
+    counts = f"{summary['finished']} of {summary['runs']} runs, {summary['failed']} failed."
+    places = f"Look at {store.path / 'report.html'}; the table is {store.path / 'results.csv'}."
+    print(json.dumps(summary, indent=2) if as_json else "\n".join([counts, *summary["notes"], places]))
 
 
 def attribute(file: File, /, *, place: Place = Place(), runs: Runs = Runs(), as_json: AsJson = False) -> None:
@@ -137,24 +134,17 @@ def attribute(file: File, /, *, place: Place = Place(), runs: Runs = Runs(), as_
     from hybrid_dip.study.reporting.results import write_results
 
     store, made = place.store(file), _finished(file, place, runs)
-    found = attribute_study(made, store, write_results(made, store))
-    if as_json:
-        print(json.dumps(found, indent=2))
-        return
-    print(sentences(found))
-    print(f"Look at {found['files'][-1]}; the values of each image are in {found['files'][0]}.")
+    summary = attribute_study(made, store, write_results(made, store))
+    places = f"Look at {summary['files'][-1]}; the values of each image are in {summary['files'][0]}."
+    print(json.dumps(summary, indent=2) if as_json else f"{sentences(summary)}\n{places}")
 
 
 def impedance(file: File, /, *, place: Place = Place(), runs: Runs = Runs(), as_json: AsJson = False) -> None:
     """Say how much faster each arm of FILE fits images than shuffled pixels; its tasks are of kind "impedance"."""
     from hybrid_dip.study.ready_made.impedance import report_impedance, sentences
 
-    found = report_impedance(_finished(file, place, runs), place.store(file))
-    if as_json:
-        print(json.dumps(found, indent=2))
-        return
-    print(sentences(found))
-    print(f"Look at {found['files'][-1]}.")
+    summary = report_impedance(_finished(file, place, runs), place.store(file))
+    print(json.dumps(summary, indent=2) if as_json else f"{sentences(summary)}\nLook at {summary['files'][-1]}.")
 
 
 def _plan(file: Path, place: Place, machine: Machine, device: str) -> Plan:

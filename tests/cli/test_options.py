@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hybrid_dip.cli.app import make_app
-from hybrid_dip.cli.options import Restoration
+from hybrid_dip.cli.asked import Restoration
 from hybrid_dip.cli.restore import restore
 
 Command = Callable[..., tuple[int, str, str]]
