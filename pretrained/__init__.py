@@ -28,7 +28,7 @@ def register(catalogue: Catalogue) -> None:
     weighing = "Learned weights: what there is, what is here, and whether it is sound."
     catalogue.add("commands", "weights", "pretrained.commands:app", weighing)
     meta = "Learn from images where fits begin."
-    catalogue.add("commands", "pretrain-network", "pretrained.pretrain_network:app", meta)
+    catalogue.add("commands", "pretrain-network", "pretrained.pretrain_network:pretrain_network", meta)
     inverting = "The image that has the same features as another to a classifier."
     catalogue.add("commands", "invert-features", "pretrained.visualise:invert", inverting)
     liked = "The image that a class of a classifier, or a channel, likes best."

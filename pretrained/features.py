@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybrid_dip.cli.quiet import is_quiet
 from hybrid_dip.errors import SettingsError, brief, nearest
 from pretrained import weights
 from pretrained.placing import loaded_once
@@ -126,7 +127,7 @@ def _load(model: str, **options: Any) -> Features:
     if model not in timm.list_models():
         raise SettingsError(f"timm has no model '{model}': {nearest(model, timm.list_models())}.")
     carried = CARRIED.get(model)
-    if carried is None and weights.is_quiet():
+    if carried is None and is_quiet():
         from huggingface_hub.utils.tqdm import disable_progress_bars  # timm downloads by it
 
         disable_progress_bars()

@@ -22,11 +22,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-import typer
+from cyclopts import Parameter
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hybrid_dip.cli import options
+from hybrid_dip.cli.method import Setup
+from hybrid_dip.cli.options import HOW, CleanImages, OutFile, Overwrite, Part, Quiet, check_new
+from hybrid_dip.cli.wrong import Simulation
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import Interrupted, SettingsError, interruptible
 from hybrid_dip.execution import devices
@@ -36,11 +38,10 @@ from hybrid_dip.images.atomic import replacement
 from hybrid_dip.images.files import fingerprint
 from hybrid_dip.networks.start import write_start
 from hybrid_dip.problem import operators, tasks
-from hybrid_dip.recipes import arguments
 from hybrid_dip.recipes.catalogue import catalogue
+from hybrid_dip.recipes.limits import check_at_least_one
 from hybrid_dip.recipes.prepare import prepare
 from hybrid_dip.recipes.recipe import Recipe
-from hybrid_dip.restoring.plan import resolve
 from hybrid_dip.study.describe.sections import ImageEntry
 from hybrid_dip.study.describe.sources import expand
 
@@ -48,27 +49,26 @@ SAVED_EVERY = 20
 """Rounds between two saved states."""
 
 
+@Parameter(name="*")
 @dataclass(frozen=True)
 class Plan:
-    """How theta_0 is learnt.
+    """How theta_0 is learnt."""
 
-    Attributes:
-        rounds: Fits.
-        steps: Of each.
-        epsilon: How far theta goes along with the first fit; it falls to 0.
-        to: What is fitted: "clean" or "observation".
-        side: Of the part of an image that is taken.
-        seed: Of everything random.
-    """
-
-    rounds: int
-    steps: int
-    epsilon: float
-    to: str
-    side: int
-    seed: int
+    rounds: int = 300
+    """Number of fits."""
+    steps: int = 30
+    """Steps of each fit."""
+    epsilon: float = 0.5
+    """How far theta goes along with the first fit; it falls to 0."""
+    to: str = "clean"
+    """What is fitted: clean, or observation as in a restoration."""
+    side: int = 128
+    """Side of the part of an image that a fit takes, in pixels."""
+    seed: int = 0
+    """Seed of everything random."""
 
     def __post_init__(self) -> None:
+        check_at_least_one(rounds=self.rounds, steps=self.steps, side=self.side)
         if self.to not in ("clean", "observation"):
             raise SettingsError(f"--to is clean or observation, got '{self.to}'.")
         if not 0 < self.epsilon <= 1:
@@ -91,7 +91,7 @@ def learn(
     Args:
         images: (1, C, H, W) each, clean, in [0, 1].
         degrade: Image, seed -> case, for the task; each round has a seed of its own.
-        recipe: Task -> what is fitted.
+        recipe: Task -> recipe of the fits.
         plan: How.
         device: Where.
         state: Where it is saved now and then, and gone on from.
@@ -135,7 +135,7 @@ def _towards(network: nn.Module, case: Case, recipe: Recipe, plan: Plan, number:
     before = [parameter.detach().clone() for parameter in network.parameters()]
     with forked_random_state(device):
         latent = prepare(case.task, recipe, plan.seed + 1 + number)[1]
-        found = fit(
+        fitted = fit(
             network,
             latent.to(device),
             task.to(device),
@@ -148,7 +148,7 @@ def _towards(network: nn.Module, case: Case, recipe: Recipe, plan: Plan, number:
     with torch.no_grad():
         for parameter, old in zip(network.parameters(), before, strict=True):
             parameter.copy_(old.lerp(parameter, epsilon))
-    return found.history[-1]["loss"]
+    return fitted.history[-1]["loss"]
 
 
 def _restore_norms(network: nn.Module, drawn: Sequence[Tensor]) -> None:
@@ -179,88 +179,61 @@ def _read(places: Sequence[str]) -> list[Tensor]:
     return images
 
 
-app = typer.Typer()
+@Parameter(name="*", group=HOW)
+@dataclass(frozen=True, kw_only=True)
+class RoundSetup(Setup):
+    """What is fitted in each round."""
+
+    preset: str = "quick"
+    """Recipe; see `hybrid-dip list presets`."""
 
 
-@app.command()
 def pretrain_network(
-    images: Annotated[list[str], typer.Argument(help="Clean images: files, folders, globs or skimage:NAME.")],
-    task: Annotated[str, typer.Option(help="What will be restored; see `hybrid-dip list degradations`.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="File to write, .safetensors.")],
-    sigma: options.Sigma = None,
-    factor: options.Factor = None,
-    kernel: options.Kernel = None,
-    share: Annotated[float | None, typer.Option(help="Share of pixels kept (missing-pixels).")] = None,
-    quality: Annotated[int | None, typer.Option(help="JPEG quality, 1..95.")] = None,
-    psf: options.Psf = None,
-    pattern: options.Pattern = None,
-    preset: options.Preset = "quick",
-    network: options.Network = None,
-    latent: options.Latent = None,
-    lr: options.LearningRate = None,
-    jitter: options.Jitter = None,
-    rounds: Annotated[int, typer.Option(help="Fits.")] = 300,
-    steps: Annotated[int, typer.Option(help="Of each fit.")] = 30,
-    epsilon: Annotated[float, typer.Option(help="How far to go along with the first fit; it falls to 0.")] = 0.5,
-    to: Annotated[str, typer.Option(help="What is fitted: clean, or observation as in a restoration.")] = "clean",
-    side: Annotated[int, typer.Option(help="Of the part of an image that a fit takes, in pixels.")] = 128,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    device: options.Device = "auto",
-    overwrite: options.Overwrite = False,
-    quiet: options.Quiet = False,
+    images: CleanImages,
+    /,
+    *,
+    wrong: Simulation,
+    out: Annotated[OutFile, Parameter(help="File to write, .safetensors.")],
+    setup: RoundSetup = RoundSetup(),
+    plan: Plan = Plan(),
+    device: str = "auto",
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Learn from IMAGES where fits of a task begin, for `hybrid-dip restore --start FILE`. Stop it, repeat it: it goes on.
 
     It pays for fits with the same fixed latent only: --latent meshgrid, here and there.
     """
-    arguments.existing_parent(out)
-    arguments.at_least_one(rounds=rounds, steps=steps, side=side)
     if out.suffix != ".safetensors":
         raise SettingsError(f"A start is a .safetensors file, got {out.name}.")
-    if out.exists() and not overwrite:
-        raise SettingsError(f"{out} exists; add --overwrite to replace it.")
-    given = {
-        "sigma": sigma,
-        "factor": factor,
-        "kernel": kernel,
-        "share": share,
-        "quality": quality,
-        "psf": psf,
-        "pattern": pattern,
-    }
-    factory, readers = catalogue().get("degradations", task), arguments.degradation_readers(lambda x: x)
-
-    random = "seed" in inspect.signature(factory).parameters
+    check_new(out, overwrite=overwrite)
+    random = "seed" in inspect.signature(catalogue().get("degradations", wrong.task)).parameters
 
     def degrade(image: Tensor, seed: int) -> Case:
-        case: Case = arguments.call(factory, task, image, {**given, "seed": seed} if random else given, readers)
-        return case
+        return wrong.make(image, Part(), seed if random else None)
 
-    def recipe(of: Task) -> Recipe:
-        own = {"network": network, "latent": latent, "lr": lr, "jitter": jitter}
-        return arguments.overridden(resolve(preset, of), **own)
-
-    plan = Plan(rounds, steps, epsilon, to, side, seed)
     read = _read(images)
-    case = degrade(_part(read[0], side, torch.Generator().manual_seed(seed)), seed)
-    made_of = [fingerprint(image) for image in read]
+    case = degrade(_part(read[0], plan.side, torch.Generator().manual_seed(plan.seed)), plan.seed)
     about: dict[str, Any] = {
-        "preset": preset,
-        "network": network,
-        "task": task,
-        "task_options": {name: value for name, value in given.items() if value is not None},
-        "recipe": recipe(case.task).describe(),
+        "preset": setup.preset,
+        "network": setup.network,
+        "task": wrong.task,
+        "task_options": {name: value for name, value in wrong.options.items() if value is not None},
+        "recipe": setup.recipe(case.task).describe(),
         **vars(plan),
         "images": len(read),
     }
+    made_of = [fingerprint(image) for image in read]
     key = fingerprint(torch.tensor(list(json.dumps([about, made_of], default=str).encode())))[:12]
     state = out.with_name(f".{out.stem}.{key}.state.pt")
     with interruptible() as pressed:
-        learnt, done = learn(read, degrade, recipe, plan, devices.pick(device), state=state, halt=pressed, quiet=quiet)
-    if done < rounds:
-        raise Interrupted(f"Interrupted after {done} of {rounds} fits; repeat the command to go on.")
+        learnt, done = learn(read, degrade, setup.recipe, plan, devices.pick(device), state=state, halt=pressed, quiet=quiet)
+    if done < plan.rounds:
+        raise Interrupted(f"Interrupted after {done} of {plan.rounds} fits; repeat the command to go on.")
     write_start(learnt, out, json.loads(json.dumps(about, default=str)))
     state.unlink(missing_ok=True)
     if not quiet:
-        same = f" --latent {latent}" if latent else ""
-        print(f"Wrote {out}: use it by hybrid-dip restore IMAGE --task {task} --preset {preset}{same} --start {out}.")
+        same = f" --latent {setup.latent}" if setup.latent else ""
+        print(
+            f"Wrote {out}: use it by hybrid-dip restore IMAGE --task {wrong.task} --preset {setup.preset}{same} --start {out}."
+        )

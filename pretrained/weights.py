@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hybrid_dip.cli.quiet import is_quiet
 from hybrid_dip.errors import HybridDIPError, SettingsError, brief, nearest
 from hybrid_dip.images.atomic import replacement
 
@@ -272,13 +273,6 @@ def get(name: str) -> Weights:
     if name not in index():
         raise SettingsError(f"There are no weights '{name}': {nearest(name, list(index()))}.")
     return index()[name]
-
-
-def is_quiet() -> bool:
-    """Whether the command was asked to be quiet, so that a download says nothing."""
-    from hybrid_dip.cli.options import QUIET  # brings typer
-
-    return QUIET in os.environ
 
 
 def cache_folder() -> Path:

