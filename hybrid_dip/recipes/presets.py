@@ -63,7 +63,9 @@ INVERTING = partial(
 """The original's six scales to look into networks with: features inverted, activations maximised."""
 
 NOISE = partial(latents.uniform, channels=32)
+"""Noise uniform on [0, 0.1] in 32 channels, the original's standard input."""
 NORMAL = partial(latents.normal, channels=32)
+"""Gaussian noise of deviation 0.1 in 32 channels."""
 FEWEST_SCATTERED = 0.1
 """Below this share of known pixels ``missing-pixels`` takes the original's recipe for 98 % missing."""
 
