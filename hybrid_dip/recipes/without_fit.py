@@ -14,7 +14,7 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.solvers.plug_and_play import EXACT, NOISELESS, PlugAndPlay, noise_level
 from hybrid_dip.networks import latents
 from hybrid_dip.problem.least_squares import interpolation, nearest_explanation
-from hybrid_dip.recipes.presets import fast
+from hybrid_dip.recipes.fast import fast
 from hybrid_dip.recipes.recipe import Preset, Recipe, described
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
 
@@ -81,7 +81,7 @@ def check_without_fit(recipe: Recipe, given: Iterable[str]) -> None:
 
 
 def baseline(task: Task) -> Recipe:
-    """No prior worth the name, and no fit: what the observation shows, and what is around where it shows nothing.
+    """No fit and no prior: what the observation shows, and where it shows nothing its surroundings.
 
         argmin_x |A x - y|^2 + max(sigma^2, 1e-4) |x - v|^2
 
@@ -102,14 +102,14 @@ def _least_squares(task: Task) -> Tensor:
 
 
 def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:
-    """A denoiser alone, applied once to the observation: a prior without a fit, to compare with.
+    """No fit: a denoiser applied once to a noisy image, as in ``one-shot:denoiser=NAME``.
 
-    ``one-shot`` by itself is non-local means, a classical denoiser; ``one-shot:denoiser=bundled`` is the learned one. As
-    nothing is fitted, steps cannot be asked for, and regularisers have no effect.
+    ``one-shot`` alone is non-local means, a classical denoiser; ``one-shot:denoiser=bundled`` is the learned one. As nothing is
+    fitted, steps cannot be asked for, and regularisers have no effect.
 
     Args:
         task: Denoising of Gaussian noise.
-        denoiser: (x, sigma) -> x; on the command line ``one-shot:denoiser=bundled``, by default ``nlm``.
+        denoiser: (x, sigma) -> x.
 
     Returns:
         The recipe.
@@ -142,25 +142,26 @@ def plug_and_play(
     last: float = 3 / 255,
     rounds: int = 30,
 ) -> Recipe:
-    """A denoiser and the observation in turn, see :mod:`hybrid_dip.fitting.solvers.plug_and_play`: a prior without a fit.
+    """No fit: a denoiser and the observation in turn, as in ``plug-and-play:denoiser=NAME``.
 
-    By itself it takes non-local means; ``plug-and-play:denoiser=bundled`` is the learned prior. For a noisy image and nothing
-    else ``one-shot:denoiser=bundled`` is better and faster. As nothing is fitted, steps cannot be asked for (``rounds`` can),
-    and regularisers have no effect.
+    See :mod:`hybrid_dip.fitting.solvers.plug_and_play`. ``plug-and-play`` alone takes non-local means;
+    ``plug-and-play:denoiser=bundled`` is the learned prior. For a noisy image and nothing else ``one-shot:denoiser=bundled`` is
+    better and faster. As nothing is fitted, steps cannot be asked for (``rounds`` can), and regularisers have no effect.
 
     Args:
-        task: With a linear operator and Gaussian noise, or none. Where it does not say how much, the level is estimated for
-            ``deblur`` and ``flash`` and taken to be 0 for missing pixels, super-resolution and mosaics; a note says so.
-        denoiser: (x, sigma) -> x; on the command line ``plug-and-play:denoiser=bundled``, by default ``nlm``.
-        first: Noise level of the first round, 0..1.
-        last: Of the last round.
-        rounds: How many.
+        task: A task with a linear operator and Gaussian noise, or none. Where the task does not give the noise level, it is
+            estimated for ``deblur`` and ``flash`` and taken to be 0 for missing pixels, super-resolution and mosaics; a note
+            says so.
+        denoiser: (x, sigma) -> x.
+        first: Noise level of the first round, in [0, 1].
+        last: Noise level of the last round.
+        rounds: Number of rounds.
 
     Returns:
         The recipe.
 
     Raises:
-        SettingsError: Noise levels or rounds out of range, another noise, or its level is known to nobody.
+        SettingsError: Noise levels or rounds out of range, another noise, or an unknown noise level.
     """
     going, note = _informed(PlugAndPlay(denoiser, first, last, rounds), task)
     if task.name == "denoise":
@@ -198,14 +199,15 @@ class Guide(FromObservation):
 
 
 def guided(task: Task, preset: Annotated[Preset, "presets"] = fast, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:
-    """Another preset, whose latent is the denoised observation: the fit only has to learn what to change about it.
+    """A fit whose latent is the denoised image, as in ``guided:preset=fast,denoiser=NAME``.
 
-    Goes well with ``-R denoised-observation:denoiser=NAME@10 --stop max_steps``: noise is a small part of what is fitted then.
-    That an image in place of noise as z leads a fit is the original's flash/no-flash task.
+    The fit only has to learn what to change about it. It goes well with ``-R denoised-observation:denoiser=NAME@10 --stop
+    max_steps``: then noise is a small part of what is fitted. An image in place of noise as z leads a fit in the original's
+    flash/no-flash task, too.
 
     Args:
         task: Denoising of Gaussian noise.
-        preset: Of the fit; on the command line ``guided:preset=quick,denoiser=bundled``.
+        preset: Preset of the fit.
         denoiser: (x, sigma) -> x.
 
     Returns:
@@ -227,24 +229,25 @@ def refined(
     last: float = 3 / 255,
     rounds: int = 5,
 ) -> Recipe:
-    """Another preset, whose image a denoiser goes on from: the image's own prior first, then a learned one.
+    """A fit whose image a denoiser goes on from, as in ``refined:preset=fast,denoiser=NAME``.
 
-    A short run of plug-and-play from a low noise level, so that it changes what the fit has left open and no more.
+    First the image's own prior, then a learned one: a short run of plug-and-play from a low noise level, which changes no more
+    than what the fit has left open.
 
     Args:
-        task: With a linear operator and Gaussian noise, or none.
-        preset: Of the fit; on the command line ``refined:preset=quick,denoiser=bundled``.
+        task: A task with a linear operator and Gaussian noise, or none.
+        preset: Preset of the fit.
         denoiser: (x, sigma) -> x.
-        first: Noise level of the first round, 0..1: how wrong the fit's image is taken to be.
-        last: Of the last round.
-        rounds: How many.
+        first: Noise level of the first round, in [0, 1]: how wrong the fit's image is taken to be.
+        last: Noise level of the last round.
+        rounds: Number of rounds.
 
     Returns:
         The recipe.
 
     Raises:
-        SettingsError: Noise levels or rounds out of range, another noise or one of a level known to nobody, or the preset is
-            for other tasks.
+        SettingsError: Noise levels or rounds out of range, another noise or an unknown level of it, or the preset is for other
+            tasks.
     """
     refine, note = _informed(PlugAndPlay(denoiser, first, last, rounds), task)
     recipe = preset(task)

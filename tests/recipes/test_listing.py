@@ -86,7 +86,6 @@ def test_tasks_come_with_the_options_that_they_need() -> None:
     assert {row["name"]: row["required"] for row in rows if row["required"]} == {
         "inpaint": ["--mask"],
         "missing-pixels": ["--mask"],
-        "super-resolve": ["--factor"],
         "deblur": ["--psf"],
         "flash": ["--guide"],
         "linear": ["--operator"],
