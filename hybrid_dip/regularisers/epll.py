@@ -5,7 +5,7 @@ The mixture is fitted on the image's own patches (internal) or on a folder of im
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import ImageFileError, SettingsError
 from hybrid_dip.images.atomic import replacement
 from hybrid_dip.images.files import load_image
-from hybrid_dip.regularisers.memory import Looking, Memory, check_every
+from hybrid_dip.regularisers.memory import Memory, WithMemory, check_every
 
 FLOOR = 0.01
 """Deviation of the noise that every Gaussian allows for, in units of [0, 1]: it keeps covariances invertible."""
@@ -156,7 +157,7 @@ _file_mixture = lru_cache(maxsize=4)(Mixture.load)
 
 
 @dataclass(frozen=True)
-class EPLL(Looking):
+class EPLL(WithMemory):
     """Expected patch log likelihood under a mixture of Gaussians (Zoran & Weiss 2011).
 
         R(x) = - mean over patches of 1/D log sum_k w_k N(P x; m_k, S_k)
@@ -187,10 +188,10 @@ class EPLL(Looking):
                 f"got {self.size}, {self.components}, {self.stride}."
             )
 
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
         """The mixture."""
         if self.mixture and memory:
-            return dict(memory)
+            return memory
         if self.mixture:
             made = _folder_mixture(self.mixture, size=self.size) if Path(self.mixture).is_dir() else _file_mixture(self.mixture)
         else:
@@ -200,7 +201,7 @@ class EPLL(Looking):
             raise SettingsError(f"The mixture of EPLL is over patches of {side} pixels; give size={side}.")
         return {name: getattr(made, name).to(x) for name in _FIELDS}
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """The mean of the negative log likelihoods."""
         mixture = Mixture(**{name: memory[name] for name in _FIELDS})
         with torch.autocast(x.device.type, enabled=False):

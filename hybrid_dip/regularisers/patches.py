@@ -4,16 +4,17 @@ Patches are addressed by the flat index of their first pixel in all scales of th
 those that are compared are ever gathered: the cost does not grow with the image.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers.guides import guide_like
-from hybrid_dip.regularisers.memory import Looking, Memory, check_every
+from hybrid_dip.regularisers.memory import Memory, WithMemory, check_every
 from hybrid_dip.regularisers.variation import smooth_root
 
 _ROWS = 512
@@ -138,7 +139,7 @@ def _check_patch(owner: object, size: int, every: int, scales: Sequence[float] =
 
 
 @dataclass(frozen=True)
-class NonLocal(Looking):
+class NonLocal(WithMemory):
     """Non-local self-similarity, across scales: each patch against its nearest ones in the image (Buades, Coll & Morel 2005).
 
         R(x) = mean_p sum_j w_pj |P_p x - P_j x|^2 / D,   sum_j w_pj = 1,   w_pj ~ exp(-d_pj / mean d)
@@ -169,7 +170,7 @@ class NonLocal(Looking):
         if min(self.neighbours, self.queries) < 1 or self.candidates < 2 or self.scales[0] != 1:
             raise SettingsError("NonLocal needs at least 1 neighbour, 1 query and 2 candidates, and 1 as the first scale.")
 
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
         """The nearest patches of x, and their weights."""
         pixels, shapes = pyramid(x, self.scales)
         all_patches = places(shapes, self.size)
@@ -192,7 +193,7 @@ class NonLocal(Looking):
             "weights": torch.softmax(-distances / usual, 1),
         }
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """The weighted distances."""
         pixels, _ = pyramid(x, self.scales)
         squared = (gathered(pixels, memory["queries"]) - gathered(pixels, memory["neighbours"])).square().mean(2)
@@ -200,7 +201,7 @@ class NonLocal(Looking):
 
 
 @dataclass(frozen=True)
-class LowRank(Looking):
+class LowRank(WithMemory):
     """Groups of similar patches as matrices of low rank: their nuclear norm (Ji, Liu, Shen & Xu 2010, of video).
 
         R(x) = mean over groups of 1/(K D) sum_i ( sqrt(s_i^2 + epsilon^2) - epsilon )
@@ -230,7 +231,7 @@ class LowRank(Looking):
         if self.group < 2 or min(self.groups, self.candidates) < 1 or not self.epsilon > 0:
             raise SettingsError("LowRank needs groups of at least 2 patches, at least 1 of them, and epsilon above 0.")
 
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
         """The groups of x."""
         patches = places([tuple(x.shape)], self.size)
         index = (patches.first[:, None] + patches.offsets[patches.scale]).to(x.device)
@@ -240,7 +241,7 @@ class LowRank(Looking):
         _, found = nearest(pixels[asked], pixels[offered], min(self.group, len(offered)))
         return {"groups": offered[found]}
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """The mean of the nuclear norms."""
         matrices = gathered(x.flatten(), memory["groups"])
         matrices = matrices - matrices.mean(1, keepdim=True)
@@ -251,7 +252,7 @@ class LowRank(Looking):
 
 
 @dataclass(frozen=True, eq=False)
-class SlicedWasserstein(Looking):
+class SlicedWasserstein(WithMemory):
     """Distance between the patches of an image and those of its smaller self, or of an exemplar, as distributions.
 
         R(x) = mean over directions v, |v| = 1, and scales of  mean_q ( Q_q(<v, P x>) - Q_q(<v, P e>) )^2
@@ -280,7 +281,7 @@ class SlicedWasserstein(Looking):
         if self.directions < 1:
             raise SettingsError(f"SlicedWasserstein needs at least 1 direction, got {self.directions}.")
 
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
         """Directions, and the example's quantiles along them."""
         shape = (self.directions, x.shape[1], self.size, self.size)
         drawn = torch.randn(shape, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
@@ -288,12 +289,12 @@ class SlicedWasserstein(Looking):
             drawn = drawn - drawn.mean((2, 3), keepdim=True)
         directions = F.normalize(drawn.flatten(1)).view(shape).to(x)
         examples = [_projected(self._example(x, scale), directions) for scale in self.scales]
-        found: Memory = {"directions": directions}
+        found = {"directions": directions}
         for index, (example, own) in enumerate(zip(examples, self._own(x), strict=True)):
             found[f"quantiles{index}"] = _quantiles(example, _projected(own, directions).shape[1])
         return found
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """The distance of x to the example's quantiles."""
         own = [_projected(image, memory["directions"]).sort(1).values for image in self._own(x)]
         return torch.stack([(q - memory[f"quantiles{i}"]).square().mean() for i, q in enumerate(own)]).mean()

@@ -1,6 +1,5 @@
 """Priors made of a denoiser: likely is what it leaves as it is (RED), or what is near to the denoised observation."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,14 +10,14 @@ from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.problem.operators import shows_image
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
-from hybrid_dip.regularisers.levels import AtLevel, Level, check_sigma
-from hybrid_dip.regularisers.memory import Looking, Memory, Remembering, check_every
+from hybrid_dip.regularisers.levels import check_sigma, level_at
+from hybrid_dip.regularisers.memory import Memory, WithMemory, check_every
 from hybrid_dip.regularisers.reference import GuidePixels
 from hybrid_dip.regularisers.terms import Schedule, Weighable
 
 
 @dataclass(frozen=True)
-class RED(Looking):
+class RED(WithMemory):
     """Regularisation by denoising (Romano, Elad & Milanfar 2017), around any denoiser D.
 
         R(x) = mean_p x(p) [x - D(x)](p),   grad R(x) = (x - D(x)) / n with x - D(x) held constant
@@ -46,27 +45,19 @@ class RED(Looking):
         check_every("RED's schedule", self.over)
         check_sigma("RED", self.sigma)
 
-    def bind(self, task: Task) -> Remembering:
-        """Begin a fit; the noise level may be the task's."""
-        return Remembering(AtLevel(self, Level(self.sigma, self.over, task)))
-
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
-        """D(x), outside of a fit."""
-        return self.at(x, Level(self.sigma, self.over)(x, step))
-
-    def at(self, x: Tensor, sigma: float) -> Memory:
-        """D(x) at a noise level."""
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
+        """D(x)."""
         with torch.no_grad():
-            found = self.denoiser(x, sigma)
-        if found.shape != x.shape:
-            raise SettingsError(f"The denoiser of RED gave the shape {tuple(found.shape)} for {tuple(x.shape)}.")
-        return {"denoised": found.detach()}
+            denoised = self.denoiser(x, level_at(self.sigma, self.over, x, step, task))
+        if denoised.shape != x.shape:
+            raise SettingsError(f"The denoiser of RED gave the shape {tuple(denoised.shape)} for {tuple(x.shape)}.")
+        return {"denoised": denoised.detach()}
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """<x, x - D(x)> / n, the second factor constant."""
         return (x * (x.detach() - memory["denoised"])).mean()
 
-    def nearest(self, v: Tensor, gamma: float, memory: Mapping[str, Tensor]) -> Tensor:
+    def nearest(self, v: Tensor, gamma: float, memory: Memory) -> Tensor:
         """The prox where D(x) stays, x = (v + g D(x)) / (1 + g) with g = gamma / n: one step of RED's fixed point."""
         pull = gamma / v.numel()
         return (v + pull * memory["denoised"]) / (1 + pull)

@@ -1,6 +1,6 @@
 """Variation: small for images whose pixels differ little from their neighbours, but at edges."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.problem.least_squares import conjugate_gradients
-from hybrid_dip.regularisers.memory import Looking, Memory, check_every
+from hybrid_dip.regularisers.memory import Memory, WithMemory, check_every
 from hybrid_dip.regularisers.terms import Weighable
 from hybrid_dip.regularisers.transforms import dct_matrix
 
@@ -146,7 +147,7 @@ class VectorialTV(Weighable):
 
 
 @dataclass(frozen=True)
-class WeightedTV(Looking):
+class WeightedTV(WithMemory):
     """Total variation with a weight for each pixel: less where the image itself has edges and texture.
 
         R(x) = mean_p w(p) ( sqrt(|grad x(p)|^2 + epsilon^2) - epsilon )
@@ -170,7 +171,7 @@ class WeightedTV(Looking):
         if self.window < 1 or self.window % 2 == 0:
             raise SettingsError(f"WeightedTV needs an odd window of at least 1 pixel, got {self.window}.")
 
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
         """Weights from the gradients of x."""
         down, right = differences(x)
         sizes = (down.square() + right.square()).sqrt().mean(1, keepdim=True)
@@ -179,7 +180,7 @@ class WeightedTV(Looking):
         mean = local.mean().clamp_min(torch.finfo(x.dtype).tiny)
         return {"weights": mean / (mean + local)}
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """The weighted mean."""
         down, right = differences(x)
         return (memory["weights"] * smooth_root(down.square() + right.square(), self.epsilon)).mean()
@@ -229,7 +230,7 @@ class Tikhonov(Weighable):
 
 
 @dataclass(frozen=True)
-class TGV(Looking):
+class TGV(WithMemory):
     """Total generalised variation of second order: flat and sloped regions between few edges (Bredies, Kunisch & Pock 2010).
 
         R(x) = min_w mean_p ( r(|grad x - w|) + ratio r(|E w|) ),   r(d) = sqrt(d^2 + epsilon^2) - epsilon
@@ -254,7 +255,7 @@ class TGV(Looking):
         check_every("TGV", self.every)
         _above_zero(self, ratio=self.ratio, epsilon=self.epsilon, rounds=self.rounds)
 
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
         """The field w of x, going on from the last one where there is one."""
         gradient = _inner_gradient(x)
         field = memory.get("field", torch.zeros_like(gradient))
@@ -262,7 +263,7 @@ class TGV(Looking):
             field = self._reweighted(gradient, field)
         return {"field": field}
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """The energy of x with the field w."""
         field = memory["field"]
         first = smooth_root((_inner_gradient(x) - field).square().sum(0), self.epsilon).mean()
