@@ -1,4 +1,4 @@
-"""Priors made of a denoiser: likely is what it leaves as it is (RED), or what is near to the denoised observation."""
+"""Priors made of a denoiser: small for images that it leaves as they are (RED), or that are near the denoised observation."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -22,15 +22,15 @@ class RED(WithMemory):
 
         R(x) = mean_p x(p) [x - D(x)](p),   grad R(x) = (x - D(x)) / n with x - D(x) held constant
 
-    Only the gradient means something: for most denoisers no energy has it (Reehorst & Schniter 2019), so the value is no curve
-    to look at. D is applied to the current estimate every so many steps; in between D(x) stays and x moves.
+    Only the gradient means something: for most denoisers no energy has it (Reehorst & Schniter 2019), so the value is no loss
+    curve. D is applied to the current estimate every few steps; in between D(x) stays and x moves.
 
     Attributes:
         denoiser: (x, sigma) -> x; on the command line a name of ``hybrid-dip list denoisers``, ``file.py:name`` or
             ``module:name``.
-        sigma: Noise level that D removes, 0..1, a number or a schedule such as ``linear=0.1..0.02``; "residual" for that of the
-            current residual (where the noise is not known); None for the noise level of the task (at least 2/255; 10/255
-            where the task has none).
+        sigma: Noise level that D removes, in [0, 1], a number or a schedule such as ``linear=0.1..0.02``; "residual" for that
+            of the current residual (where the noise is unknown); None for that of the task (at least 2/255; 10/255 where the
+            task has none).
         over: Steps that a schedule of sigma takes.
         every: Steps between two applications of D.
     """
@@ -65,18 +65,18 @@ class RED(WithMemory):
 
 @dataclass(frozen=True)
 class DenoisedObservation(Weighable):
-    """Mean squared distance to what a denoiser D makes of the noisy observation: a second opinion, asked for once.
+    """Mean squared distance to the noisy observation as a denoiser D restores it, which it does once.
 
     The pull of DeepRED (Mataev, Milanfar & Elad 2019), but D is applied to y and not to the estimate.
 
         R(x) = mean_p |x(p) - D(y)(p)|^2
 
-    With Gaussian noise and the weight w the fit is, but for a constant, one to (y + w D(y)) / (1 + w), which holds the noise of
-    y divided by 1 + w: the network fits less noise, and what D has smoothed away and y still shows comes back.
+    With Gaussian noise and the weight w the loss is, up to a constant, that of a fit to (y + w D(y)) / (1 + w), in which the
+    noise of y is divided by 1 + w: the network fits less noise, and detail that D has smoothed away comes back from y.
 
     Attributes:
         denoiser: (x, sigma) -> x, as for RED.
-        sigma: Noise level that D removes, 0..1; None for the task's.
+        sigma: Noise level that D removes, in [0, 1]; None for the task's.
     """
 
     denoiser: Annotated[Denoiser, "denoisers"] = nlm
@@ -86,14 +86,14 @@ class DenoisedObservation(Weighable):
         check_sigma("DenoisedObservation", self.sigma)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Say that there is no observation outside of a fit."""
+        """Refuse: outside of a fit there is no observation."""
         raise SettingsError("DenoisedObservation can be compared with the observation within a fit only.")
 
     def bind(self, task: Task) -> GuidePixels:
         """Begin a fit: denoise y.
 
         Raises:
-            SettingsError: y is not a whole image of noisy pixels, or its noise level is known to nobody.
+            SettingsError: y is not a whole image of noisy pixels, or its noise level is unknown.
         """
         y = task.observation
         if not shows_image(task):
