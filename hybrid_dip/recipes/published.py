@@ -11,7 +11,7 @@ from hybrid_dip.problem.least_squares import interpolation
 from hybrid_dip.recipes.original import original
 from hybrid_dip.recipes.quick import quick
 from hybrid_dip.recipes.recipe import Preset, Recipe
-from hybrid_dip.recipes.without_fit import Guide
+from hybrid_dip.recipes.without_fit import LatentFromObservation
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
 from hybrid_dip.regularisers.red import RED
 from hybrid_dip.regularisers.sure import Divergence
@@ -68,8 +68,8 @@ def _fed_by_observation(task: Task, preset: Preset, name: str) -> Recipe:
     about = {"name": "what the observation shows"}
     recipe = preset(task)
     if task.latent is not None:
-        raise SettingsError(f"The preset '{name}' makes its own latent, but this task brings one.")
-    return replace(recipe, latent=Guide(interpolation, task, about), jitter=0.0)
+        raise SettingsError(f"The preset '{name}' makes its own latent, but this task has one.")
+    return replace(recipe, latent=LatentFromObservation(interpolation, task, about), jitter=0.0)
 
 
 def self_guided(
@@ -90,7 +90,7 @@ def self_guided(
         The recipe.
 
     Raises:
-        SettingsError: The task brings a latent of its own.
+        SettingsError: The task has a latent of its own.
     """
     return replace(_fed_by_observation(task, preset, "self-guided"), solver=SelfGuided(weight, level, draws))
 
@@ -110,7 +110,7 @@ def aseqdip(task: Task, preset: Annotated[Preset, "presets"] = quick, weight: fl
         The recipe.
 
     Raises:
-        SettingsError: The task brings a latent of its own.
+        SettingsError: The task has a latent of its own.
     """
     return replace(_fed_by_observation(task, preset, "aseqdip"), solver=SelfFed(weight, every))
 
@@ -130,7 +130,7 @@ def dip_sure(task: Task, preset: Annotated[Preset, "presets"] = quick, zeta: flo
         The recipe.
 
     Raises:
-        SettingsError: Another task, or a noise that is not known.
+        SettingsError: Another task, or unknown noise.
     """
     Divergence(zeta).bind(task)  # raises here where it does not apply
     recipe = _fed_by_observation(task, preset, "dip-sure")
