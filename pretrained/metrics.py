@@ -24,7 +24,12 @@ def perceptual(x: Tensor, reference: Tensor, *, name: str) -> float:
 
 
 stlpips_alex = partial(perceptual, name="stlpips-alex")
+"""Shift-tolerant LPIPS with AlexNet (Ghildyal & Liu 2022); lower is better."""
 stlpips_vgg = partial(perceptual, name="stlpips-vgg")
+"""Shift-tolerant LPIPS with VGG16 (Ghildyal & Liu 2022); lower is better."""
 lpips_alex = partial(perceptual, name="lpips-alex")
+"""LPIPS with AlexNet (Zhang et al. 2018); lower is better."""
 lpips_vgg = partial(perceptual, name="lpips-vgg")
+"""LPIPS with VGG16 (Zhang et al. 2018); lower is better."""
 lpips_squeeze = partial(perceptual, name="lpips-squeeze")
+"""LPIPS with SqueezeNet (Zhang et al. 2018); lower is better."""

@@ -203,7 +203,7 @@ def gaussian_psf(sigma: float) -> Tensor:
 
 
 class GaussianBlur(Blur):
-    """Blur by :func:`gaussian_psf`.
+    """Blur by a Gaussian of a deviation in pixels.
 
     Args:
         sigma: Standard deviation in pixels.

@@ -1,4 +1,4 @@
-"""What the catalogue holds, in words: `hybrid-dip list` and `hybrid-dip explain`."""
+"""The catalogue in words: what `hybrid-dip list` and `hybrid-dip explain` print."""
 
 import importlib
 import inspect
@@ -6,10 +6,14 @@ from functools import partial
 from typing import Any
 
 from hybrid_dip.errors import SettingsError, nearest
-from hybrid_dip.recipes.catalogue import KINDS, catalogue
+from hybrid_dip.recipes.arguments import as_option
+from hybrid_dip.recipes.catalogue import KINDS, Entry, catalogue
+from hybrid_dip.recipes.summary import one_line
 
 WITH_OPTIONS = ("regularisers", "networks", "latents", "solvers", "stopping", "operators")
 """Kinds that are written NAME:option=value."""
+OF_IMAGES = ("tasks", "degradations")
+"""Kinds whose options are options of the command line."""
 
 _RESTORE = "hybrid-dip restore photo.png --task denoise --sigma 25 -o out"
 _ON_NETWORK = (
@@ -44,68 +48,79 @@ _USAGE = {
 }
 
 
-def _written(value: Any) -> Any:
-    """An option's default as it would be written on the command line, or put into JSON."""
+def _plain(value: Any) -> Any:
+    """The default of an option as it is written on the command line, or put into JSON."""
     if callable(value):
         return getattr(value, "__name__", type(value).__name__)
     return list(value) if isinstance(value, tuple) else value
 
 
-def options_of(made_by: Any) -> dict[str, Any]:
+def options_of(maker: Any) -> dict[str, Any]:
     """The options of a class or a function, with their defaults.
 
     Args:
-        made_by: What a name of the catalogue stands for.
+        maker: What a name of the catalogue stands for.
 
     Returns:
         Name -> default, as plain values.
     """
-    parameters = inspect.signature(made_by).parameters.values()
-    return {p.name: _written(p.default) for p in parameters if p.default is not p.empty and p.name != "out_channels"}
+    parameters = inspect.signature(maker).parameters.values()
+    return {p.name: _plain(p.default) for p in parameters if p.default is not p.empty and p.name != "out_channels"}
+
+
+def _required(factory: Any) -> list[str]:
+    """The options of the command line that a task or a degradation cannot do without."""
+    _, *parameters = inspect.signature(factory).parameters.values()  # the image comes first
+    return [as_option(p.name) for p in parameters if p.default is p.empty]
 
 
 def rows(kind: str) -> list[dict[str, Any]]:
-    """All names of a kind.
+    """List all names of a kind.
 
     Args:
-        kind: Of :data:`hybrid_dip.recipes.catalogue.KINDS`.
+        kind: One of :data:`hybrid_dip.recipes.catalogue.KINDS`.
 
     Returns:
-        One row a name, by family and name: name, summary, source, and where the kind has them family and options; for weights
-        where they come from, their licence, size in bytes, and whether they are on this machine; for what needs weights those.
+        One row for each name, sorted by family and name: name, summary, source, and where the kind has them: family, options,
+        required options of the command line, needed weights. Weights have their source, licence, size in bytes, and whether
+        they are on this machine.
 
     Raises:
         SettingsError: There is no such kind.
     """
     if kind not in KINDS:
         raise SettingsError(f"There is nothing called '{kind}' to list: {nearest(kind, list(KINDS))}.")
-    found = []
-    for name, entry in sorted(catalogue().entries(kind).items(), key=lambda item: (item[1].family, item[0])):
-        row: dict[str, Any] = {"name": name, "summary": entry.summary, "source": entry.source}
-        if kind == "regularisers":
-            row["family"] = entry.family
-        if kind in WITH_OPTIONS:
-            row["options"] = options_of(entry.load())
-        if kind == "weights":
-            row |= _origin(name)
-        elif entry.needs:
-            row["weights"] = [{"name": needed, **_origin(needed)} for needed in entry.needs]
-        found.append(row)
-    return found
+    entries = sorted(catalogue().entries(kind).values(), key=lambda entry: (entry.family, entry.name))
+    return [_row(kind, entry) for entry in entries]
+
+
+def _row(kind: str, entry: Entry) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": entry.name, "summary": entry.summary, "source": entry.source}
+    if kind == "regularisers":
+        row["family"] = entry.family
+    if kind in WITH_OPTIONS:
+        row["options"] = options_of(entry.load())
+    if kind in OF_IMAGES:
+        row["required"] = _required(entry.load())
+    if kind == "weights":
+        row |= _origin(entry.name)
+    elif entry.needs:
+        row["weights"] = [{"name": needed, **_origin(needed)} for needed in entry.needs]
+    return row
 
 
 def _origin(name: str) -> dict[str, Any]:
     """Where weights come from, and whether they are on this machine; nothing is read or downloaded."""
-    found = catalogue().get("weights", name)
-    return {"from": found.source, "licence": found.licence, "bytes": found.size, "here": found.here() is not None}
+    weights = catalogue().get("weights", name)
+    return {"from": weights.source, "licence": weights.licence, "bytes": weights.size, "here": weights.here() is not None}
 
 
 def ready(kind: str, name: str) -> bool:
-    """Whether there is such a name, and all weights that it needs by default are on this machine.
+    """Whether there is such a name, and all weights that it needs with its default options are on this machine.
 
     Args:
-        kind: Of :data:`hybrid_dip.recipes.catalogue.KINDS`.
-        name: Of an entry, or not.
+        kind: One of :data:`hybrid_dip.recipes.catalogue.KINDS`.
+        name: Name of an entry, or not.
 
     Returns:
         True where it can be used offline.
@@ -115,10 +130,10 @@ def ready(kind: str, name: str) -> bool:
 
 
 def as_text(listed: list[dict[str, Any]]) -> str:
-    """Rows for a terminal, one line each; families as headings.
+    """Rows for a terminal, one line for each, under their families.
 
     Args:
-        listed: From :func:`rows`.
+        listed: Rows from :func:`rows`.
 
     Returns:
         The lines.
@@ -129,13 +144,14 @@ def as_text(listed: list[dict[str, Any]]) -> str:
         if row.get("family", "") != family:
             family = row["family"]
             lines.append(f"{family or 'others'}:")
-        options = ", ".join(f"{name}={_plain(value)}" for name, value in row.get("options", {}).items())
+        options = [f"{name}={_text(value)}" for name, value in row.get("options", {}).items()]
+        given = ", ".join([*row.get("required", []), *options])
         weights = "".join(f" [weights {needed['name']}, {_whereabouts(needed)}]" for needed in row.get("weights", []))
         if "here" in row:
             size = f"{row['bytes'] / 1e6:.2g}"
             weights = f", {float(size):g} MB, {_whereabouts(row)}"
-        given = f" ({options})" if options else ""
-        lines.append(f"{'  ' if family else ''}{row['name']:<{width}}{row['summary']}{given}{weights}")
+        indent, options_text = "  " if family else "", f" ({given})" if given else ""
+        lines.append(f"{indent}{row['name']:<{width}}{row['summary']}{options_text}{weights}")
     return "\n".join(lines)
 
 
@@ -143,7 +159,7 @@ def _whereabouts(weights: dict[str, Any]) -> str:
     return f"{'on this machine' if weights['here'] else 'NOT on this machine'}, from {weights['from']}"
 
 
-def _plain(value: Any) -> str:
+def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -151,10 +167,10 @@ def explain(name: str) -> str:
     """What a name stands for: its formula, its source, and how it is written.
 
     Args:
-        name: Of any kind.
+        name: A name of any kind.
 
     Returns:
-        For each kind that has it: the docstring and a usage line.
+        For each kind that has it: the docstring and a line that shows its use.
 
     Raises:
         SettingsError: No kind has it; the nearest names are given.
@@ -163,29 +179,35 @@ def explain(name: str) -> str:
     if not kinds:
         known = [each for kind in KINDS for each in catalogue().entries(kind)]
         raise SettingsError(f"There is no '{name}' to explain: {nearest(name, sorted(set(known)))}.")
-    return "\n\n".join(_explained(kind, name) for kind in kinds)
+    return "\n\n".join(_explanation(kind, catalogue().entries(kind)[name]) for kind in kinds)
 
 
-def _explained(kind: str, name: str) -> str:
-    entry = catalogue().entries(kind)[name]
-    found = entry.load()
-    text = inspect.getdoc(found.func if isinstance(found, partial) else found) or "It has no docstring."
-    if kind == "weights":
-        text = f"From {found.source}\nLicence: {found.licence}"
-    given = options_of(found) if kind in WITH_OPTIONS else {}
-    # One option shows the form; that of an image has no default that would do.
-    shown = [f"{option}={_plain(value)}" for option, value in given.items() if value not in (None, "", [])][:1]
-    options = "image=FILE" if entry.family == "reference" else "".join(shown)
-    lines = [f"{name} ({kind}{', ' + entry.family if entry.family else ''}): {entry.summary}", "", text, ""]
-    if given:
-        lines.append("Defaults: " + ", ".join(f"{option}={_plain(value)}" for option, value in given.items()))
+def _explanation(kind: str, entry: Entry) -> str:
+    part = entry.load()
+    text = f"From {part.source}\nLicence: {part.licence}" if kind == "weights" else _details(part, entry.summary)
+    options = options_of(part) if kind in WITH_OPTIONS else {}
+    # One option shows the form; an option that is an image has no default to show.
+    shown = [f"{option}={_text(value)}" for option, value in options.items() if value not in (None, "", [])][:1]
+    example = "image=FILE" if entry.family == "reference" else "".join(shown)
+    lines = [f"{entry.name} ({kind}{', ' + entry.family if entry.family else ''}): {entry.summary}", ""]
+    if text:
+        lines += [text, ""]
+    if options:
+        lines.append("Defaults: " + ", ".join(f"{option}={_text(value)}" for option, value in options.items()))
     if kind == "regularisers" and entry.family == "generator":
         lines.append(_ON_NETWORK)
-    lines.append("Use: " + _USAGE.get(kind, "{text}").format(text=f"{name}:{options}" if options else name))
+    lines.append("Use: " + _USAGE.get(kind, "{text}").format(text=f"{entry.name}:{example}" if example else entry.name))
     if kind in _PYTHON and isinstance(entry.target, str):
         needed = "image=guide" if entry.family == "reference" else ""
         lines.append("Python: " + _PYTHON[kind].format(object=_dotted(entry.target), given=needed))
     return "\n".join(lines)
+
+
+def _details(part: Any, summary: str) -> str:
+    """The docstring, without its first paragraph where that is the summary."""
+    text = inspect.getdoc(part.func if isinstance(part, partial) else part) or ""
+    first, _, rest = text.partition("\n\n")
+    return rest if one_line(first) == summary else text
 
 
 def _dotted(target: str) -> str:

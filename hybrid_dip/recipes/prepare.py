@@ -10,19 +10,19 @@ from hybrid_dip.recipes.recipe import Recipe
 
 
 def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
-    """Seed the global random state and draw the network and the latent in the original's order, on the CPU.
+    """Seed the global random state, and draw the network and the latent in the original's order, on the CPU.
 
     Args:
-        task: For the shape, and for the latent where it brings one.
-        recipe: What to make.
-        seed: Of everything random; the state after this call is where the jitter goes on.
+        task: Task that gives the shape, and the latent if it has one.
+        recipe: How to make the network and the latent.
+        seed: Seed of everything random; the jitter continues from the state after this call.
 
     Returns:
         The network in training mode, and z.
 
     Raises:
-        SettingsError: A seed out of range, options that the network or the latent cannot be made with, or a start for another
-            network.
+        SettingsError: The seed is out of range, the network or the latent cannot be made with its options, or the start is for
+            another network.
     """
     if not 0 <= seed < 2**63:
         raise SettingsError(f"A seed must be a whole number from 0 to 2^63 - 1, got {seed}.")
@@ -45,22 +45,22 @@ def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
         return network, draw() if z is None else z
     except HybridDIPError:
         raise
-    except Exception as error:  # a network may be anybody's code
+    except Exception as error:  # a user's network may fail in any way
         raise SettingsError(f"The network or the latent cannot be made: {told(error)}.") from error
 
 
 def sketch(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:
-    """The network and the latent on torch's meta device, which allocates nothing; with values where they cannot be made so.
+    """The network and the latent on torch's meta device, which allocates nothing; on the CPU if they cannot be made so.
 
     Args:
-        task: For the shape.
-        recipe: What to make.
+        task: Task that gives the shape.
+        recipe: How to make the network and the latent.
 
     Returns:
         The network and z; the global random state stays as it is.
 
     Raises:
-        SettingsError: Options that the network or the latent cannot be made with.
+        SettingsError: The network or the latent cannot be made with its options.
     """
     with torch.random.fork_rng(devices=[]):
         try:
@@ -71,7 +71,7 @@ def sketch(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:
 
 
 def _channels(recipe: Recipe, task: Task, z: Tensor | None) -> int:
-    """How many channels z has, without drawing it before its turn."""
+    """The number of channels of z, which is not drawn before its turn."""
     if z is not None:
         return z.shape[1]
     if task.latent is not None:

@@ -8,9 +8,10 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting import optimizers
 from hybrid_dip.fitting.solvers import ADMM, Averaging, SelfFed, SelfGuided
 from hybrid_dip.problem.least_squares import interpolation
-from hybrid_dip.recipes.presets import original, quick
+from hybrid_dip.recipes.original import original
+from hybrid_dip.recipes.quick import quick
 from hybrid_dip.recipes.recipe import Preset, Recipe
-from hybrid_dip.recipes.without_fit import Guide
+from hybrid_dip.recipes.without_fit import LatentFromObservation
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
 from hybrid_dip.regularisers.red import RED
 from hybrid_dip.regularisers.sure import Divergence
@@ -31,10 +32,10 @@ def deepred(
     grow by 0.03 a step.
 
     Args:
-        task: Any; without a noise level beta and mu stay.
-        preset: Of the network; its regularisers are added to this one.
+        task: Any task; without a noise level beta and mu stay as they are.
+        preset: Preset that gives the network; the denoiser's regulariser is added to its own.
         denoiser: (x, sigma) -> x; on the command line ``deepred:denoiser=bundled``.
-        sigma: Noise level that it removes, 0..1; the task's by default.
+        sigma: Noise level that the denoiser removes, in [0, 1]; the task's by default.
 
     Returns:
         The recipe.
@@ -46,14 +47,14 @@ def deepred(
 
 
 def sgld(task: Task, preset: Annotated[Preset, "presets"] = original) -> Recipe:
-    """SGLD as published by Cheng et al. (2019): Adam, noise of twice the learning rate on the filters, outputs averaged.
+    """SGLD as published (Cheng et al. 2019): Adam, noise of twice the learning rate on the filters, outputs averaged.
 
     20000 steps, of which 7000 do not count, then every fiftieth output. :func:`hybrid_dip.fitting.optimizers.sgld` says what
     it is not.
 
     Args:
-        task: Any.
-        preset: Of the network.
+        task: Any task.
+        preset: Preset that gives the network.
 
     Returns:
         The recipe.
@@ -63,72 +64,75 @@ def sgld(task: Task, preset: Annotated[Preset, "presets"] = original) -> Recipe:
     )
 
 
-def _led(task: Task, preset: Preset, name: str) -> Recipe:
+def _fed_by_observation(task: Task, preset: Preset, name: str) -> Recipe:
     about = {"name": "what the observation shows"}
     recipe = preset(task)
     if task.latent is not None:
-        raise SettingsError(f"The preset '{name}' makes its own latent, but this task brings one.")
-    return replace(recipe, latent=Guide(interpolation, task, about), jitter=0.0)
+        raise SettingsError(f"The preset '{name}' makes its own latent, but this task has one.")
+    return replace(recipe, latent=LatentFromObservation(interpolation, task, about), jitter=0.0)
 
 
 def self_guided(
     task: Task, preset: Annotated[Preset, "presets"] = quick, weight: float = 0.1, level: float = 0.1, draws: int = 2
 ) -> Recipe:
-    """Self-guided DIP (Liang et al. 2024), see :class:`hybrid_dip.fitting.solvers.SelfGuided`. Slower a step by the number of
-    draws.
+    """Self-guided DIP (Liang et al. 2024): network and input are optimised together.
+
+    See :class:`hybrid_dip.fitting.solvers.SelfGuided`. A step takes as many passes through the network as there are draws.
 
     Args:
-        task: Any whose observation A^T brings back to the image's shape.
-        preset: Of the network and the steps.
-        weight: Of the distance between output and input.
+        task: A task whose observation A^T brings back to the image's shape.
+        preset: Preset that gives the network and the steps.
+        weight: Weight of the distance between output and input.
         level: Deviation of the noise on the input.
-        draws: Of it at each step.
+        draws: Draws of the noise at each step.
 
     Returns:
         The recipe.
 
     Raises:
-        SettingsError: The task brings a latent of its own.
+        SettingsError: The task has a latent of its own.
     """
-    return replace(_led(task, preset, "self-guided"), solver=SelfGuided(weight, level, draws))
+    return replace(_fed_by_observation(task, preset, "self-guided"), solver=SelfGuided(weight, level, draws))
 
 
 def aseqdip(task: Task, preset: Annotated[Preset, "presets"] = quick, weight: float = 1.0, every: int = 2) -> Recipe:
-    """Autoencoding sequential DIP (Alkhouri et al. 2024), see :class:`hybrid_dip.fitting.solvers.SelfFed`.
+    """Autoencoding sequential DIP (Alkhouri et al. 2024): the input is the last output.
+
+    See :class:`hybrid_dip.fitting.solvers.SelfFed`.
 
     Args:
-        task: Any whose observation A^T brings back to the image's shape.
-        preset: Of the network and the steps.
-        weight: Of the autoencoding term.
+        task: A task whose observation A^T brings back to the image's shape.
+        preset: Preset that gives the network and the steps.
+        weight: Weight of the autoencoding term.
         every: Steps between two changes of the input.
 
     Returns:
         The recipe.
 
     Raises:
-        SettingsError: The task brings a latent of its own.
+        SettingsError: The task has a latent of its own.
     """
-    return replace(_led(task, preset, "aseqdip"), solver=SelfFed(weight, every))
+    return replace(_fed_by_observation(task, preset, "aseqdip"), solver=SelfFed(weight, every))
 
 
 def dip_sure(task: Task, preset: Annotated[Preset, "presets"] = quick, zeta: float = 0.0) -> Recipe:
-    """DIP-SURE (Jo, Chun & Choi 2021): the input is y, the loss an estimate of the risk, the fit ends where it crosses zero.
+    """DIP-SURE (Jo, Chun & Choi 2021): the input is y, the loss a heuristic estimate of the risk.
 
-    A heuristic: the divergence in the estimate is that of the network at fixed parameters, not of the fit; see
+    The fit ends where the estimate crosses zero. Its divergence is that of the network at fixed parameters, not of the fit; see
     :mod:`hybrid_dip.regularisers.sure`.
 
     Args:
         task: Denoising of Gaussian noise of a known level, or of Poisson noise with the task's noise left Gaussian.
-        preset: Of the network and the steps.
+        preset: Preset that gives the network and the steps.
         zeta: Gain of Poisson noise, y = zeta Poisson(x / zeta); 0 for Gaussian noise.
 
     Returns:
         The recipe.
 
     Raises:
-        SettingsError: Another task, or a noise that is not known.
+        SettingsError: Another task, or unknown noise.
     """
-    Divergence(zeta).bind(task)  # says so now where it does not apply
-    recipe = _led(task, preset, "dip-sure")
+    Divergence(zeta).bind(task)  # raises here where it does not apply
+    recipe = _fed_by_observation(task, preset, "dip-sure")
     term = Term(Divergence(zeta), 1.0, DIVERGENCE)
     return replace(recipe, terms=(*recipe.terms, term), rule=ZeroCrossing(zeta))

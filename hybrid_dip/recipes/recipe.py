@@ -1,4 +1,4 @@
-"""What a fit is made with: a frozen description of the network, the latent and the hyper-parameters, without the task."""
+"""What a fit is made with, apart from its task: the network, the latent and the hyper-parameters."""
 
 import inspect
 from collections.abc import Callable
@@ -20,7 +20,7 @@ ALL_STEPS = MaxSteps()
 
 
 class Solver(Protocol):
-    """Another way to fit than the plain loop; it is its configuration."""
+    """A way to fit other than the plain loop; the object holds its settings."""
 
     def run(self, network: nn.Module, latent: Tensor, task: Task, terms: SomeTerms = (), **options: Any) -> Fit:
         """Fit, with the arguments of :func:`hybrid_dip.fitting.fit.fit`."""
@@ -29,30 +29,30 @@ class Solver(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything about a fit but the task and the regularisers.
+    """Everything about a fit except the task and the user's regularisers.
 
     Attributes:
-        network: (in_channels, out_channels) -> module; one that has a parameter ``size`` is given (H, W), too.
-        latent: size=(H, W) -> z; not used where the task brings its own.
-        steps: Steps at most.
+        network: (in_channels, out_channels) -> module; if it has a parameter ``size`` it is also given (H, W).
+        latent: size=(H, W) -> z; not used if the task has its own latent.
+        steps: Steps of a fit at most.
         lr: Learning rate.
         optimizer: Learning rate -> optimiser factory.
-        lr_schedule: Factor of the learning rate along the fit.
-        jitter: Deviation of the noise added to z at each step.
+        lr_schedule: Factor of the learning rate during the fit; None for a constant rate.
+        jitter: Standard deviation of the noise added to z at each step.
         average: Decay of the output average, fixed or growing, or None.
-        fallback: Decibels of the fit to y that may be lost between two looks, or None.
-        parameter_noise: Relative deviation of noise added to the weights at each step.
-        optimise: The network, the latent, or both.
-        runs: Fits with consecutive seeds whose images are averaged.
-        rule: When to stop and what to keep, where the user does not say.
+        fallback: Decibels of the fit to y that may be lost between two looks before the fit falls back, or None.
+        parameter_noise: Standard deviation of noise added to the weights at each step, relative to theirs.
+        optimise: What is optimised: the network, the latent, or both.
+        runs: Number of fits, with consecutive seeds, whose images are averaged.
+        rule: When to stop and what to keep, unless the user chooses.
         latent_first: z is drawn before the network is made, as the original does for super-resolution.
-        start: Values that every fit begins at; None leaves the random ones.
-        solver: What takes the place of the plain loop, or None.
-        terms: Regularisers that belong to the method, beside those of the user.
-        tile: Side in pixels of the tiles that a larger image is fitted in, for which the network and the steps would not do;
-            None where the recipe is for any size.
-        refine: (x, task) -> x, what goes on from the average of the fits' images, or None.
-        note: What the user should know about the choice.
+        start: Parameters that every fit begins with; None leaves the random ones.
+        solver: The solver that takes the place of the plain loop, or None.
+        terms: Regularisers that belong to the method, in addition to the user's.
+        tile: Side in pixels of the tiles that a larger image is fitted in, if the network and the steps are made for small
+            images; None if they are for any size.
+        refine: (x, task) -> x, applied to the average of the fits' images, or None.
+        note: What the user should know about the recipe.
     """
 
     network: Callable[..., nn.Module]
@@ -77,18 +77,18 @@ class Recipe:
     note: str = ""
 
     def build_network(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> nn.Module:
-        """Make the network for an image of (H, W) with ``out_channels``, drawing its weights."""
+        """Make the network for an image of (H, W) with ``out_channels``, and draw its weights."""
         sized = {"size": size} if "size" in inspect.signature(self.network).parameters else {}
         return self.network(in_channels, out_channels, **sized)
 
     def bind(self, task: Task) -> "Recipe":
-        """The recipe for a task: what the network or the latent make of the observation is made of this task's.
+        """Let the network and the latent see the task's observation, if they have a method ``bind``.
 
         Args:
-            task: To fit; a part of another one, where data are held out.
+            task: The task to fit; the part of a task that is left where data are held out.
 
         Returns:
-            The recipe; itself where nothing in it looks at the observation.
+            The recipe for this task; itself where nothing in it looks at the observation.
         """
         network, latent = (getattr(part, "bind", None) for part in (self.network, self.latent))
         if network is None and latent is None:
@@ -102,16 +102,16 @@ class Recipe:
     def describe(self) -> dict[str, Any]:
         """Every setting as plain numbers and strings, for a manifest."""
         return {
-            "network": described(self.network),
-            "latent": described(self.latent),
-            "optimizer": described(self.optimizer),
+            "network": settings_of(self.network),
+            "latent": settings_of(self.latent),
+            "optimizer": settings_of(self.optimizer),
             "lr_schedule": None if self.lr_schedule is None else repr(self.lr_schedule),
             "rule": repr(self.rule),
             "average": repr(self.average) if isinstance(self.average, Growing) else self.average,
             **{name: getattr(self, name) for name in _PLAIN},
             **({} if self.start is None else {"start_sha256": self.start.sha256}),
             **({} if self.tile is None else {"tile": self.tile}),
-            **({} if self.refine is None else {"refine": described(self.refine)}),
+            **({} if self.refine is None else {"refine": settings_of(self.refine)}),
             **({} if self.solver is None else {"solver": repr(self.solver)}),
             **({term.name: f"{term.weight} {term.regulariser}" for term in self.terms}),
         }
@@ -122,19 +122,19 @@ _PLAIN = ("steps", "lr", "jitter", "fallback", "parameter_noise", "optimise", "r
 Preset = Callable[[Task], Recipe]
 
 
-def described(maker: Callable[..., Any]) -> dict[str, Any]:
-    """A function and its options as plain numbers and strings.
+def settings_of(maker: Callable[..., Any]) -> dict[str, Any]:
+    """The options of a function as plain numbers and strings.
 
     Args:
-        maker: A function, a partial of one, or what describes itself by ``describe()``.
+        maker: A function, a partial of one, or an object with a method ``describe()``.
 
     Returns:
-        Name -> value, with the function's own under "name".
+        Name -> value; the function's own name under "name".
     """
     if isinstance(maker, partial):
-        return {**described(maker.func), **{f"arg{i}": a for i, a in enumerate(maker.args)}, **maker.keywords}
+        return {**settings_of(maker.func), **{f"arg{i}": a for i, a in enumerate(maker.args)}, **maker.keywords}
     own = getattr(maker, "describe", None)
     if callable(own):
-        found: dict[str, Any] = own()
-        return found
+        settings: dict[str, Any] = own()
+        return settings
     return {"name": getattr(maker, "__name__", type(maker).__name__)}

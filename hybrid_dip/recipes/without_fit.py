@@ -1,4 +1,4 @@
-"""Presets without a fit, to compare with: no prior at all, a denoiser alone; and fits that a denoiser goes on from."""
+"""Presets without a fit, for comparison: no prior, or a denoiser alone; and fits that a denoiser begins or ends."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -14,22 +14,22 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.solvers.plug_and_play import EXACT, NOISELESS, PlugAndPlay, noise_level
 from hybrid_dip.networks import latents
 from hybrid_dip.problem.least_squares import interpolation, nearest_explanation
-from hybrid_dip.recipes.presets import fast
-from hybrid_dip.recipes.recipe import Preset, Recipe, described
+from hybrid_dip.recipes.fast import fast
+from hybrid_dip.recipes.recipe import Preset, Recipe, settings_of
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
 
 GREY = 0.5
-"""What an image is taken for where the observation says nothing."""
+"""Value of an image where the observation shows nothing."""
 
 
 @dataclass(frozen=True, eq=False)
 class FromObservation:
-    """An image that is made of a task's observation, once, on the CPU.
+    """An image that is made from a task's observation, once, on the CPU.
 
     Attributes:
         make: Task -> image.
-        task: Whose observation.
-        about: How, in plain numbers and strings.
+        task: The task that has the observation.
+        about: How the image is made, in plain numbers and strings.
     """
 
     make: Callable[[Task], Tensor]
@@ -38,63 +38,63 @@ class FromObservation:
 
     @cached_property
     def image(self) -> Tensor:
-        """(1, C, H, W)."""
-        # A sketch is made on the meta device, but y is an image.
+        """The image, (1, C, H, W)."""
+        # A sketch is made on the meta device, but this image needs its values.
         with torch.no_grad(), torch.device("cpu"):
             return self.make(self.task.to("cpu")).detach()
 
     def bind(self, task: Task) -> Self:
-        """The same of another task: of what is left where data are held out."""
+        """The same for another task, such as the part that is left where data are held out."""
         return replace(self, task=task)
 
 
-class Ready(FromObservation):
+class PixelsFromObservation(FromObservation):
     """Makes the network x = theta that starts at the image."""
 
     def __call__(self, in_channels: int, out_channels: int) -> nn.Module:
-        """The pixels; both numbers are those of the task's image."""
+        """The network; the numbers of channels are those of the image."""
         return networks.Pixels(self.image)
 
     def describe(self) -> dict[str, Any]:
-        """For a manifest."""
+        """The settings for a manifest."""
         return {"name": "pixels", "start": self.about}
 
 
-def _without_fit(image: Ready) -> Recipe:
-    """The network x = theta starts at the image, and is kept before its first step."""
+def _without_fit(image: PixelsFromObservation) -> Recipe:
+    """A recipe whose network x = theta starts at the image, and is kept before its first step."""
     return Recipe(image, partial(latents.uniform, channels=1), steps=1)
 
 
 def check_without_fit(recipe: Recipe, given: Iterable[str]) -> None:
-    """Refuse settings of a fit where there is none: steps would fit the pixels to their noise.
+    """Refuse settings of a fit for a preset without one: steps would fit the pixels to their noise.
 
     Args:
-        recipe: Of a preset.
+        recipe: Recipe of a preset.
         given: Names of settings that the user gave.
 
     Raises:
-        SettingsError: There are some, and the preset is one of a denoiser alone.
+        SettingsError: The user gave settings, and the preset has no fit.
     """
     names = ", ".join(name.replace("_", "-") for name in given)
-    if names and isinstance(recipe.network, Ready):
+    if names and isinstance(recipe.network, PixelsFromObservation):
         raise SettingsError(f"This preset is a denoiser without a fit, for which {names} cannot be set: leave it out.")
 
 
 def baseline(task: Task) -> Recipe:
-    """No prior worth the name, and no fit: what the observation shows, and what is around where it shows nothing.
+    """No fit and no prior: what the observation shows, and where it shows nothing its surroundings.
 
         argmin_x |A x - y|^2 + max(sigma^2, 1e-4) |x - v|^2
 
-    v is the mean of what is known around each pixel. For a noisy image that is y, for missing pixels what surrounds them, for a
-    small image one much like its bicubic enlargement: what an attribution counts from.
+    v is the mean of what is known around each pixel. So a noisy image is y, missing pixels are what surrounds them, and a small
+    image becomes much like its bicubic enlargement. An attribution counts from this image.
 
     Args:
-        task: Any with a linear A.
+        task: A task with a linear A.
 
     Returns:
         The recipe.
     """
-    return _without_fit(Ready(_least_squares, task, {"name": "least squares"}))
+    return _without_fit(PixelsFromObservation(_least_squares, task, {"name": "least squares"}))
 
 
 def _least_squares(task: Task) -> Tensor:
@@ -102,14 +102,14 @@ def _least_squares(task: Task) -> Tensor:
 
 
 def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:
-    """A denoiser alone, applied once to the observation: a prior without a fit, to compare with.
+    """No fit: a denoiser applied once to a noisy image, as in ``one-shot:denoiser=NAME``.
 
-    ``one-shot`` by itself is non-local means, a classical denoiser; ``one-shot:denoiser=bundled`` is the learned one. As
-    nothing is fitted, steps cannot be asked for, and regularisers have no effect.
+    ``one-shot`` alone is non-local means, a classical denoiser; ``one-shot:denoiser=bundled`` is the learned one. As nothing is
+    fitted, steps cannot be asked for, and regularisers have no effect.
 
     Args:
         task: Denoising of Gaussian noise.
-        denoiser: (x, sigma) -> x; on the command line ``one-shot:denoiser=bundled``, by default ``nlm``.
+        denoiser: (x, sigma) -> x.
 
     Returns:
         The recipe.
@@ -117,21 +117,19 @@ def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Re
     Raises:
         SettingsError: Another task, or another noise.
     """
-    _only_denoising(task, "one-shot")
-    return _without_fit(Ready(partial(_denoised, denoiser), task, described(denoiser)))
+    _check_denoising(task, "one-shot")
+    return _without_fit(PixelsFromObservation(partial(_denoise, denoiser), task, settings_of(denoiser)))
 
 
-def _only_denoising(task: Task, preset: str) -> None:
+def _check_denoising(task: Task, preset: str) -> None:
     if task.name != "denoise" or task.noise_sigma is None:
         raise SettingsError(f"The preset '{preset}' is for the task 'denoise' with Gaussian noise; for others: plug-and-play.")
 
 
-def _denoised(denoiser: Denoiser, task: Task) -> Tensor:
+def _denoise(denoiser: Denoiser, task: Task) -> Tensor:
     """D(y)."""
     if task.weight is not None:
-        raise SettingsError(
-            "A denoiser by itself needs all pixels, but some are held out: take plug-and-play, or the bootstrap."
-        )
+        raise SettingsError("A denoiser alone needs all pixels, but some are held out: take plug-and-play, or the bootstrap.")
     return denoiser(task.observation, max(task.noise_sigma or 0.0, LEAST_SIGMA))
 
 
@@ -142,70 +140,72 @@ def plug_and_play(
     last: float = 3 / 255,
     rounds: int = 30,
 ) -> Recipe:
-    """A denoiser and the observation in turn, see :mod:`hybrid_dip.fitting.solvers.plug_and_play`: a prior without a fit.
+    """No fit: a denoiser and the observation in turn, as in ``plug-and-play:denoiser=NAME``.
 
-    By itself it takes non-local means; ``plug-and-play:denoiser=bundled`` is the learned prior. For a noisy image and nothing
-    else ``one-shot:denoiser=bundled`` is better and faster. As nothing is fitted, steps cannot be asked for (``rounds`` can),
-    and regularisers have no effect.
+    See :mod:`hybrid_dip.fitting.solvers.plug_and_play`. ``plug-and-play`` alone takes non-local means;
+    ``plug-and-play:denoiser=bundled`` is the learned prior. For a noisy image and nothing else ``one-shot:denoiser=bundled`` is
+    better and faster. As nothing is fitted, steps cannot be asked for (``rounds`` can), and regularisers have no effect.
 
     Args:
-        task: With a linear operator and Gaussian noise, or none. Where it does not say how much, the level is estimated for
-            ``deblur`` and ``flash`` and taken to be 0 for missing pixels, super-resolution and mosaics; a note says so.
-        denoiser: (x, sigma) -> x; on the command line ``plug-and-play:denoiser=bundled``, by default ``nlm``.
-        first: Noise level of the first round, 0..1.
-        last: Of the last round.
-        rounds: How many.
+        task: A task with a linear operator and Gaussian noise, or none. Where the task does not give the noise level, it is
+            estimated for ``deblur`` and ``flash`` and taken to be 0 for missing pixels, super-resolution and mosaics; a note
+            says so.
+        denoiser: (x, sigma) -> x.
+        first: Noise level of the first round, in [0, 1].
+        last: Noise level of the last round.
+        rounds: Number of rounds.
 
     Returns:
         The recipe.
 
     Raises:
-        SettingsError: Noise levels or rounds out of range, another noise, or its level is known to nobody.
+        SettingsError: Noise levels or rounds out of range, another noise, or an unknown noise level.
     """
-    going, note = _informed(PlugAndPlay(denoiser, first, last, rounds), task)
+    solver, note = _with_noise_level(PlugAndPlay(denoiser, first, last, rounds), task)
     if task.name == "denoise":
         note = "For a noisy image and nothing else the preset one-shot is better and faster."
-    return replace(_without_fit(Ready(partial(_from_grey, going), task, going.describe())), note=note)
+    return replace(_without_fit(PixelsFromObservation(partial(_solve_from_grey, solver), task, solver.describe())), note=note)
 
 
-def _informed(going: PlugAndPlay, task: Task) -> tuple[PlugAndPlay, str]:
-    """Plug-and-play with the task's noise level, and what the user should know where the task does not say it."""
-    going.check(task)
+def _with_noise_level(solver: PlugAndPlay, task: Task) -> tuple[PlugAndPlay, str]:
+    """Plug-and-play with the task's noise level, and a note for the user where the task does not give one."""
+    solver.check(task)
     level = noise_level(task)
     if task.noise_sigma is not None or task.weight is not None:
-        return going, ""
+        return solver, ""
     if task.name in EXACT:
-        return going, f"Plug-and-play takes the observation of '{task.name}' to be without noise; sigma says it if it is not."
-    told = f"Plug-and-play takes the noise level to be {255 * level:.1f} (of 255), an estimate; sigma says it better."
-    return replace(going, noise=level), told
+        return solver, f"Plug-and-play takes the observation of '{task.name}' to be without noise; sigma says it if it is not."
+    note = f"Plug-and-play takes the noise level to be {255 * level:.1f} (of 255), an estimate; sigma says it better."
+    return replace(solver, noise=level), note
 
 
-def _from_grey(going: PlugAndPlay, task: Task) -> Tensor:
-    return going(nearest_explanation(torch.full(task.shape, GREY), task, NOISELESS**2), task)
+def _solve_from_grey(solver: PlugAndPlay, task: Task) -> Tensor:
+    return solver(nearest_explanation(torch.full(task.shape, GREY), task, NOISELESS**2), task)
 
 
-class Guide(FromObservation):
+class LatentFromObservation(FromObservation):
     """Makes the latent, which is the image."""
 
     def __call__(self, size: tuple[int, int]) -> Tensor:
-        """The image; the size is its own."""
+        """The latent; it has the image's own size."""
         with torch.device("cpu"):
             return latents.image(self.image)
 
     def describe(self) -> dict[str, Any]:
-        """For a manifest."""
+        """The settings for a manifest."""
         return self.about
 
 
 def guided(task: Task, preset: Annotated[Preset, "presets"] = fast, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Recipe:
-    """Another preset, whose latent is the denoised observation: the fit only has to learn what to change about it.
+    """A fit whose latent is the denoised image, as in ``guided:preset=fast,denoiser=NAME``.
 
-    Goes well with ``-R denoised-observation:denoiser=NAME@10 --stop max_steps``: noise is a small part of what is fitted then.
-    That an image in place of noise as z leads a fit is the original's flash/no-flash task.
+    The fit only has to learn what to change about it. It goes well with ``-R denoised-observation:denoiser=NAME@10 --stop
+    max_steps``: then noise is a small part of what is fitted. An image in place of noise as z leads a fit in the original's
+    flash/no-flash task, too.
 
     Args:
         task: Denoising of Gaussian noise.
-        preset: Of the fit; on the command line ``guided:preset=quick,denoiser=bundled``.
+        preset: Preset of the fit.
         denoiser: (x, sigma) -> x.
 
     Returns:
@@ -214,9 +214,9 @@ def guided(task: Task, preset: Annotated[Preset, "presets"] = fast, denoiser: An
     Raises:
         SettingsError: Another task, or another noise.
     """
-    _only_denoising(task, "guided")
-    about = {"name": "denoised observation", "denoiser": described(denoiser)}
-    return replace(preset(task), latent=Guide(partial(_denoised, denoiser), task, about))
+    _check_denoising(task, "guided")
+    about = {"name": "denoised observation", "denoiser": settings_of(denoiser)}
+    return replace(preset(task), latent=LatentFromObservation(partial(_denoise, denoiser), task, about))
 
 
 def refined(
@@ -227,25 +227,26 @@ def refined(
     last: float = 3 / 255,
     rounds: int = 5,
 ) -> Recipe:
-    """Another preset, whose image a denoiser goes on from: the image's own prior first, then a learned one.
+    """A fit whose image a denoiser goes on from, as in ``refined:preset=fast,denoiser=NAME``.
 
-    A short run of plug-and-play from a low noise level, so that it changes what the fit has left open and no more.
+    First the image's own prior, then a learned one: a short run of plug-and-play from a low noise level, which changes no more
+    than what the fit has left open.
 
     Args:
-        task: With a linear operator and Gaussian noise, or none.
-        preset: Of the fit; on the command line ``refined:preset=quick,denoiser=bundled``.
+        task: A task with a linear operator and Gaussian noise, or none.
+        preset: Preset of the fit.
         denoiser: (x, sigma) -> x.
-        first: Noise level of the first round, 0..1: how wrong the fit's image is taken to be.
-        last: Of the last round.
-        rounds: How many.
+        first: Noise level of the first round, in [0, 1]: how wrong the fit's image is taken to be.
+        last: Noise level of the last round.
+        rounds: Number of rounds.
 
     Returns:
         The recipe.
 
     Raises:
-        SettingsError: Noise levels or rounds out of range, another noise or one of a level known to nobody, or the preset is
-            for other tasks.
+        SettingsError: Noise levels or rounds out of range, another noise or an unknown level of it, or the preset is for other
+            tasks.
     """
-    refine, note = _informed(PlugAndPlay(denoiser, first, last, rounds), task)
+    refine, note = _with_noise_level(PlugAndPlay(denoiser, first, last, rounds), task)
     recipe = preset(task)
     return replace(recipe, refine=refine, note=" ".join(filter(None, (recipe.note, note))))

@@ -1,7 +1,7 @@
-"""Classical denoisers, as functions (x, sigma) -> x: what RED and splitting solvers can be given.
+"""Classical denoisers, as functions (x, sigma) -> x: for RED, plug-and-play and splitting solvers.
 
-x is (1, C, H, W); sigma is the deviation of the noise to remove, in units of [0, 1], a number or (). They compute on the CPU,
-by scikit-image, and have no gradient.
+x is (1, C, H, W); sigma is the standard deviation of the noise to remove, in units of [0, 1], a number or (). They compute on
+the CPU, by scikit-image, and have no gradient.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from hybrid_dip.errors import SettingsError
 
 
 class Denoiser(Protocol):
-    """Removes white Gaussian noise of a given level from an image. Any callable of this form is one."""
+    """Removes white Gaussian noise of a given level from an image. Any callable of this form is a denoiser."""
 
     def __call__(self, x: Tensor, sigma: float, /) -> Tensor:
         """Return an estimate of the clean image, of x's shape."""
@@ -29,14 +29,14 @@ def _by_array(x: Tensor, call: Callable[[Any], Any]) -> Tensor:
 
 
 def bilateral(x: Tensor, sigma: float) -> Tensor:
-    """The bilateral filter (Tomasi & Manduchi 1998), window of 7, 2 pixels wide, 2 sigma deep; channel by channel.
+    """The bilateral filter (Tomasi & Manduchi 1998) of each channel: window of 7, 2 pixels wide, 2 sigma deep.
 
     Args:
         x: (1, C, H, W).
-        sigma: Of the noise, in units of [0, 1].
+        sigma: Standard deviation of the noise, in units of [0, 1].
 
     Returns:
-        Of the same shape.
+        The denoised image, of the same shape.
     """
     from skimage.restoration import denoise_bilateral
 
@@ -48,14 +48,14 @@ def bilateral(x: Tensor, sigma: float) -> Tensor:
 
 
 def median(x: Tensor, sigma: float) -> Tensor:
-    """The median of 3x3 pixels (Tukey 1977), from 20/255 on of 5x5; channel by channel.
+    """The median of 3x3 pixels (Tukey 1977) in each channel, from sigma 20/255 on of 5x5.
 
     Args:
         x: (1, C, H, W).
-        sigma: Of the noise, in units of [0, 1].
+        sigma: Standard deviation of the noise, in units of [0, 1].
 
     Returns:
-        Of the same shape.
+        The denoised image, of the same shape.
     """
     from scipy.ndimage import median_filter
 
@@ -64,14 +64,14 @@ def median(x: Tensor, sigma: float) -> Tensor:
 
 
 def wavelet(x: Tensor, sigma: float) -> Tensor:
-    """Soft thresholds for wavelet details, chosen by BayesShrink (Chang, Yu & Vetterli 2000), wavelet db4.
+    """Soft thresholds for the details of the wavelet db4, by BayesShrink (Chang, Yu & Vetterli 2000).
 
     Args:
         x: (1, C, H, W).
-        sigma: Of the noise, in units of [0, 1].
+        sigma: Standard deviation of the noise, in units of [0, 1].
 
     Returns:
-        Of the same shape.
+        The denoised image, of the same shape.
     """
     from skimage.restoration import denoise_wavelet
 
@@ -86,10 +86,10 @@ def nlm(x: Tensor, sigma: float) -> Tensor:
 
     Args:
         x: (1, C, H, W).
-        sigma: Of the noise, in units of [0, 1].
+        sigma: Standard deviation of the noise, in units of [0, 1].
 
     Returns:
-        Of the same shape.
+        The denoised image, of the same shape.
     """
     from skimage.restoration import denoise_nl_means
 
@@ -100,14 +100,14 @@ def nlm(x: Tensor, sigma: float) -> Tensor:
 
 
 def bm3d(x: Tensor, sigma: float) -> Tensor:
-    """BM3D (Dabov et al. 2007) by the authors' package, which is free for non-commercial use only: the extra ``bm3d``.
+    """BM3D (Dabov et al. 2007) by its authors' package, the extra ``bm3d``, for non-commercial use only.
 
     Args:
         x: (1, C, H, W).
-        sigma: Of the noise, in units of [0, 1].
+        sigma: Standard deviation of the noise, in units of [0, 1].
 
     Returns:
-        Of the same shape.
+        The denoised image, of the same shape.
 
     Raises:
         SettingsError: The package is not installed.

@@ -1,11 +1,11 @@
-"""Expected patch log likelihood: small for images whose patches a mixture of Gaussians finds likely.
+"""Expected patch log likelihood: small for images whose patches are likely under a mixture of Gaussians.
 
-The mixture is fitted on the image's own patches (internal) or on a folder of images (external), once, and can be saved.
+The mixture is fitted on the image's own patches (internal), or once on a folder of images (external), and can be saved.
 """
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import ImageFileError, SettingsError
 from hybrid_dip.images.atomic import replacement
 from hybrid_dip.images.files import load_image
-from hybrid_dip.regularisers.memory import Looking, Memory, check_every
+from hybrid_dip.regularisers.memory import Memory, WithMemory, check_every
 
 FLOOR = 0.01
-"""Deviation of the noise that every Gaussian allows for, in units of [0, 1]: it keeps covariances invertible."""
+"""Standard deviation of noise that every Gaussian allows for, in units of [0, 1]: it keeps covariances invertible."""
 
 _FIELDS = ("log_weights", "means", "precisions")
 
@@ -57,14 +58,14 @@ class Mixture:
         """Read what :meth:`save` wrote.
 
         Raises:
-            SettingsError: There is no such file, or something else is in it.
+            SettingsError: There is no such file, or it holds something else.
         """
         try:
-            found = torch.load(path, weights_only=True)
-            return cls(**{name: found[name] for name in _FIELDS})
+            tensors = torch.load(path, weights_only=True)
+            return cls(**{name: tensors[name] for name in _FIELDS})
         except FileNotFoundError:
             raise SettingsError(f"There is no file {path} with a mixture; `hybrid-dip fit-mixture` writes one.") from None
-        except Exception as error:  # whatever a file that is no mixture makes torch say
+        except Exception as error:  # torch raises many kinds for a file that holds no mixture
             raise SettingsError(
                 f"{path} holds no mixture of EPLL ({type(error).__name__}); `hybrid-dip fit-mixture` writes one."
             ) from None
@@ -76,7 +77,7 @@ def patches_of(x: Tensor, size: int, stride: int = 1) -> Tensor:
     Args:
         x: (1, C, H, W).
         size: Side of a patch, in pixels.
-        stride: Between two patches.
+        stride: Pixels between two patches.
 
     Returns:
         (N, size^2).
@@ -91,9 +92,9 @@ def fit_mixture(images: Iterable[Tensor], *, size: int = 6, components: int = 10
     Args:
         images: Each (1, C, H, W) in [0, 1].
         size: Side of a patch, in pixels.
-        components: Gaussians.
+        components: Number of Gaussians.
         most: Patches that are drawn from all images together, at most.
-        seed: Of the draw and of the start.
+        seed: Seed of the draw and of the start.
 
     Returns:
         The mixture, float32 on the CPU.
@@ -104,15 +105,15 @@ def fit_mixture(images: Iterable[Tensor], *, size: int = 6, components: int = 10
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    every = [patches_of(image.detach().cpu().double(), size) for image in images]
-    gathered = torch.cat(every) if every else torch.zeros(0, size**2)
-    if len(gathered) < max(2, components):
-        raise SettingsError(f"A mixture of {components} Gaussians needs as many patches; the images have {len(gathered)}.")
-    chosen = torch.randperm(len(gathered), generator=torch.Generator().manual_seed(seed))[:most]
+    of_each = [patches_of(image.detach().cpu().double(), size) for image in images]
+    patches = torch.cat(of_each) if of_each else torch.zeros(0, size**2)
+    if len(patches) < max(2, components):
+        raise SettingsError(f"A mixture of {components} Gaussians needs as many patches; the images have {len(patches)}.")
+    chosen = torch.randperm(len(patches), generator=torch.Generator().manual_seed(seed))[:most]
     fitted = GaussianMixture(components, reg_covar=FLOOR**2, random_state=seed, max_iter=30, tol=1e-2, init_params="k-means++")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # some rounds less make no difference to a prior
-        fitted.fit(gathered[chosen].numpy())
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a prior does not need the last rounds
+        fitted.fit(patches[chosen].numpy())
     parts = fitted.weights_, fitted.means_, fitted.precisions_cholesky_
     weights, means, precisions = (torch.from_numpy(part).float() for part in parts)
     return Mixture(weights.log(), means, precisions)
@@ -122,11 +123,11 @@ def fit_folder(folder: str | Path, *, size: int = 6, components: int = 50, most:
     """Fit a mixture on all images of a folder.
 
     Args:
-        folder: With PNG, JPEG, TIFF or BMP files.
+        folder: Folder with PNG, JPEG, TIFF or BMP files.
         size: Side of a patch, in pixels.
-        components: Gaussians.
-        most: Patches that are drawn, at most, as many from each image.
-        seed: Of the draw and of the start.
+        components: Number of Gaussians.
+        most: Patches that are drawn at most, as many from each image.
+        seed: Seed of the draw and of the start.
 
     Returns:
         The mixture.
@@ -141,14 +142,14 @@ def fit_folder(folder: str | Path, *, size: int = 6, components: int = 50, most:
             f"There are no images in {folder}; EPLL fits its mixture on a folder of PNG, JPEG, TIFF or BMP files."
         )
 
-    def drawn(path: Path) -> Tensor:
-        """A square whose patches are the image's share."""
+    def centre(path: Path) -> Tensor:
+        """A square of the image that has its share of the patches."""
         image = load_image(path)[:, :3].mean(1, keepdim=True)
         side = max(size, round((most / len(files)) ** 0.5) + size - 1)
         top, left = (max(0, (n - side) // 2) for n in image.shape[-2:])
         return image[..., top : top + side, left : left + side]
 
-    return fit_mixture(map(drawn, files), size=size, components=components, most=most, seed=seed)
+    return fit_mixture(map(centre, files), size=size, components=components, most=most, seed=seed)
 
 
 _folder_mixture = lru_cache(maxsize=4)(fit_folder)
@@ -156,21 +157,21 @@ _file_mixture = lru_cache(maxsize=4)(Mixture.load)
 
 
 @dataclass(frozen=True)
-class EPLL(Looking):
+class EPLL(WithMemory):
     """Expected patch log likelihood under a mixture of Gaussians (Zoran & Weiss 2011).
 
         R(x) = - mean over patches of 1/D log sum_k w_k N(P x; m_k, S_k)
 
-    P takes a patch of one channel, less its mean. Internal, the mixture is fitted on the current estimate's own patches every
-    so many steps; external, it comes from a file, or is fitted on a folder of images when the fit begins.
+    P takes a patch of one channel, less its mean. An internal mixture is fitted on the current estimate's own patches every few
+    steps; an external one comes from a file, or is fitted on a folder of images when the fit begins.
 
     Attributes:
         size: Side of the patches, in pixels.
-        components: Gaussians of an internal mixture.
-        mixture: File that ``hybrid-dip fit-mixture`` or ``Mixture.save`` wrote, or folder of images; none for the image's own
+        components: Number of Gaussians of an internal mixture.
+        mixture: File that ``hybrid-dip fit-mixture`` or ``Mixture.save`` wrote, or folder of images; "" for the image's own
             patches.
         every: Steps between two fits of an internal mixture.
-        stride: Between the patches whose likelihood is taken; they overlap as long as it is below the size.
+        stride: Pixels between the patches whose likelihood is taken; they overlap if it is below the size.
     """
 
     size: int = 6
@@ -187,20 +188,22 @@ class EPLL(Looking):
                 f"got {self.size}, {self.components}, {self.stride}."
             )
 
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
         """The mixture."""
         if self.mixture and memory:
-            return dict(memory)
-        if self.mixture:
-            made = _folder_mixture(self.mixture, size=self.size) if Path(self.mixture).is_dir() else _file_mixture(self.mixture)
+            return memory
+        if not self.mixture:
+            mixture = fit_mixture([x], size=self.size, components=self.components, seed=step)
+        elif Path(self.mixture).is_dir():
+            mixture = _folder_mixture(self.mixture, size=self.size)
         else:
-            made = fit_mixture([x], size=self.size, components=self.components, seed=step)
-        if made.means.shape[1] != self.size**2:
-            side = round(made.means.shape[1] ** 0.5)
+            mixture = _file_mixture(self.mixture)
+        if mixture.means.shape[1] != self.size**2:
+            side = round(mixture.means.shape[1] ** 0.5)
             raise SettingsError(f"The mixture of EPLL is over patches of {side} pixels; give size={side}.")
-        return {name: getattr(made, name).to(x) for name in _FIELDS}
+        return {name: getattr(mixture, name).to(x) for name in _FIELDS}
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """The mean of the negative log likelihoods."""
         mixture = Mixture(**{name: memory[name] for name in _FIELDS})
         with torch.autocast(x.device.type, enabled=False):

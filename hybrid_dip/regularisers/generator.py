@@ -1,4 +1,4 @@
-"""Generator side: energies of the network f_theta itself, which R(x) cannot express."""
+"""Energies of the network f_theta itself, which R(x) cannot express."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers.terms import Weighable
 
 
-def _trainable(network: nn.Module) -> dict[str, Tensor]:
+def _trainable_parameters(network: nn.Module) -> dict[str, Tensor]:
     return {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
 
 
 def _filters(network: nn.Module) -> list[Tensor]:
     """Weights of convolutions and linear layers, as matrices (out_channels, the rest)."""
-    return [weight.flatten(1) for weight in _trainable(network).values() if weight.ndim > 1 and len(weight) > 1]
+    return [weight.flatten(1) for weight in _trainable_parameters(network).values() if weight.ndim > 1 and len(weight) > 1]
 
 
 def _gram(weight: Tensor) -> Tensor:
@@ -42,33 +42,33 @@ class WeightDecay(Weighable):
 
     def __call__(self, network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
         """Return R, as ()."""
-        return _mean((parameter.square() for parameter in _trainable(network).values()), "parameters")
+        return _mean((parameter.square() for parameter in _trainable_parameters(network).values()), "parameters")
 
 
 @dataclass(frozen=True)
 class StartDistance(Weighable):
-    """Mean squared distance of the parameters to where the fit started: for networks that were trained before.
+    """Mean squared distance of the parameters to those that the fit started with: for pretrained networks.
 
     R(theta) = |theta - theta_0|^2 / n
     """
 
     def __call__(self, network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
-        """Return R, which is 0 outside a fit, as ()."""
-        return _Started()(network, latent, x)
+        """Return R, which is 0 outside of a fit, as ()."""
+        return _BoundStartDistance()(network, latent, x)
 
-    def bind(self, task: Task) -> "_Started":
+    def bind(self, task: Task) -> "_BoundStartDistance":
         """Begin a fit."""
-        return _Started()
+        return _BoundStartDistance()
 
 
 @dataclass(eq=False)
-class _Started:
+class _BoundStartDistance:
     """:class:`StartDistance` within one fit."""
 
     start: dict[str, Tensor] = field(default_factory=dict)
 
     def __call__(self, network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
-        now = _trainable(network)
+        now = _trainable_parameters(network)
         if not self.start:
             self.start = {name: parameter.detach().clone() for name, parameter in now.items()}
         return _mean(((parameter - self.start[name]).square() for name, parameter in now.items()), "parameters")
@@ -86,14 +86,13 @@ class SpectralNorm(Weighable):
 
         R(theta) = mean over layers of max(0, |W|_2 - bound)^2
 
-    W is a layer's filters as a matrix (out_channels, the rest), |W|_2 its largest singular value, computed exactly. The paper
-    divides the matrix by max(1, |W|_2 / lambda), and has batch norm subtract the mean only; this is a penalty instead, and
-    leaves the network as it is. There ordinary batch norm follows every convolution but the last, as in the networks here, and
-    divides the scale of the filters out again: the bound then acts on what the network can do only in layers without a norm
-    after them, the output layer.
+    W holds a layer's filters as a matrix (out_channels, the rest), |W|_2 is its largest singular value, computed exactly. The
+    paper divides the matrix by max(1, |W|_2 / lambda), and lets batch norm subtract the mean only. This is a penalty instead,
+    and leaves the network as it is. In the networks here ordinary batch norm follows every convolution but the last, and
+    divides the scale of the filters out again. So the bound limits what the network can do only in the output layer.
 
     Attributes:
-        bound: At least 0.
+        bound: The bound, at least 0.
     """
 
     bound: float = 1.0
@@ -114,7 +113,7 @@ class Orthogonality(Weighable):
 
         R(theta) = mean over layers of |G / g - I|^2 / m^2,   G = W W^T (m x m), or W^T W where it is smaller, g = trace(G) / m
 
-    Dividing by g leaves the layers' scale free, which batch norm makes meaningless anyway.
+    Dividing by g leaves the scale of a layer free, which batch norm makes meaningless anyway.
     """
 
     def __call__(self, network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
@@ -130,10 +129,10 @@ class NoiseSensitivity(Weighable):
 
         R(theta) = mean_p |f(z + delta n) - f(z)|^2 / delta^2,   n standard normal: an estimate of |df/dz|_F^2 / pixels
 
-    The network runs once more at each step, in a way that does not move its running statistics; n is drawn anew.
+    The network runs once more at each step, without moving its running statistics; n is drawn anew.
 
     Attributes:
-        delta: Deviation of the disturbance, above 0.
+        delta: Standard deviation of the disturbance, above 0.
     """
 
     delta: float = 0.01
@@ -144,15 +143,15 @@ class NoiseSensitivity(Weighable):
 
     def __call__(self, network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
         """Return R with the disturbance of the first step, as ()."""
-        return _Disturbed(self.delta)(network, latent, x)
+        return _BoundSensitivity(self.delta)(network, latent, x)
 
-    def bind(self, task: Task) -> "_Disturbed":
+    def bind(self, task: Task) -> "_BoundSensitivity":
         """Begin a fit."""
-        return _Disturbed(self.delta)
+        return _BoundSensitivity(self.delta)
 
 
 @dataclass(eq=False)
-class _Disturbed:
+class _BoundSensitivity:
     """:class:`NoiseSensitivity` within one fit: the step determines n."""
 
     delta: float

@@ -1,4 +1,4 @@
-"""Images that a regulariser is given beside the estimate: an exemplar, a guide."""
+"""Images that a regulariser compares the estimate with: an exemplar, a guide."""
 
 from functools import lru_cache
 
@@ -15,8 +15,8 @@ def guide_like(x: Tensor, guide: str | Tensor, name: str) -> Tensor:
 
     Args:
         x: The estimate, (1, C, H, W).
-        guide: File of an image, or an image (1, C', h, w) in [0, 1]; grey ones serve for any number of channels.
-        name: Of the regulariser, for messages.
+        guide: File of an image, or an image (1, C', h, w) in [0, 1]; a grey one serves for any number of channels.
+        name: Name of the regulariser, for messages.
 
     Returns:
         (1, C, h, w).
@@ -41,7 +41,7 @@ def same_size(x: Tensor, guide: Tensor, name: str) -> Tensor:
     Args:
         x: The estimate, (1, C, H, W).
         guide: (1, C, h, w).
-        name: Of the regulariser, for messages.
+        name: Name of the regulariser, for messages.
 
     Returns:
         The guide.

@@ -1,118 +1,57 @@
-"""The noise level that a denoiser within a regulariser is told: a number, a schedule, the task's, or that of the residual."""
+"""The noise level that a denoiser within a regulariser is given: a number, a schedule, the task's, or that of the residual."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.errors import SettingsError, nearest
-from hybrid_dip.regularisers.memory import Memory
 from hybrid_dip.regularisers.terms import Moment, Schedule
 
 UNKNOWN = 10 / 255
-"""Where neither the user nor the task says."""
+"""Level where neither the user nor the task gives one."""
 MOST = 75 / 255
-"""Of a residual; more than most denoisers have learnt."""
+"""Highest level of a residual, above what most denoisers have learnt."""
 RESIDUAL = "residual"
 
 Sigma = float | Schedule | str | None
-"""A level on the scale 0..1, a schedule of it, "residual", or None for the task's."""
+"""A level in [0, 1], a schedule of it, "residual", or None for the task's."""
 
 
-@dataclass(frozen=True, eq=False)
-class Level:
-    """(x, step) -> noise level on the scale 0..1.
+def level_at(sigma: Sigma, over: int, x: Tensor, step: int, task: Task | None) -> float:
+    """The noise level at a step of a fit.
 
-    Attributes:
-        sigma: What was asked for.
+    Args:
+        sigma: What the user asked for.
         over: Steps that a schedule takes.
-        task: Whose level or residual it is; None outside of a fit.
+        x: The current estimate, (1, C, H, W).
+        step: Index of the step.
+        task: The task to fit; None outside of a fit.
+
+    Returns:
+        The level, in [0, 1].
     """
-
-    sigma: Sigma
-    over: int
-    task: Task | None = None
-
-    def __call__(self, x: Tensor, step: int) -> float:
-        """The level at a step.
-
-        Args:
-            x: The current estimate, (1, C, H, W).
-            step: Index.
-
-        Returns:
-            On the scale 0..1.
-        """
-        if self.sigma is None:
-            return UNKNOWN if self.task is None else max(self.task.noise_sigma or UNKNOWN, LEAST_SIGMA)
-        if isinstance(self.sigma, str):
-            return UNKNOWN if self.task is None else blind(x, self.task)
-        if callable(self.sigma):
-            return float(self.sigma(Moment(min(step, self.over - 1), self.over, torch.ones(()), 0.0)))
-        return self.sigma
+    if sigma is None:
+        return UNKNOWN if task is None else max(task.noise_sigma or UNKNOWN, LEAST_SIGMA)
+    if isinstance(sigma, str):
+        return UNKNOWN if task is None else residual_level(x, task)
+    if callable(sigma):
+        return float(sigma(Moment(min(step, over - 1), over, torch.ones(()), 0.0)))
+    return sigma
 
 
-class Denoising(Protocol):
-    """A regulariser that denoises the estimate every so many steps."""
+def residual_level(x: Tensor, task: Task) -> float:
+    """The root mean square of the residual over what was measured, from 2/255 to 75/255.
 
-    @property
-    def every(self) -> int:
-        """Steps between two looks."""
-        ...
-
-    def at(self, x: Tensor, sigma: float) -> Memory:
-        """What is remembered of x, denoised at a level."""
-        ...
-
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
-        """The energy of x given that, as ()."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class AtLevel:
-    """Such a regulariser within one fit, with its level.
-
-    Attributes:
-        prior: The regulariser.
-        level: That its denoiser is told.
-    """
-
-    prior: Denoising
-    level: Level
-
-    @property
-    def every(self) -> int:
-        """Steps between two looks."""
-        return self.prior.every
-
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
-        """What is found in the denoised estimate."""
-        return self.prior.at(x, self.level(x, step))
-
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
-        """The energy of x given what was found."""
-        return self.prior.energy(x, memory)
-
-    @property
-    def nearest(self) -> Callable[[Tensor, float, Mapping[str, Tensor]], Tensor] | None:
-        """The prior's own prox, given what was found; None where it has none."""
-        return getattr(self.prior, "nearest", None)
-
-
-def blind(x: Tensor, task: Task) -> float:
-    """The level of what is left of the residual: its root mean square over what was measured, 2/255 to 75/255.
+    It falls as the fit comes near to the data, to the noise level where the noise is not fitted.
 
     Args:
         x: The current estimate, (1, C, H, W).
-        task: To fit.
+        task: The task to fit.
 
     Returns:
-        On the scale 0..1; it falls as the data are met, to the noise level where the noise is not fitted.
+        The level, in [0, 1].
     """
     mean = float(task.residual(x).square().sum() / task.measured)
     return min(max(math.sqrt(mean), LEAST_SIGMA), MOST)
@@ -122,11 +61,11 @@ def check_sigma(name: str, sigma: Sigma) -> None:
     """Refuse what is no noise level.
 
     Args:
-        name: Of the regulariser.
+        name: Name of the regulariser, for the message.
         sigma: A level, a schedule, "residual" or None.
 
     Raises:
-        SettingsError: A number that is not on the scale 0..1, or another word.
+        SettingsError: A number outside of [0, 1], or another word.
     """
     if isinstance(sigma, str) and sigma != RESIDUAL:
         raise SettingsError(f"The noise level of {name} is a number, a schedule or '{RESIDUAL}': {nearest(sigma, [RESIDUAL])}.")

@@ -1,66 +1,101 @@
-"""Regularisers that look something up in the current estimate (similar patches, local weights, a denoised image).
+"""Regularisers that look at the current estimate every few steps: for similar patches, local weights, a denoised image.
 
-What they found is fixed between two looks: it is constant in the gradient, and part of a checkpoint.
+What they saw is constant in the gradient until they look again, and part of a checkpoint.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers.proximal import descent
-from hybrid_dip.regularisers.terms import Weighable
+from hybrid_dip.regularisers.terms import Regulariser, Weighable
 
-Memory = dict[str, Tensor]
+Memory = Mapping[str, Tensor]
 
 
-class Prior(Protocol):
-    """A regulariser in two parts, for :class:`Remembering`."""
+class WithMemory(Weighable, ABC):
+    """A regulariser in two parts: what it remembers of an estimate, and its energy given that.
 
-    @property
-    def every(self) -> int:
-        """Steps between two looks."""
-        ...
+    Outside of a fit it looks at every image; in a fit every ``every`` steps.
 
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
-        """Look at the current estimate, (1, C, H, W) without a graph; ``memory`` is what was found before, or empty."""
-        ...
+    Attributes:
+        every: Steps between two looks at the estimate.
+    """
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
-        """The energy of x given what was found, as ()."""
-        ...
+    every: int
+
+    @abstractmethod
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
+        """Look at the current estimate.
+
+        Args:
+            x: The estimate, (1, C, H, W), without a graph.
+            step: Index of the step.
+            memory: What was remembered before; empty at the first look.
+            task: The task to fit; None outside of a fit.
+
+        Returns:
+            What is remembered until the next look.
+        """
+
+    @abstractmethod
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
+        """The energy of x, (1, C, H, W), given what is remembered, as ()."""
+
+    def nearest(self, v: Tensor, gamma: float, memory: Memory) -> Tensor:
+        """argmin_x |x - v|^2 / 2 + gamma R(x), given what is remembered; by descent where a regulariser knows no better."""
+        return descent(lambda x: self.energy(x, memory), v, gamma)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the energy of x, (1, C, H, W), given what is remembered of x itself, as ()."""
+        return Bound(self)(x)
+
+    def bind(self, task: Task) -> Regulariser:
+        """Begin a fit, with a memory of its own."""
+        return Bound(self, task)
 
 
 @dataclass(eq=False)
-class Remembering:
-    """A :class:`Prior` within one fit, with its memory."""
+class Bound:
+    """A regulariser with memory, within one fit.
 
-    prior: Prior
+    Attributes:
+        regulariser: The regulariser.
+        task: The task to fit; None outside of a fit.
+        memory: What it remembers; empty before the first look.
+    """
+
+    regulariser: WithMemory
+    task: Task | None = None
     memory: Memory = field(default_factory=dict)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the energy of x, (1, C, H, W), as ()."""
         if not self.memory:
-            self.memory = self.prior.remember(x.detach(), 0, {})
-        return self.prior.energy(x, self.memory)
+            self._look(x.detach(), 0)
+        return self.regulariser.energy(x, self.memory)
 
     def refresh(self, step: int, x: Tensor) -> None:
-        """Look at the current estimate where it is time to."""
-        if not self.memory or step % self.prior.every == 0:
-            self.memory = self.prior.remember(x, step, self.memory)
+        """Look at the estimate where it is time to."""
+        if not self.memory or step % self.regulariser.every == 0:
+            self._look(x, step)
 
     def prox(self, v: Tensor, gamma: float) -> Tensor:
-        """argmin_x |x - v|^2 / 2 + gamma R(x), given what was found: the prior's own where it has one, else by descent."""
+        """argmin_x |x - v|^2 / 2 + gamma R(x), given what is remembered."""
         if not self.memory:
-            self.memory = self.prior.remember(v, 0, {})
-        own = getattr(self.prior, "nearest", None)
-        return own(v, gamma, self.memory) if callable(own) else descent(self, v, gamma)
+            self._look(v, 0)
+        return self.regulariser.nearest(v, gamma, self.memory)
+
+    def _look(self, x: Tensor, step: int) -> None:
+        self.memory = self.regulariser.remember(x, step, self.memory, self.task)
 
     def state_dict(self) -> dict[str, Any]:
-        """What was found."""
+        """What is remembered."""
         return {"memory": dict(self.memory)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -68,27 +103,15 @@ class Remembering:
         self.memory = dict(state["memory"])
 
 
-class Looking(Weighable):
-    """Makes a :class:`Prior` a regulariser. By itself it looks at every image anew; in a fit every ``every`` steps."""
-
-    def __call__(self: Prior, x: Tensor) -> Tensor:
-        """Return the energy of x, (1, C, H, W), with what is found in x itself, as ()."""
-        return self.energy(x, self.remember(x.detach(), 0, {}))
-
-    def bind(self: Prior, task: Task) -> Remembering:
-        """Begin a fit: a memory of its own."""
-        return Remembering(self)
-
-
 def check_every(name: str, every: int) -> None:
     """Refuse a number of steps below 1.
 
     Args:
-        name: Of the regulariser.
+        name: Name of the regulariser, for the message.
         every: Steps between two looks.
 
     Raises:
-        SettingsError: It is below 1.
+        SettingsError: The number is below 1.
     """
     if every < 1:
-        raise SettingsError(f"'{name}' looks at the estimate every so many steps, at least 1; got every={every}.")
+        raise SettingsError(f"'{name}' looks at the estimate every k steps, k at least 1; got every={every}.")

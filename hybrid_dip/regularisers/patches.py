@@ -1,31 +1,32 @@
 """Patch recurrence: small for images whose small pieces occur again, elsewhere and at smaller scales.
 
-Patches are addressed by the flat index of their first pixel in all scales of the image, one after the other, so that only
-those that are compared are ever gathered: the cost does not grow with the image.
+A patch is addressed by the flat index of its first pixel in all scales of the image, one after the other. So only the patches
+that are compared are gathered, and the cost does not grow with the image.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers.guides import guide_like
-from hybrid_dip.regularisers.memory import Looking, Memory, check_every
+from hybrid_dip.regularisers.memory import Memory, WithMemory, check_every
 from hybrid_dip.regularisers.variation import smooth_root
 
 _ROWS = 512
-"""Of a distance matrix, computed at a time."""
+"""Rows of a distance matrix that are computed at a time."""
 
 
-def shrunk(x: Tensor, scale: float) -> Tensor:
-    """The image at a smaller scale, without aliasing.
+def shrink(x: Tensor, scale: float) -> Tensor:
+    """Resize an image to a smaller scale, without aliasing.
 
     Args:
         x: (1, C, H, W).
-        scale: Up to 1.
+        scale: Factor of the sides, at most 1.
 
     Returns:
         (1, C, round(H scale), round(W scale)).
@@ -55,8 +56,8 @@ def places(shapes: Sequence[Sequence[int]], size: int) -> Places:
     """All patches of images of these shapes.
 
     Args:
-        shapes: (1, C, H, W), one a scale.
-        size: Side of a patch, in pixels; scales that are smaller have none.
+        shapes: (1, C, H, W) for each scale.
+        size: Side of a patch, in pixels; smaller scales have no patches.
 
     Returns:
         The places.
@@ -78,51 +79,51 @@ def pyramid(x: Tensor, scales: Sequence[float]) -> tuple[Tensor, list[tuple[int,
 
     Args:
         x: (1, C, H, W).
-        scales: Each up to 1.
+        scales: Factors of the sides, at most 1.
 
     Returns:
         The pixels, (P,), and the shape of each scale.
     """
-    images = [shrunk(x, scale) for scale in scales]
+    images = [shrink(x, scale) for scale in scales]
     return torch.cat([image.flatten() for image in images]), [tuple(image.shape) for image in images]
 
 
-def gathered(pixels: Tensor, index: Tensor) -> Tensor:
-    """The pixels at these places, by a lookup whose gradient is summed in the same order each time.
+def gather(pixels: Tensor, index: Tensor) -> Tensor:
+    """Look pixels up, so that the gradient is summed in the same order each time.
 
     Args:
         pixels: (P,).
-        index: Of any shape.
+        index: Indices of pixels, of any shape.
 
     Returns:
-        Of the shape of ``index``.
+        The pixels, of the shape of ``index``.
     """
     if pixels.device.type == "cpu":
-        # Much faster than the gradient of an embedding, and as ordered: on the CPU one thread adds up.
+        # Much faster than the gradient of an embedding, and in order as well: on the CPU one thread adds up.
         return pixels.index_select(0, index.flatten()).view(index.shape)
     return F.embedding(index, pixels[:, None]).squeeze(-1)
 
 
-def nearest(queries: Tensor, candidates: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The nearest candidates of each query by the mean squared difference.
+def nearest_patches(queries: Tensor, candidates: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The nearest candidates of each query, by the mean squared difference.
 
     Args:
-        queries: (Q, D).
-        candidates: (N, D).
-        count: How many, at most N.
+        queries: Patches, (Q, D).
+        candidates: Patches, (N, D).
+        count: Candidates for each query, at most N.
 
     Returns:
         Mean squared differences and indices, each (Q, count), nearest first.
     """
-    found = [
+    parts = [
         torch.topk(torch.cdist(rows, candidates).square() / queries.shape[1], count, largest=False)
         for rows in torch.split(queries, _ROWS)
     ]
-    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
-def _some(count: int, most: int, seed: int) -> Tensor:
-    """Sorted indices: all, or a random choice of ``most``."""
+def _choose(count: int, most: int, seed: int) -> Tensor:
+    """Sorted indices below ``count``: all, or a random choice of ``most``."""
     if count <= most:
         return torch.arange(count)
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:most].sort().values
@@ -138,22 +139,22 @@ def _check_patch(owner: object, size: int, every: int, scales: Sequence[float] =
 
 
 @dataclass(frozen=True)
-class NonLocal(Looking):
-    """Non-local self-similarity, across scales: each patch against its nearest ones in the image (Buades, Coll & Morel 2005).
+class NonLocal(WithMemory):
+    """Non-local self-similarity: each patch against its nearest ones, across scales (Buades, Coll & Morel 2005).
 
         R(x) = mean_p sum_j w_pj |P_p x - P_j x|^2 / D,   sum_j w_pj = 1,   w_pj ~ exp(-d_pj / mean d)
 
-    P_p takes the patch at p, of D entries; j runs over the patches nearest to it in the current estimate and in smaller
-    versions of it (recurrence across scales: Glasner, Bagon & Irani 2009), itself left out; d is their distance then. Nearest
-    patches and weights are found anew every so many steps, among a random choice where the image has more.
+    P_p takes the patch at p, of D entries. j runs over the patches nearest to it in the current estimate and in smaller
+    versions of it (recurrence across scales: Glasner, Bagon & Irani 2009), without the patch itself; d is their distance at
+    that time. Nearest patches and weights are searched again every few steps, among a random choice where the image has more.
 
     Attributes:
         size: Side of the patches, in pixels.
-        neighbours: Nearest patches of each.
-        scales: Where they are looked for; 1 is the image itself.
+        neighbours: Nearest patches that each patch is compared with.
+        scales: Scales that are searched; 1 is the image itself.
         every: Steps between two looks at the estimate.
         queries: Patches that are compared, at most.
-        candidates: Patches that they are compared to, at most.
+        candidates: Patches that are searched, at most.
     """
 
     size: int = 5
@@ -169,53 +170,53 @@ class NonLocal(Looking):
         if min(self.neighbours, self.queries) < 1 or self.candidates < 2 or self.scales[0] != 1:
             raise SettingsError("NonLocal needs at least 1 neighbour, 1 query and 2 candidates, and 1 as the first scale.")
 
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
         """The nearest patches of x, and their weights."""
         pixels, shapes = pyramid(x, self.scales)
         all_patches = places(shapes, self.size)
         own = int((all_patches.scale == 0).sum())
         if own < 2:
             raise SettingsError(f"NonLocal finds fewer than two patches of {self.size} pixels in an image of {tuple(x.shape)}.")
-        asked = _some(own, self.queries, step)
-        offered = _some(len(all_patches.first), self.candidates, step + 1)
+        asked = _choose(own, self.queries, step)
+        offered = _choose(len(all_patches.first), self.candidates, step + 1)
         index = (all_patches.first[:, None] + all_patches.offsets[all_patches.scale]).to(x.device)
         count = min(self.neighbours + 1, len(offered))
-        distances, found = nearest(pixels[index[asked]], pixels[index[offered]], count)
-        found = offered.to(x.device)[found]
-        distances = torch.where(found == asked.to(x.device)[:, None], torch.inf, distances)
+        distances, near = nearest_patches(pixels[index[asked]], pixels[index[offered]], count)
+        near = offered.to(x.device)[near]
+        distances = torch.where(near == asked.to(x.device)[:, None], torch.inf, distances)
         order = distances.argsort(1)[:, : count - 1]
-        distances, found = distances.gather(1, order), found.gather(1, order)
+        distances, near = distances.gather(1, order), near.gather(1, order)
         usual = distances.mean().clamp_min(torch.finfo(x.dtype).tiny)
         return {
             "queries": index[asked][:, None],
-            "neighbours": index[found],
+            "neighbours": index[near],
             "weights": torch.softmax(-distances / usual, 1),
         }
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """The weighted distances."""
         pixels, _ = pyramid(x, self.scales)
-        squared = (gathered(pixels, memory["queries"]) - gathered(pixels, memory["neighbours"])).square().mean(2)
+        squared = (gather(pixels, memory["queries"]) - gather(pixels, memory["neighbours"])).square().mean(2)
         return (memory["weights"] * squared).sum(1).mean()
 
 
 @dataclass(frozen=True)
-class LowRank(Looking):
-    """Groups of similar patches as matrices of low rank: their nuclear norm (Ji, Liu, Shen & Xu 2010, of video).
+class LowRank(WithMemory):
+    """Nuclear norm of groups of similar patches, which is small for matrices of low rank (for video Ji, Liu, Shen & Xu 2010).
 
         R(x) = mean over groups of 1/(K D) sum_i ( sqrt(s_i^2 + epsilon^2) - epsilon )
 
-    s are the singular values of a group: K patches of D entries, less their mean patch. The groups, each a random patch and
-    those nearest to it, are found anew every so many steps. All singular values count alike; Dong, Shi & Li (2013) and WNNM (Gu
-    et al. 2014) shrink large ones less, which this does not.
+    s are the singular values of a group: K patches of D entries, less their mean patch. A group is a random patch and those
+    nearest to it, searched again every few steps. All singular values count alike; Dong, Shi & Li (2013) and WNNM (Gu et al.
+    2014) shrink large ones less, which this does not.
 
     Attributes:
         size: Side of the patches, in pixels.
         group: Patches in a group, K.
-        groups: How many.
+        groups: Number of groups.
         every: Steps between two looks at the estimate.
-        candidates: Patches that are looked at, at most.
-        epsilon: In units of a singular value, above 0.
+        candidates: Patches that are searched, at most.
+        epsilon: Constant inside the root, in units of a singular value, above 0.
     """
 
     size: int = 6
@@ -230,42 +231,42 @@ class LowRank(Looking):
         if self.group < 2 or min(self.groups, self.candidates) < 1 or not self.epsilon > 0:
             raise SettingsError("LowRank needs groups of at least 2 patches, at least 1 of them, and epsilon above 0.")
 
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
         """The groups of x."""
         patches = places([tuple(x.shape)], self.size)
         index = (patches.first[:, None] + patches.offsets[patches.scale]).to(x.device)
-        offered = index[_some(len(index), self.candidates, step + 1)]
-        asked = index[_some(len(index), self.groups, step)]
+        offered = index[_choose(len(index), self.candidates, step + 1)]
+        asked = index[_choose(len(index), self.groups, step)]
         pixels = x.flatten()
-        _, found = nearest(pixels[asked], pixels[offered], min(self.group, len(offered)))
-        return {"groups": offered[found]}
+        _, near = nearest_patches(pixels[asked], pixels[offered], min(self.group, len(offered)))
+        return {"groups": offered[near]}
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """The mean of the nuclear norms."""
-        matrices = gathered(x.flatten(), memory["groups"])
+        matrices = gather(x.flatten(), memory["groups"])
         matrices = matrices - matrices.mean(1, keepdim=True)
-        # Squares of singular values: eigenvalues have a finite gradient where they coincide, singular vectors have not.
+        # Eigenvalues, squared singular values, have a finite gradient where two coincide; singular vectors have not.
         with torch.autocast(x.device.type, enabled=False):
             squared = torch.linalg.eigvalsh(matrices @ matrices.mT).clamp_min(0)
         return smooth_root(squared, self.epsilon).sum(1).mean() / (matrices.shape[1] * matrices.shape[2])
 
 
 @dataclass(frozen=True, eq=False)
-class SlicedWasserstein(Looking):
-    """Distance between the patches of an image and those of its smaller self, or of an exemplar, as distributions.
+class SlicedWasserstein(WithMemory):
+    """Distance of distributions: the patches of the image, and those of its smaller self or of an exemplar.
 
         R(x) = mean over directions v, |v| = 1, and scales of  mean_q ( Q_q(<v, P x>) - Q_q(<v, P e>) )^2
 
-    Q_q is the q-th quantile over all patches P; e is the current estimate at a smaller scale, for patches of a sharp and clean
-    image occur again there (Glasner, Bagon & Irani 2009; Zontak & Irani 2011), or an exemplar (Elnekave & Weiss 2022). The
-    directions are drawn, and the smaller image made, anew every so many steps. Against the image itself they are free of a
-    patch's mean: tones are the same at all scales anyway.
+    Q_q is the q-th quantile over all patches P. e is an exemplar (Elnekave & Weiss 2022), or the current estimate at a smaller
+    scale, where patches of a sharp and clean image occur again (Glasner, Bagon & Irani 2009; Zontak & Irani 2011). The
+    directions are drawn, and the smaller image is made, again every few steps. Against the image itself they leave the mean of
+    a patch out, for tones are the same at all scales.
 
     Attributes:
         size: Side of the patches, in pixels.
-        directions: How many.
-        scales: At which the image is an example for itself; with an exemplar, at which both are compared.
-        exemplar: File of an image, or the image (1, C, h, w) itself; none for the image's own recurrence.
+        directions: Number of directions.
+        scales: Scales at which the image is an example for itself; with an exemplar, those at which both are compared.
+        exemplar: File of an image, or the image (1, C, h, w); "" for the image's own recurrence.
         every: Steps between two looks at the estimate.
     """
 
@@ -280,37 +281,38 @@ class SlicedWasserstein(Looking):
         if self.directions < 1:
             raise SettingsError(f"SlicedWasserstein needs at least 1 direction, got {self.directions}.")
 
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
         """Directions, and the example's quantiles along them."""
         shape = (self.directions, x.shape[1], self.size, self.size)
         drawn = torch.randn(shape, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
-        if self._by_itself:
+        if self._own_example:
             drawn = drawn - drawn.mean((2, 3), keepdim=True)
         directions = F.normalize(drawn.flatten(1)).view(shape).to(x)
-        examples = [_projected(self._example(x, scale), directions) for scale in self.scales]
-        found: Memory = {"directions": directions}
-        for index, (example, own) in enumerate(zip(examples, self._own(x), strict=True)):
-            found[f"quantiles{index}"] = _quantiles(example, _projected(own, directions).shape[1])
-        return found
+        examples = [_project(self._example(x, scale), directions) for scale in self.scales]
+        quantiles = {
+            f"quantiles{index}": _quantiles(example, _project(own, directions).shape[1])
+            for index, (example, own) in enumerate(zip(examples, self._own(x), strict=True))
+        }
+        return {"directions": directions, **quantiles}
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """The distance of x to the example's quantiles."""
-        own = [_projected(image, memory["directions"]).sort(1).values for image in self._own(x)]
+        own = [_project(image, memory["directions"]).sort(1).values for image in self._own(x)]
         return torch.stack([(q - memory[f"quantiles{i}"]).square().mean() for i, q in enumerate(own)]).mean()
 
     @property
-    def _by_itself(self) -> bool:
+    def _own_example(self) -> bool:
         return isinstance(self.exemplar, str) and not self.exemplar
 
     def _own(self, x: Tensor) -> list[Tensor]:
         """What is compared at each scale."""
-        return [x if self._by_itself else shrunk(x, scale) for scale in self.scales]
+        return [x if self._own_example else shrink(x, scale) for scale in self.scales]
 
     def _example(self, x: Tensor, scale: float) -> Tensor:
-        return shrunk(x if self._by_itself else guide_like(x, self.exemplar, "SlicedWasserstein"), scale)
+        return shrink(x if self._own_example else guide_like(x, self.exemplar, "SlicedWasserstein"), scale)
 
 
-def _projected(x: Tensor, directions: Tensor) -> Tensor:
+def _project(x: Tensor, directions: Tensor) -> Tensor:
     """<v, P x>: (directions, patches)."""
     if min(x.shape[-2:]) < directions.shape[-1]:
         raise SettingsError(f"An image of {x.shape[-1]}x{x.shape[-2]} has no patch of {directions.shape[-1]} pixels.")
@@ -318,5 +320,5 @@ def _projected(x: Tensor, directions: Tensor) -> Tensor:
 
 
 def _quantiles(values: Tensor, count: int) -> Tensor:
-    """So many evenly spaced quantiles of each row, (rows, count), interpolated."""
+    """This many evenly spaced quantiles of each row, interpolated, (rows, count)."""
     return F.interpolate(values.sort(1).values[None], count, mode="linear", align_corners=count > 1)[0]

@@ -1,4 +1,4 @@
-"""The proximal map of any regulariser: its own where it has one, else by descent."""
+"""The proximal map of any regulariser: its own where it has one, otherwise by descent."""
 
 import torch
 from torch import Tensor
@@ -6,16 +6,16 @@ from torch import Tensor
 from hybrid_dip.regularisers.terms import Regulariser
 
 ITERATIONS = 20
-"""Of L-BFGS at most."""
+"""Iterations of L-BFGS at most."""
 
 
 def proximal(regulariser: Regulariser, v: Tensor, gamma: float) -> Tensor:
     """argmin_x |x - v|^2 / 2 + gamma R(x), R a mean per pixel (Moreau 1962).
 
     Args:
-        regulariser: R; its method ``prox(v, gamma)`` is taken where it has one, otherwise L-BFGS goes down from v.
+        regulariser: R; its method ``prox(v, gamma)`` is called where it has one, otherwise L-BFGS descends from v.
         v: (1, C, H, W), without a graph.
-        gamma: At least 0.
+        gamma: Weight of R, at least 0.
 
     Returns:
         x, of the same shape, without a graph.
@@ -27,12 +27,12 @@ def proximal(regulariser: Regulariser, v: Tensor, gamma: float) -> Tensor:
 
 
 def descent(regulariser: Regulariser, v: Tensor, gamma: float) -> Tensor:
-    """The same by L-BFGS, whatever R offers.
+    """The same by L-BFGS, whether or not R has a ``prox``.
 
     Args:
         regulariser: R.
-        v: (1, C, H, W), where it begins.
-        gamma: At least 0.
+        v: (1, C, H, W), where the descent begins.
+        gamma: Weight of R, at least 0.
 
     Returns:
         x, without a graph.

@@ -60,16 +60,16 @@ class GuideGradients(Weighable):
 
 @dataclass(frozen=True, eq=False)
 class GuideCorrelation(Weighable):
-    """Local normalised correlation with a guide: structure in common whatever its brightness and contrast (Lewis 1995).
+    """Local normalised correlation with a guide: common structure of any brightness and contrast (Lewis 1995).
 
         R(x) = mean_p 1 - ( cov(x, g) / sqrt((var x + epsilon^2) (var g + epsilon^2)) )^2   over a window around p
 
-    The square makes an edge that is bright on the other side as good: guides of another modality serve, too.
+    Because of the square an edge may be bright on the other side: guides of another modality serve as well.
 
     Attributes:
         image: File of the guide, or (1, C, H, W) in [0, 1].
         window: Side of the window, in pixels, odd.
-        epsilon: Deviation below which a window counts as flat, in units of [0, 1], above 0.
+        epsilon: Standard deviation below which a window counts as flat, in units of [0, 1], above 0.
     """
 
     of_whole_image: ClassVar[bool] = True
@@ -100,7 +100,7 @@ class GuideCorrelation(Weighable):
 
 @dataclass(frozen=True, eq=False)
 class GuideHistogram(Weighable):
-    """Distance of the histograms, channel by channel: the guide's tones, wherever they are; the guide may have any size.
+    """Distance of the histograms of each channel: the guide's tones, wherever they are; the guide may have any size.
 
         R(x) = mean_q ( Q_q(x) - Q_q(g) )^2,   Q_q the q-th quantile: the squared 2-Wasserstein distance in one dimension
 

@@ -1,4 +1,4 @@
-"""lambda(t): weights that change along a fit. Each function returns a schedule, a callable Moment -> weight.
+"""lambda(t): weights that change during a fit. Each class is a schedule, a callable Moment -> weight.
 
 The same schedules serve for the learning rate, as a factor of it.
 """
@@ -15,10 +15,10 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers.terms import Moment
 
 LARGEST = 1e12
-"""No weight or factor is larger; beyond it float32 has nothing to say."""
+"""Largest weight or factor; beyond it float32 has no accuracy left."""
 
 
-def _not_negative(*values: float) -> None:
+def _check_not_negative(*values: float) -> None:
     for value in values:
         if not 0 <= value <= LARGEST:
             raise SettingsError(f"A schedule's values must be numbers from 0 to {LARGEST:g}, got {value}.")
@@ -32,7 +32,7 @@ class Linear:
     end: float
 
     def __post_init__(self) -> None:
-        _not_negative(self.start, self.end)
+        _check_not_negative(self.start, self.end)
 
     def __call__(self, moment: Moment) -> float:
         """Return the value at this moment."""
@@ -47,7 +47,7 @@ class Cosine:
     end: float
 
     def __post_init__(self) -> None:
-        _not_negative(self.start, self.end)
+        _check_not_negative(self.start, self.end)
 
     def __call__(self, moment: Moment) -> float:
         """Return the value at this moment."""
@@ -62,7 +62,7 @@ class Steps:
     at: Sequence[int]
 
     def __post_init__(self) -> None:
-        _not_negative(*self.values)
+        _check_not_negative(*self.values)
         if len(self.values) != len(self.at) + 1 or list(self.at) != sorted(self.at):
             raise SettingsError(
                 f"A step schedule needs rising steps and one value more than steps, got {self.values} at {self.at}."
@@ -75,18 +75,18 @@ class Steps:
 
 @dataclass(frozen=True)
 class Balanced:
-    """A weight for whoever has no idea of lambda: rho (2 sigma / sqrt(m)) / mean ||dR/dx|| over the first steps, then frozen.
+    """A weight that balances two gradients: rho (2 sigma / sqrt(m)) / mean ||dR/dx|| over the first steps, then frozen.
 
-    2 sigma / sqrt(m) is the norm of the fidelity's gradient when the residual is as large as the noise, so in pure denoising
-    rho = 1 comes to rest where the discrepancy principle says. That is so for priors of the image. For a term of the network,
-    the norm is that of dR/dtheta, over the parameters, which no gradient at the image can be compared with: there rho is on no
-    common scale, and good ones are often far above 1.
+    2 sigma / sqrt(m) is the norm of the fidelity's gradient when the residual is as large as the noise. So in pure denoising
+    rho = 1 comes to rest where the discrepancy principle says. This holds for priors of the image. For a term of the network
+    the norm is that of dR/dtheta, over the parameters, which cannot be compared with a gradient at the image: there rho is on
+    no common scale, and good values are often far above 1.
     """
 
     rho: float = 0.5
 
     def __post_init__(self) -> None:
-        _not_negative(self.rho)
+        _check_not_negative(self.rho)
 
     def __call__(self, moment: Moment) -> Tensor:
         """Return the value at this moment; 0 as long as the regulariser has no gradient."""
@@ -102,7 +102,7 @@ class WarmUp:
     steps: int
 
     def __post_init__(self) -> None:
-        _not_negative(self.value, self.steps)
+        _check_not_negative(self.value, self.steps)
 
     def __call__(self, moment: Moment) -> float:
         """Return the value at this moment."""

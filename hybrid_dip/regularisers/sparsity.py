@@ -14,17 +14,17 @@ from hybrid_dip.regularisers.variation import differences, smooth_root
 
 @dataclass(frozen=True)
 class Wavelet(Weighable):
-    """l1 norm of the wavelet details, a mean per pixel and channel (Donoho & Johnstone 1994; as a prior, Figueiredo 2003).
+    """l1 norm of the wavelet details, a mean per pixel and channel (Donoho & Johnstone 1994, as a prior Figueiredo 2003).
 
         R(x) = sum over levels l and the three directions of 4^-l mean_k ( sqrt(w_k^2 + epsilon^2) - epsilon )
 
-    w are the detail coefficients; for an orthogonal wavelet and without a border this is their l1 norm per pixel. The transform
+    w are the detail coefficients. For an orthogonal wavelet and without a border this is their l1 norm per pixel. The transform
     is ptwt's, with reflection at the border.
 
     Attributes:
-        wavelet: Any discrete wavelet of PyWavelets, such as "haar", "db4", "sym8", "bior4.4".
-        levels: Of the transform; as many as the image allows where that is fewer.
-        epsilon: In units of [0, 1], above 0.
+        wavelet: A discrete wavelet of PyWavelets, such as "haar", "db4", "sym8", "bior4.4".
+        levels: Levels of the transform, or as many as the image allows.
+        epsilon: Constant inside the root, in units of [0, 1], above 0.
     """
 
     wavelet: str = "db4"
@@ -35,7 +35,7 @@ class Wavelet(Weighable):
         import pywt
 
         if self.wavelet not in pywt.wavelist(kind="discrete"):
-            raise SettingsError(f"There is no discrete wavelet {self.wavelet!r}; such as 'haar', 'db4', 'sym8' are known.")
+            raise SettingsError(f"There is no discrete wavelet {self.wavelet!r}; some that exist are 'haar', 'db4' and 'sym8'.")
         if self.levels < 1 or not self.epsilon > 0:
             raise SettingsError(f"Wavelet needs levels of at least 1 and epsilon above 0, got {self.levels}, {self.epsilon}.")
 
@@ -64,14 +64,14 @@ class Wavelet(Weighable):
 
 @dataclass(frozen=True)
 class BlockDCT(Weighable):
-    """l1 norm of the cosine transform of all blocks, but of their means; per pixel and channel (Yu & Sapiro 2011).
+    """l1 norm of the cosine transform of all blocks but for their means, per pixel and channel (Yu & Sapiro 2011).
 
         R(x) = mean over blocks of 1/size^2 sum_{k > 0} ( sqrt(c_k^2 + epsilon^2) - epsilon ),   c = DCT-II of the block
 
     Attributes:
         size: Side of the blocks, in pixels, at least 2.
-        stride: Between two blocks, from 1 for every position to ``size`` for blocks that do not overlap.
-        epsilon: In units of [0, 1], above 0.
+        stride: Pixels between two blocks, from 1 for every position to ``size`` for blocks that do not overlap.
+        epsilon: Constant inside the root, in units of [0, 1], above 0.
     """
 
     size: int = 8
@@ -100,8 +100,8 @@ class HyperLaplacian(Weighable):
         R(x) = mean_p sum over both directions of (d^2 + epsilon^2)^(power / 2) - epsilon^power
 
     Attributes:
-        power: Of the gradient, in (0, 2]; 0.5 to 0.8 for photographs.
-        epsilon: In units of [0, 1], above 0.
+        power: Power of the gradient, in (0, 2]; 0.5 to 0.8 for photographs.
+        epsilon: Constant inside the root, in units of [0, 1], above 0.
     """
 
     power: float = 0.8

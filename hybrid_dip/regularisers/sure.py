@@ -1,9 +1,9 @@
 """The divergence that makes a squared residual an estimate of the risk (SURE, PURE), by Monte Carlo: a heuristic in a fit.
 
-It is that of f_theta with respect to its input at fixed theta, with the noisy image as input, as in DIP-SURE (Jo, Chun & Choi,
-"Rethinking Deep Image Prior for Denoising", ICCV 2021). But theta itself is fitted to y, which this derivative does not see: no
-unbiased estimate of the risk of the fit. A finite difference through the whole fit would be one in name only, for fits are
-chaotic; what is unbiased for any algorithm is the coupled bootstrap, :class:`hybrid_dip.stopping.selection.Bootstrap`.
+It is the divergence of f_theta with respect to its input, at fixed theta, with the noisy image as input, as in DIP-SURE (Jo,
+Chun & Choi, "Rethinking Deep Image Prior for Denoising", ICCV 2021). But theta itself is fitted to y, which this derivative
+does not see, so the estimate of the fit's risk is biased. A finite difference through the whole fit would not help, for fits
+are chaotic. The coupled bootstrap, :class:`hybrid_dip.stopping.selection.Bootstrap`, is unbiased for any algorithm.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Divergence(Weighable):
 
     Attributes:
         zeta: Gain of Poisson noise, y = zeta Poisson(x / zeta), above 0; 0 for Gaussian noise, whose level is the task's.
-        epsilon: e, in units of the deviation of the noise.
+        epsilon: e, in units of the noise's standard deviation.
     """
 
     zeta: float = 0.0
@@ -41,17 +41,17 @@ class Divergence(Weighable):
             raise SettingsError(f"Divergence needs zeta >= 0 and epsilon > 0, got {self.zeta} and {self.epsilon}.")
 
     def __call__(self, network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
-        """Say that the noise is known within a fit only."""
-        raise SettingsError("Divergence needs a task, whose noise it is about: it can be evaluated within a fit only.")
+        """Refuse: the noise is known within a fit only."""
+        raise SettingsError("Divergence needs the noise of a task: it can be evaluated within a fit only.")
 
     def bind(self, task: Task) -> "BoundDivergence":
         """Begin a fit.
 
         Raises:
-            SettingsError: The task is not denoising with a squared residual, or its noise level is known to nobody.
+            SettingsError: The task is not denoising with a squared residual, or its noise level is unknown.
         """
         if task.name != "denoise" or task.fidelity is not gaussian or task.weight is not None:
-            raise SettingsError("Divergence is for denoising by a squared residual; for anything else take held-out.")
+            raise SettingsError("Divergence is for denoising by a squared residual; for other tasks take held-out.")
         if not self.zeta and not task.noise_sigma:
             raise SettingsError("Divergence needs the level of Gaussian noise, or zeta for Poisson noise.")
         y = task.observation
@@ -62,12 +62,12 @@ class Divergence(Weighable):
 
 @dataclass(eq=False)
 class BoundDivergence:
-    """:class:`Divergence` within one fit: the step determines b.
+    """:class:`Divergence` within one fit; b depends on the step only.
 
     Attributes:
         weights: sigma^2, or zeta y.
         length: e, in units of the image.
-        step: Index of the next step.
+        step: Index of the step.
     """
 
     weights: Tensor
@@ -75,7 +75,7 @@ class BoundDivergence:
     step: int = 0
 
     def refresh(self, step: int, x: Tensor) -> None:
-        """Take the step's index."""
+        """Note the index of the step."""
         self.step = step
 
     def __call__(self, network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:

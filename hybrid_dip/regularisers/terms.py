@@ -12,7 +12,7 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 
 RESERVED_NAMES = ("loss", "total", "fidelity", "step", "seed", "psnr", "seconds", "learning_rate")
-"""Columns of a history that no term may be called; one that is gets a number."""
+"""Columns of a history that no term may be named after; such a term gets a number."""
 
 
 class Regulariser(Protocol):
@@ -42,9 +42,9 @@ class Moment:
 
     Attributes:
         step: Index of the current step, from 0.
-        steps: How many steps the fit will take at most.
-        gradient_norm: Mean of ||dR/dx||, of a term of the network ||dR/dtheta||, over the first steps, frozen after them; () on
-            the device.
+        steps: Steps that the fit takes at most.
+        gradient_norm: Mean of ||dR/dx|| over the first steps, for a term of the network of ||dR/dtheta||, frozen after them; ()
+            on the device.
         noise_gradient: ||dE/dx|| of a residual as large as the noise, 2 sigma / sqrt(m) for m entries of y.
     """
 
@@ -60,7 +60,7 @@ class Moment:
 
 
 class Schedule(Protocol):
-    """lambda(t): a weight, or a factor of the learning rate, that changes along the fit."""
+    """lambda(t): a weight, or a factor of the learning rate, that changes during the fit."""
 
     def __call__(self, moment: Moment, /) -> float | Tensor:
         """Return the value at this moment."""
@@ -74,7 +74,7 @@ class Term:
     Attributes:
         regulariser: Any callable x -> scalar, or (network, latent, x) -> scalar.
         weight: A number, at least 0, or a schedule.
-        name: How it is called in the history; by default the function's or the class's own name.
+        name: Its name in the history; by default that of the function or the class.
 
     Raises:
         SettingsError: The weight is negative or not finite, or the regulariser is not callable.
@@ -110,14 +110,14 @@ class Term:
         return bool(getattr(self.regulariser, "of_whole_image", False))
 
     def bind(self, task: Task) -> "Term":
-        """Let the regulariser prepare itself for a task, where it wants to; only the task to fit is shown to it."""
+        """Let the regulariser prepare itself for a task, if it has a method ``bind``; it sees the task to fit only."""
         bind = getattr(self.regulariser, "bind", None)
         if not callable(bind):
             return self
         bound = bind(task)
         if not callable(bound):
             raise SettingsError(
-                f"The regulariser '{self.name}' is bound to {type(bound).__name__}: bind(task) must return what is to be used."
+                f"The regulariser '{self.name}' is bound to {type(bound).__name__}: bind(task) must return a regulariser."
             )
         return replace(self, regulariser=bound)
 
@@ -125,12 +125,12 @@ class Term:
         return Terms((self,)) + other
 
 
-def _algebra(got: str) -> TypeError:
-    return TypeError(f"Weigh each term by itself, the weight first, as in 0.1 * TV() + 0.01 * TGV(); got {got}.")
+def _algebra_error(got: str) -> TypeError:
+    return TypeError(f"Give each term a weight of its own, the weight first, as in 0.1 * TV() + 0.01 * TGV(); got {got}.")
 
 
 SomeTerms = Term | Regulariser | Sequence[Term | Regulariser]
-"""What may be passed as regularisers: one, weighted or bare, or several."""
+"""What a user may pass as regularisers: one or several, each with or without a weight."""
 
 
 class Terms(tuple[Term, ...]):
@@ -139,26 +139,26 @@ class Terms(tuple[Term, ...]):
     def __add__(self, other: object) -> "Terms":
         more = (other,) if isinstance(other, Term) else other
         if not isinstance(more, tuple | list) or not all(isinstance(term, Term) for term in more):
-            raise _algebra(f"+ {type(other).__name__} without a weight")
+            raise _algebra_error(f"+ {type(other).__name__} without a weight")
         return Terms((*self, *more))
 
     def __mul__(self, other: SupportsIndex) -> "Terms":
-        raise _algebra("a sum * a number")
+        raise _algebra_error("a sum * a number")
 
-    def __rmul__(self, other: SupportsIndex) -> "Terms":  # a tuple's own would repeat them
-        raise _algebra("a number * a sum")
+    def __rmul__(self, other: SupportsIndex) -> "Terms":  # a tuple's own operator would repeat them
+        raise _algebra_error("a number * a sum")
 
 
 def as_terms(terms: "Term | Regulariser | Iterable[Term | Regulariser]") -> Terms:
     """Turn what a user may pass as regularisers into terms with distinct names.
 
     Args:
-        terms: A term, a bare regulariser (weight 1), or any number of them.
+        terms: A term, a regulariser without a weight (1 is taken), or any number of these.
 
     Returns:
         The terms; a name that occurs twice gets a number.
     """
-    # A callable is one prior, also where it can be iterated over, as nn.Sequential can.
+    # A callable is one prior, even if it can be iterated over, as nn.Sequential can.
     single = isinstance(terms, Term) or callable(terms)
     listed = [terms] if single else list(cast(Iterable[Any], terms))
     seen = dict.fromkeys(RESERVED_NAMES, 1)
@@ -171,15 +171,15 @@ def as_terms(terms: "Term | Regulariser | Iterable[Term | Regulariser]") -> Term
 
 
 class Weighable:
-    """Lets a regulariser be written ``0.1 * TV()``."""
+    """Base of regularisers that are written ``0.1 * TV()``."""
 
     def __rmul__(self, weight: float | Schedule) -> Term:
         return Term(cast(Regulariser, self), weight)
 
     def __mul__(self, other: object) -> Term:
-        raise _algebra(f"{type(self).__name__} * {type(other).__name__}")
+        raise _algebra_error(f"{type(self).__name__} * {type(other).__name__}")
 
     def __add__(self, other: object) -> Terms:
-        raise _algebra(f"{type(self).__name__} without a weight")
+        raise _algebra_error(f"{type(self).__name__} without a weight")
 
     __radd__ = __add__

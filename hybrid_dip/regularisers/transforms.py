@@ -13,7 +13,7 @@ def dct_matrix(size: int) -> Tensor:
         size: n, at least 1.
 
     Returns:
-        (n, n), float64; row k holds the k-th cosine, so that ``dct_matrix(n) @ v`` is the transform of v.
+        (n, n), float64; row k holds the k-th cosine, so ``dct_matrix(n) @ v`` is the transform of v.
     """
     index = torch.arange(size, dtype=torch.float64)
     matrix = math.sqrt(2 / size) * torch.cos(math.pi / size * (index + 0.5) * index[:, None])

@@ -1,6 +1,6 @@
-"""Variation: small for images whose pixels differ little from their neighbours, but at edges."""
+"""Variation: small for images whose pixels differ little from their neighbours, except at edges."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,14 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.problem.least_squares import conjugate_gradients
-from hybrid_dip.regularisers.memory import Looking, Memory, check_every
+from hybrid_dip.regularisers.memory import Memory, WithMemory, check_every
 from hybrid_dip.regularisers.terms import Weighable
 from hybrid_dip.regularisers.transforms import dct_matrix
 
 
-def _above_zero(owner: object, **options: float) -> None:
+def _check_above_zero(owner: object, **options: float) -> None:
     for name, value in options.items():
         if not 0 < value < float("inf"):
             raise SettingsError(f"{type(owner).__name__} needs {name} above 0, got {value}.")
@@ -28,7 +29,7 @@ def differences(x: Tensor) -> tuple[Tensor, Tensor]:
         x: (1, C, H, W).
 
     Returns:
-        To the pixel below and to the one on the right, each (1, C, H, W).
+        Differences to the pixel below and to the pixel on the right, each (1, C, H, W).
     """
     return F.pad(x.diff(dim=-2), (0, 0, 0, 1)), F.pad(x.diff(dim=-1), (0, 1, 0, 0))
 
@@ -38,10 +39,10 @@ def smooth_root(squared: Tensor, epsilon: float) -> Tensor:
 
     Args:
         squared: s, at least 0.
-        epsilon: Above 0, in the units of the root.
+        epsilon: Constant above 0, in the units of the root.
 
     Returns:
-        Of the same shape.
+        The root, of the same shape.
     """
     root: Tensor = torch.sqrt(squared + epsilon**2) - epsilon
     return root
@@ -56,13 +57,13 @@ class TV(Weighable):
     Differences across the border are zero. The epsilon inside the root keeps the gradient finite where the image is flat.
 
     Attributes:
-        epsilon: In units of [0, 1], above 0.
+        epsilon: Constant inside the root, in units of [0, 1], above 0.
     """
 
     epsilon: float = 1e-3
 
     def __post_init__(self) -> None:
-        _above_zero(self, epsilon=self.epsilon)
+        _check_above_zero(self, epsilon=self.epsilon)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return TV(x) for x of shape (1, C, H, W), as ()."""
@@ -74,24 +75,24 @@ class TV(Weighable):
         from skimage.restoration import denoise_tv_chambolle
 
         planes = x.detach().double().cpu().flatten(0, 1).numpy()
-        found = denoise_tv_chambolle(planes, weight=gamma / x.numel(), eps=1e-9, max_num_iter=2000, channel_axis=0)
-        return torch.from_numpy(found).to(x).view_as(x)
+        smooth = denoise_tv_chambolle(planes, weight=gamma / x.numel(), eps=1e-9, max_num_iter=2000, channel_axis=0)
+        return torch.from_numpy(smooth).to(x).view_as(x)
 
 
 @dataclass(frozen=True)
 class AnisotropicTV(Weighable):
-    """Anisotropic total variation: rows and columns by themselves, which favours edges along them (Esedoglu & Osher 2004).
+    """Anisotropic total variation: rows and columns apart, which favours edges along them (Esedoglu & Osher 2004).
 
         R(x) = mean_p ( r(x(p + down) - x(p)) + r(x(p + right) - x(p)) ),   r(d) = sqrt(d^2 + epsilon^2) - epsilon
 
     Attributes:
-        epsilon: In units of [0, 1], above 0.
+        epsilon: Constant inside the root, in units of [0, 1], above 0.
     """
 
     epsilon: float = 1e-3
 
     def __post_init__(self) -> None:
-        _above_zero(self, epsilon=self.epsilon)
+        _check_above_zero(self, epsilon=self.epsilon)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return R(x) for x of shape (1, C, H, W), as ()."""
@@ -101,43 +102,43 @@ class AnisotropicTV(Weighable):
 
 @dataclass(frozen=True)
 class HuberTV(Weighable):
-    """Huber's variation: quadratic for small differences, so that slopes do not become stairs (Werlberger et al. 2009).
+    """Huber's variation: quadratic for small differences, so slopes do not become stairs (Werlberger et al. 2009).
 
         R(x) = mean_p h(|grad x(p)|),   h(g) = g^2 / (2 delta) for g <= delta, g - delta / 2 above
 
     Attributes:
-        delta: Where the line begins, in units of [0, 1], above 0.
+        delta: Difference from which on h is linear, in units of [0, 1], above 0.
     """
 
     delta: float = 0.02
 
     def __post_init__(self) -> None:
-        _above_zero(self, delta=self.delta)
+        _check_above_zero(self, delta=self.delta)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return R(x) for x of shape (1, C, H, W), as ()."""
         down, right = differences(x)
         squared = down.square() + right.square()
         small = squared <= self.delta**2
-        # The root is taken of large values only: at 0 its slope is infinite, also where it is not chosen.
+        # The root is taken of large values only: at 0 its slope is infinite, even where it is not chosen.
         root = torch.where(small, torch.full_like(squared, self.delta**2), squared).sqrt()
         return torch.where(small, squared / (2 * self.delta), root - self.delta / 2).mean()
 
 
 @dataclass(frozen=True)
 class VectorialTV(Weighable):
-    """Total variation of all channels together: edges are drawn to the same places (Blomgren & Chan 1998; Bresson & Chan 2008).
+    """Total variation of all channels together: edges come to the same places (Blomgren & Chan 1998, Bresson & Chan 2008).
 
         R(x) = mean_p ( sqrt(sum_c |grad x_c(p)|^2 + epsilon^2) - epsilon )
 
     Attributes:
-        epsilon: In units of [0, 1], above 0.
+        epsilon: Constant inside the root, in units of [0, 1], above 0.
     """
 
     epsilon: float = 1e-3
 
     def __post_init__(self) -> None:
-        _above_zero(self, epsilon=self.epsilon)
+        _check_above_zero(self, epsilon=self.epsilon)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return R(x) for x of shape (1, C, H, W), as ()."""
@@ -146,18 +147,18 @@ class VectorialTV(Weighable):
 
 
 @dataclass(frozen=True)
-class WeightedTV(Looking):
-    """Total variation with a weight for each pixel: less where the image itself has edges and texture.
+class WeightedTV(WithMemory):
+    """Total variation with a weight for each pixel, smaller where the image itself has edges and texture.
 
         R(x) = mean_p w(p) ( sqrt(|grad x(p)|^2 + epsilon^2) - epsilon )
         w(p) = mu / (mu + g(p)),   g = |grad x| averaged over channels and a window, mu = mean of g
 
-    The weights come from the current estimate, every so many steps (the idea of ADMM-DIPTV, Cascarano et al. 2021).
+    The weights come from the current estimate, every few steps (the idea of ADMM-DIPTV, Cascarano et al. 2021).
 
     Attributes:
-        window: Side of the square that gradients are averaged over, in pixels, odd.
+        window: Side of the square that gradients are averaged over, an odd number of pixels.
         every: Steps between two looks at the estimate.
-        epsilon: In units of [0, 1], above 0.
+        epsilon: Constant inside the root, in units of [0, 1], above 0.
     """
 
     window: int = 5
@@ -166,11 +167,11 @@ class WeightedTV(Looking):
 
     def __post_init__(self) -> None:
         check_every("WeightedTV", self.every)
-        _above_zero(self, epsilon=self.epsilon)
+        _check_above_zero(self, epsilon=self.epsilon)
         if self.window < 1 or self.window % 2 == 0:
             raise SettingsError(f"WeightedTV needs an odd window of at least 1 pixel, got {self.window}.")
 
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
         """Weights from the gradients of x."""
         down, right = differences(x)
         sizes = (down.square() + right.square()).sqrt().mean(1, keepdim=True)
@@ -179,7 +180,7 @@ class WeightedTV(Looking):
         mean = local.mean().clamp_min(torch.finfo(x.dtype).tiny)
         return {"weights": mean / (mean + local)}
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """The weighted mean."""
         down, right = differences(x)
         return (memory["weights"] * smooth_root(down.square() + right.square(), self.epsilon)).mean()
@@ -193,7 +194,7 @@ _ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Tikhonov(Weighable):
-    """Quadratic smoothness (Tikhonov 1963): of the gradient, or of the Laplacian, which leaves slopes alone.
+    """Quadratic smoothness (Tikhonov 1963) of the gradient, or of the Laplacian, which leaves slopes alone.
 
         gradient:   R(x) = mean_p |grad x(p)|^2
         laplacian:  R(x) = mean_p (div grad x(p))^2
@@ -201,7 +202,7 @@ class Tikhonov(Weighable):
     Differences across the border are zero, so a cosine transform (DCT-II) makes both diagonal.
 
     Attributes:
-        of: "gradient" or "laplacian".
+        of: What is squared, "gradient" or "laplacian".
     """
 
     of: Literal["gradient", "laplacian"] = "gradient"
@@ -229,20 +230,20 @@ class Tikhonov(Weighable):
 
 
 @dataclass(frozen=True)
-class TGV(Looking):
-    """Total generalised variation of second order: flat and sloped regions between few edges (Bredies, Kunisch & Pock 2010).
+class TGV(WithMemory):
+    """Total generalised variation, second order: flat and sloped regions between few edges (Bredies, Kunisch & Pock 2010).
 
         R(x) = min_w mean_p ( r(|grad x - w|) + ratio r(|E w|) ),   r(d) = sqrt(d^2 + epsilon^2) - epsilon
         E w = (grad w + grad w^T) / 2
 
-    Differences are taken inside the image only, so that it is 0 for every affine image. The field w follows the estimate: at
-    each look a few rounds of reweighted least squares (conjugate gradients) go on from the last one.
+    Differences are taken inside the image only, so the energy is 0 for every affine image. The field w follows the estimate: at
+    each look a few rounds of reweighted least squares (by conjugate gradients) continue from the last field.
 
     Attributes:
         ratio: alpha_0 / alpha_1, above 0.
-        rounds: Of reweighting at each look.
+        rounds: Rounds of reweighting at each look.
         every: Steps between two looks at the estimate.
-        epsilon: In units of [0, 1], above 0.
+        epsilon: Constant inside the root, in units of [0, 1], above 0.
     """
 
     ratio: float = 2.0
@@ -252,23 +253,23 @@ class TGV(Looking):
 
     def __post_init__(self) -> None:
         check_every("TGV", self.every)
-        _above_zero(self, ratio=self.ratio, epsilon=self.epsilon, rounds=self.rounds)
+        _check_above_zero(self, ratio=self.ratio, epsilon=self.epsilon, rounds=self.rounds)
 
-    def remember(self, x: Tensor, step: int, memory: Mapping[str, Tensor]) -> Memory:
-        """The field w of x, going on from the last one where there is one."""
+    def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
+        """The field w of x, continued from the last one where there is one."""
         gradient = _inner_gradient(x)
         field = memory.get("field", torch.zeros_like(gradient))
         for _ in range(self.rounds if memory else 10 * self.rounds):
-            field = self._reweighted(gradient, field)
+            field = self._reweight(gradient, field)
         return {"field": field}
 
-    def energy(self, x: Tensor, memory: Mapping[str, Tensor]) -> Tensor:
+    def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """The energy of x with the field w."""
         field = memory["field"]
         first = smooth_root((_inner_gradient(x) - field).square().sum(0), self.epsilon).mean()
         return first + self.ratio * smooth_root(_squared_strain(field), self.epsilon).mean()
 
-    def _reweighted(self, gradient: Tensor, field: Tensor) -> Tensor:
+    def _reweight(self, gradient: Tensor, field: Tensor) -> Tensor:
         """argmin_w mean a |grad x - w|^2 + ratio mean b |E w|^2, a and b the slopes of r at the last field."""
         inside = gradient[0].numel()
         strains = _squared_strain(field)
@@ -287,7 +288,7 @@ def _inner_gradient(x: Tensor) -> Tensor:
 
 
 def _strain(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """E w of a field (2, ..., h, w): down-down, right-right, and twice (for the norm) the mixed part over sqrt(2)."""
+    """E w of a field (2, ..., h, w): down-down, right-right, and the mixed part, whose factor makes the norm count it twice."""
     down, right = w
     mixed = (down.diff(dim=-1)[..., :-1, :] + right.diff(dim=-2)[..., :-1]) / 2**0.5
     return down.diff(dim=-2)[..., :-1], right.diff(dim=-1)[..., :-1, :], mixed

@@ -61,6 +61,7 @@ def test_a_plugin_registers_through_its_entry_point(monkeypatch: pytest.MonkeyPa
     names.load_plugins()
     assert names.get("metrics", "theirs")(4) == 2
     assert names.entries("metrics")["theirs"].source == "a-plugin"
+    assert names.entries("metrics")["theirs"].summary == "a root"
 
 
 def test_a_plugin_that_fails_is_reported_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,18 @@ def test_learned_parts_say_where_their_weights_come_from() -> None:
     assert "Licence: GPL-3.0" in listing.explain("ffdnet-grey")
 
 
+def test_tasks_come_with_the_options_that_they_need() -> None:
+    rows = listing.rows("tasks")
+    assert {row["name"]: row["required"] for row in rows if row["required"]} == {
+        "inpaint": ["--mask"],
+        "missing-pixels": ["--mask"],
+        "deblur": ["--psf"],
+        "flash": ["--guide"],
+        "linear": ["--operator"],
+    }
+    assert any(line.startswith("inpaint") and line.endswith("(--mask)") for line in listing.as_text(rows).splitlines())
+
+
 def test_a_name_of_two_kinds_is_explained_twice() -> None:
     text = listing.explain("wavelet")
     assert "wavelet (regularisers, sparsity)" in text

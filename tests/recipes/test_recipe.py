@@ -8,7 +8,7 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.networks import latents
 from hybrid_dip.problem import degradations
 from hybrid_dip.recipes import presets
-from hybrid_dip.recipes.recipe import Recipe, described
+from hybrid_dip.recipes.recipe import Recipe, settings_of
 
 CASE = degradations.downsampled(torch.full((1, 3, 32, 32), 0.5), factor=4)
 
@@ -26,8 +26,8 @@ def test_a_function_is_described_by_name_or_own_words() -> None:
         def describe(self) -> dict[str, int]:
             return {"mine": 3}
 
-    assert described(partial(latents.uniform, channels=8)) == {"name": "uniform", "channels": 8}
-    assert described(Own()) == {"mine": 3}
+    assert settings_of(partial(latents.uniform, channels=8)) == {"name": "uniform", "channels": 8}
+    assert settings_of(Own()) == {"mine": 3}
 
 
 def sized(in_channels: int, out_channels: int, size: tuple[int, int]) -> nn.Module:

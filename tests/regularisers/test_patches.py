@@ -9,7 +9,7 @@ from torch import Tensor
 import hybrid_dip as hd
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers import LowRank, NonLocal, SlicedWasserstein
-from hybrid_dip.regularisers.patches import gathered, nearest, places, pyramid
+from hybrid_dip.regularisers.patches import gather, nearest_patches, places, pyramid
 
 # Two patches of 2x2: their differences are 1, 2, 4 and 8 hundredths.
 TWO = torch.tensor([[0.10, 0.11, 0.13], [0.20, 0.24, 0.32]])[None, None]
@@ -20,7 +20,7 @@ def test_places_are_those_of_unfold() -> None:
     x = torch.rand(1, 3, 9, 11)
     pixels, shapes = pyramid(x, (1.0, 0.5))
     found = places(shapes, 4)
-    patches = gathered(pixels, found.first[:, None] + found.offsets[found.scale])
+    patches = gather(pixels, found.first[:, None] + found.offsets[found.scale])
     own = torch.nn.functional.unfold(x, 4)[0].T
     torch.testing.assert_close(patches[found.scale == 0], own, atol=0, rtol=0)
     assert shapes[1] == (1, 3, 4, 6)
@@ -29,7 +29,7 @@ def test_places_are_those_of_unfold() -> None:
 
 def test_nearest_against_brute_force() -> None:
     queries, candidates = torch.rand(700, 5), torch.rand(300, 5)
-    distances, index = nearest(queries, candidates, 3)
+    distances, index = nearest_patches(queries, candidates, 3)
     every = (queries[:, None] - candidates).square().mean(2)
     expected = every.sort(1)
     torch.testing.assert_close(distances, expected.values[:, :3], atol=1e-5, rtol=1e-3)

@@ -7,7 +7,7 @@ from hybrid_dip.problem import tasks
 from hybrid_dip.recipes import spec
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.regularisers import RED, DenoisedObservation, denoisers
-from hybrid_dip.regularisers.memory import Remembering
+from hybrid_dip.regularisers.memory import Bound
 from hybrid_dip.regularisers.schedules import Linear
 
 
@@ -43,7 +43,7 @@ def test_red_denoises_at_intervals_while_the_image_moves() -> None:
 def test_the_noise_level_is_the_tasks_or_given_or_scheduled() -> None:
     half = Half()
     image = torch.rand(1, 3, 16, 16)
-    falling = Remembering(RED(half, sigma=Linear(0.2, 0.1), over=11, every=1))
+    falling = Bound(RED(half, sigma=Linear(0.2, 0.1), over=11, every=1))
     for step in (0, 5, 10, 50):
         falling.refresh(step, image)
     assert half.levels == pytest.approx([0.2, 0.15, 0.1, 0.1])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.regularisers import TGV, TV, AnisotropicTV, HuberTV, Tikhonov, VectorialTV, WeightedTV
-from hybrid_dip.regularisers.memory import Remembering
+from hybrid_dip.regularisers.memory import Bound
 
 # One corner pixel raised by 1: it differs from its lower and its right neighbour, nobody else differs from anybody.
 CORNER = torch.zeros(1, 1, 3, 3)
@@ -94,7 +94,7 @@ def test_tgv_against_brute_force() -> None:
     best = float(regulariser.energy(x, {"field": field}))
     assert best < 0.95 * float(regulariser.energy(x, {"field": start}))
     assert float(regulariser(x)) == pytest.approx(best, rel=1e-4)
-    following = Remembering(regulariser)
+    following = Bound(regulariser)
     for step in range(5):
         following.refresh(step, x + 0.01 * (4 - step))
     assert float(following(x)) == pytest.approx(best, rel=1e-4)

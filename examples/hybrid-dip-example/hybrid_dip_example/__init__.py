@@ -6,9 +6,7 @@ from hybrid_dip.recipes.catalogue import Catalogue
 def register(catalogue: Catalogue) -> None:
     """Add this package's names; the entry point of the group ``hybrid_dip.plugins``."""
     here = "hybrid_dip_example.priors"
-    catalogue.add("regularisers", "example-checkerboard", f"{here}:Checkerboard", "energy of alternating pixels", "sparsity")
-    catalogue.add("denoisers", "example-box", f"{here}:box", "mean of 3x3 pixels")
-    catalogue.add("metrics", "example-worst", f"{here}:worst", "largest error of any pixel")
-    catalogue.add(
-        "commands", "example-measure", "hybrid_dip_example.command:measure", "Say how strong the pattern of a prior is."
-    )
+    catalogue.add("regularisers", "example-checkerboard", f"{here}:Checkerboard", family="sparsity")
+    catalogue.add("denoisers", "example-box", f"{here}:box")
+    catalogue.add("metrics", "example-worst", f"{here}:worst")
+    catalogue.add("commands", "example-measure", "hybrid_dip_example.command:measure")
