@@ -11,6 +11,8 @@ from hybrid_dip.study.running.store import Store
 MakePlan = Callable[..., Plan]
 InNamespace = Callable[..., "subprocess.CompletedProcess[str]"]
 TIMINGS = ("seconds", "hardware")
+HANG = 600.0
+"""Seconds that only a process that hangs needs, however busy the machine is."""
 
 
 def contents(store: Store) -> dict[str, tuple[Any, bytes, bytes]]:

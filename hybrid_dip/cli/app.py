@@ -23,7 +23,8 @@ from hybrid_dip.regularisers.epll import fit_folder
 from hybrid_dip.restoring.estimate import duration
 from hybrid_dip.restoring.manifest import __version__
 from hybrid_dip.restoring.trial import seconds_of_a_step
-from hybrid_dip.study.running.terminal import failure, study_of, whole_study
+from hybrid_dip.study.ready_made.command import plan_content, run_content
+from hybrid_dip.study.running.terminal import first_failure
 
 app = typer.Typer(
     cls=WithPlugins,
@@ -93,9 +94,9 @@ def demo(
     from hybrid_dip.study.ready_made.demo import PICTURE, demo_content, report_demo, sentences
 
     content = demo_content(size, steps)
-    made = study_of(content, out, device=device)
-    store, done = whole_study(made, content, workers=workers, quiet=quiet)
-    failed = failure(made, store, done)
+    made = plan_content(content, out, device=device)
+    store, done = run_content(made, content, workers=workers, quiet=quiet)
+    failed = first_failure(made, store, done)
     if failed is not None:
         raise failed
     table = report_demo(made, store)

@@ -13,8 +13,9 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.recipes import spec_files
 from hybrid_dip.study.describe.settings import read_study
 from hybrid_dip.study.describe.sources import absolute
+from hybrid_dip.study.ready_made.command import plan_content, run_content
 from hybrid_dip.study.running.status import PLAN
-from hybrid_dip.study.running.terminal import failure, study_of, whole_study
+from hybrid_dip.study.running.terminal import first_failure
 
 
 def sweep(
@@ -83,15 +84,15 @@ def sweep(
         [spec_files.locate(text, here) for text in regulariser], [_given(picture)], _given(entry), _given(arm)
     )
     content |= _given({"crop": crop, "seeds": seed, "threads": threads})
-    made = study_of(content, out, device=device)
-    store, done = whole_study(made, content, workers=workers, quiet=quiet)
+    made = plan_content(content, out, device=device)
+    store, done = run_content(made, content, workers=workers, quiet=quiet)
     found = report_sweep(made, store, swept)
     if as_json:
         print(json.dumps(found, indent=2))
     elif not quiet:
         print(sentences(found))
         print(f"Look at {found['files'][-1]}; pictures: hybrid-dip study report {out / 'sweep.toml'}")
-    failed = failure(made, store, done)
+    failed = first_failure(made, store, done)
     if failed is not None:
         raise failed
 
@@ -119,7 +120,7 @@ def restore_many(
         raise SettingsError(f"{out} holds other files, which the restored images might replace: name a new folder.")
     content = many_content(folder, references, task, _given(arm), crop) | {"seeds": [seed]} | _given({"threads": threads})
     content |= {} if time_budget is None else {"budget": {"seconds_per_run": time_budget}}
-    made, entry = study_of(content, out, device=device), content["arms"][0]
+    made, entry = plan_content(content, out, device=device), content["arms"][0]
     begun = made.study.path
     count = processes(made, workers)
     if not {"tile", "fuse"} & set(entry):
@@ -127,15 +128,15 @@ def restore_many(
         side = read_study(begun).arms[0].tile if begun.is_file() else side_for_all(made, count)
         if side is not None:
             entry["tile"] = side
-            made = study_of(content, out, device=device)
+            made = plan_content(content, out, device=device)
             if side and not quiet:
                 print(f"Not all images fit into memory as a whole: in tiles of at most {side} pixels.", file=sys.stderr)
-    store, done = whole_study(made, content, workers=count, quiet=quiet)
+    store, done = run_content(made, content, workers=count, quiet=quiet)
     write_results(made, store)
     written = put_together(made, store)
     if not quiet and written:
         print(f"{len(written)} of {len(made.runs)} images restored: look at {written[0]} and beside it; {out / 'results.csv'}.")
-    failed = failure(made, store, done)
+    failed = first_failure(made, store, done)
     if failed is not None:
         raise failed
 
@@ -188,9 +189,9 @@ def impedance(
     networks = [spec_files.locate(text, Path.cwd()) for text in network or []]
     content = impedance_content([absolute(text) for text in images], networks, arm)
     content |= _given({"crop": crop, "seeds": seed, "threads": threads})
-    made = study_of(content, out, device=device)
-    store, done = whole_study(made, content, workers=workers, quiet=quiet)
-    failed = failure(made, store, done)
+    made = plan_content(content, out, device=device)
+    store, done = run_content(made, content, workers=workers, quiet=quiet)
+    failed = first_failure(made, store, done)
     if failed is not None:
         raise failed
     found = report_impedance(made, store)
