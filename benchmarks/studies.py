@@ -27,7 +27,8 @@ from hybrid_dip.study.describe.plan import Plan, Run, plan_study
 from hybrid_dip.study.describe.settings import as_study
 from hybrid_dip.study.reporting import results
 from hybrid_dip.study.reporting.report import report_study
-from hybrid_dip.study.running.executors import Workers, core_count
+from hybrid_dip.study.running.executors import Workers
+from hybrid_dip.study.running.machine import core_count
 from hybrid_dip.study.running.run import run_study
 from hybrid_dip.study.running.store import Store
 

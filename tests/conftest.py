@@ -22,7 +22,7 @@ from hybrid_dip.images.files import save_image
 from hybrid_dip.problem import degradations
 from hybrid_dip.study.describe.plan import Plan, plan_study
 from hybrid_dip.study.describe.settings import as_study
-from hybrid_dip.study.running import terminal
+from hybrid_dip.study.running import machine
 from hybrid_dip.study.running.store import Store
 from tests.studies import TINY, Inline, InNamespace, MakePlan
 
@@ -42,7 +42,7 @@ def hybrid_dip_command(
 
     A worker of its own imports torch, for seconds. A test that is about processes starts the command as one.
     """
-    monkeypatch.setattr(terminal, "Workers", lambda count, gpus: Inline())
+    monkeypatch.setattr(machine, "Workers", lambda count, gpus: Inline())
 
     def run(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["hybrid-dip", *map(str, arguments)])

@@ -83,11 +83,10 @@ def test_time_to_quality(
     assert command("time_to_quality", "--show", tmp_path / "out.json") == out
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("name", ["variants", "variants_256", "variants_inpaint_256"])
-def test_the_long_tables_hold_those_of_the_variants(name: str) -> None:
+def test_the_long_tables_hold_those_of_the_variants(name: str, command: Callable[..., str]) -> None:
     text = (BENCHMARKS / "results" / "tables.md").read_text()
-    for line in command(BENCHMARKS / "variants.py", "--show", BENCHMARKS / "results" / f"{name}.json").splitlines():
+    for line in command("variants", "--show", BENCHMARKS / "results" / f"{name}.json").splitlines():
         assert line in text
 
 
@@ -101,19 +100,9 @@ def test_the_readme_quotes_the_table_of_variants() -> None:
         assert [cell.split(", ")[1] for cell in row] == quoted
 
 
-def test_time_to_quality_goes_on_where_it_was_interrupted(tmp_path: Path, photograph: Tensor) -> None:
-=======
-@pytest.mark.parametrize("name", ["variants", "variants_256"])
-def test_the_readme_holds_the_table_of_variants(name: str, command: Callable[..., str]) -> None:
-    text = (BENCHMARKS / "README.md").read_text()
-    for line in command("variants", "--show", BENCHMARKS / "results" / f"{name}.json").splitlines():
-        assert line in text
-
-
 def test_time_to_quality_goes_on_where_it_was_interrupted(
     tmp_path: Path, photograph: Tensor, script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
->>>>>>> 8079e37 (Benchmarks are tried in the tests' own process, and studies of tests fit a tiny network)
     """The curve of a fit in two parts is that of one in one part."""
     save_larger(photograph, tmp_path / "clean.png")
     quality = script("time_to_quality")
@@ -174,27 +163,6 @@ def test_a_profile_tells_the_optimiser_from_convolutions(script: Callable[[str],
     assert {part for name, part in parts if name == "aten::mm"} == {"convolutions"}
 
 
-<<<<<<< HEAD
-def test_a_profile_counts_parts_by_their_owner_and_views_not() -> None:
-    script = f"""
-import sys
-sys.path.insert(0, {str(BENCHMARKS)!r})
-import torch
-from step import moves, part_of
-from hybrid_dip.networks.kernels import reflection, upsampling
-x = torch.rand(1, 2, 4, 4, requires_grad=True)
-with torch.profiler.profile() as profile:
-    upsampling.double(x).sum().backward()
-    reflection.pad(x, 1).sum().backward()
-events = profile.events()
-print(sorted({{(event.name, part_of(event)) for event in events if event.name in ("aten::lerp", "aten::clone")}}))
-looked_at = ("aten::lerp", "aten::narrow", "aten::as_strided")
-print(sorted({{(event.name, moves(event)) for event in events if event.name in looked_at}}))
-"""
-    parts, moving = command("-c", script).splitlines()[-2:]
-    assert parts == "[('aten::clone', 'padding'), ('aten::lerp', 'upsampling, concatenation')]"
-    assert moving == "[('aten::as_strided', False), ('aten::lerp', True), ('aten::narrow', False)]"
-=======
 def test_a_profile_counts_parts_by_their_owner_and_views_not(script: Callable[[str], Any]) -> None:
     step = script("step")
     x = torch.rand(1, 2, 4, 4, requires_grad=True)
@@ -207,7 +175,6 @@ def test_a_profile_counts_parts_by_their_owner_and_views_not(script: Callable[[s
     looked_at = ("aten::lerp", "aten::narrow", "aten::as_strided")
     moving = {(event.name, step.moves(event)) for event in events if event.name in looked_at}
     assert moving == {("aten::as_strided", False), ("aten::lerp", True), ("aten::narrow", False)}
->>>>>>> 8079e37 (Benchmarks are tried in the tests' own process, and studies of tests fit a tiny network)
 
 
 @pytest.mark.slow

@@ -27,7 +27,8 @@ from hybrid_dip.regularisers.epll import fit_folder
 from hybrid_dip.restoring.estimate import duration
 from hybrid_dip.restoring.manifest import __version__
 from hybrid_dip.restoring.trial import seconds_of_a_step
-from hybrid_dip.study.running.terminal import failure, study_of, whole_study
+from hybrid_dip.study.ready_made.command import plan_content, run_content
+from hybrid_dip.study.running.terminal import first_failure
 
 HELP = "Restore a degraded image with an untrained network (Deep Image Prior) and any prior you add."
 INTERRUPTED = "Interrupted; repeat the command to go on from the last saved state (a restoration: with --resume)."
@@ -78,9 +79,9 @@ def demo(
     from hybrid_dip.study.ready_made.demo import PICTURE, demo_content, report_demo, sentences
 
     content = demo_content(size, steps) | entry({"threads": machine.threads})
-    made = study_of(content, out, device=machine.device)
-    store, done = whole_study(made, content, workers=machine.workers, quiet=quiet)
-    failed = failure(made, store, done)
+    made = plan_content(content, out, device=machine.device)
+    store, done = run_content(made, content, workers=machine.workers, quiet=quiet)
+    failed = first_failure(made, store, done)
     if failed is not None:
         raise failed
     table = report_demo(made, store)

@@ -12,7 +12,8 @@ from hybrid_dip.cli.options import HOW, AsJson, CleanImages, Image, Part, Quiet,
 from hybrid_dip.cli.where import Machine
 from hybrid_dip.cli.wrong import Observation
 from hybrid_dip.study.describe.sources import absolute
-from hybrid_dip.study.running.terminal import failure, study_of, whole_study
+from hybrid_dip.study.ready_made.command import plan_content, run_content
+from hybrid_dip.study.running.terminal import first_failure
 
 SWEPT = (
     "NAME[:option=value,...]@W1,W2,... or @balance=W1,W2,...: each such prior is swept alone; one with a single weight is in "
@@ -85,15 +86,15 @@ def sweep(
     task = wrong.entry() | entry({"held_out": source.share})
     content, swept = sweep_content(regularisers, [picture], task, arm)
     content |= entry({"crop": source.crop, "seeds": seeds, "threads": machine.threads})
-    made = study_of(content, out, device=machine.device)
-    store, done = whole_study(made, content, workers=machine.workers, quiet=quiet)
+    made = plan_content(content, out, device=machine.device)
+    store, done = run_content(made, content, workers=machine.workers, quiet=quiet)
     summary = report_sweep(made, store, swept)
     if as_json:
         print(json.dumps(summary, indent=2))
     elif not quiet:
         print(sentences(summary))
         print(f"Look at {summary['files'][-1]}; pictures: hybrid-dip study report {out / 'sweep.toml'}")
-    failed = failure(made, store, done)
+    failed = first_failure(made, store, done)
     if failed is not None:
         raise failed
 
@@ -120,9 +121,9 @@ def impedance(
     networks, seeds = arm.pop("network", []), arm.pop("seed", None)
     content = impedance_content([absolute(text) for text in images], networks, arm)
     content |= entry({"crop": part.crop, "seeds": seeds, "threads": machine.threads})
-    made = study_of(content, out, device=machine.device)
-    store, done = whole_study(made, content, workers=machine.workers, quiet=quiet)
-    failed = failure(made, store, done)
+    made = plan_content(content, out, device=machine.device)
+    store, done = run_content(made, content, workers=machine.workers, quiet=quiet)
+    failed = first_failure(made, store, done)
     if failed is not None:
         raise failed
     summary = report_impedance(made, store)

@@ -8,8 +8,9 @@ from hybrid_dip.cli.method import Fusion
 from hybrid_dip.cli.options import entry
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.study.describe.settings import read_study
+from hybrid_dip.study.ready_made.command import plan_content, run_content
 from hybrid_dip.study.running.status import PLAN
-from hybrid_dip.study.running.terminal import failure, study_of, whole_study
+from hybrid_dip.study.running.terminal import first_failure
 
 
 def restore_folder(folder: Path, asked: Restoration) -> None:
@@ -32,7 +33,7 @@ def restore_folder(folder: Path, asked: Restoration) -> None:
     content = many_content(folder, source.reference, asked.wrong.entry(), arm, source.crop)
     content |= {"seeds": [asked.method.seed]} | entry({"threads": where.threads})
     content |= {} if where.time_budget is None else {"budget": {"seconds_per_run": where.time_budget}}
-    made = study_of(content, out, device=where.device)
+    made = plan_content(content, out, device=where.device)
     count = processes(made, where.workers)
     if not {"tile", "fuse"} & set(arm):
         # Images go on in the tiles that they began with, whatever is free now.
@@ -40,15 +41,15 @@ def restore_folder(folder: Path, asked: Restoration) -> None:
         side = read_study(earlier).arms[0].tile if earlier.is_file() else side_for_all(made, count)
         if side is not None:
             content["arms"][0]["tile"] = side
-            made = study_of(content, out, device=where.device)
+            made = plan_content(content, out, device=where.device)
             if side and not quiet:
                 print(f"Not all images fit into memory as a whole: in tiles of at most {side} pixels.", file=sys.stderr)
-    store, done = whole_study(made, content, workers=count, quiet=quiet)
+    store, done = run_content(made, content, workers=count, quiet=quiet)
     write_results(made, store)
     written = put_together(made, store)
     if not quiet and written:
         print(f"{len(written)} of {len(made.runs)} images restored: look at {written[0]} and beside it; {out / 'results.csv'}.")
-    failed = failure(made, store, done)
+    failed = first_failure(made, store, done)
     if failed is not None:
         raise failed
 

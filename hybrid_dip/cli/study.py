@@ -15,18 +15,12 @@ from hybrid_dip.recipes.limits import check_at_least_one
 from hybrid_dip.study.describe.plan import Plan, plan_study
 from hybrid_dip.study.describe.settings import read_study
 from hybrid_dip.study.describe.sources import absolute
+from hybrid_dip.study.running.executors import Ray
 from hybrid_dip.study.running.forecast import forecast
+from hybrid_dip.study.running.machine import device_kind, local_workers, worker_count
 from hybrid_dip.study.running.status import planned_with, save_plan, status
 from hybrid_dip.study.running.store import Store
-from hybrid_dip.study.running.terminal import (
-    carried_out,
-    device_kind,
-    failure,
-    local_workers,
-    ray_workers,
-    say_how_it_ended,
-    worker_count,
-)
+from hybrid_dip.study.running.terminal import first_failure, print_end, run_with_board
 
 File = Annotated[Path, Parameter(help="The study file, TOML.")]
 
@@ -92,15 +86,15 @@ def run(
         pool = local_workers(count, made)
     else:
         default = 1.0 if made.runs[0].device == "cuda" else 0.0
-        pool = ray_workers(address, made.runs[0].threads, default if gpus is None else gpus)
+        pool = Ray(address, cpus=made.runs[0].threads, gpus=default if gpus is None else gpus)
         count = 0
     with pool as using:
-        tally = carried_out(made, store, using, count, retry_failed, quiet)
+        tally = run_with_board(made, store, using, count, retry_failed=retry_failed, quiet=quiet)
     from hybrid_dip.study.reporting.results import write_results  # with pandas, which the other commands do not wait for
 
     write_results(made, store)
-    say_how_it_ended(tally, made, store, quiet)
-    failed = failure(made, store, tally)
+    print_end(tally, made, store, quiet)
+    failed = first_failure(made, store, tally)
     if failed is not None and not tally.done:  # a script must not go on from nothing
         raise failed
 

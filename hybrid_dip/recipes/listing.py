@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from hybrid_dip.errors import SettingsError, nearest
-from hybrid_dip.recipes.arguments import as_option
 from hybrid_dip.recipes.catalogue import KINDS, Entry, catalogue
 from hybrid_dip.recipes.summary import one_line
+from hybrid_dip.recipes.written_task import OPTIONS, as_option
 
 WITH_OPTIONS = ("regularisers", "networks", "latents", "solvers", "stopping", "operators")
 """Kinds that are written NAME:option=value."""
@@ -71,7 +71,7 @@ def options_of(maker: Any) -> dict[str, Any]:
 def _required(factory: Any) -> list[str]:
     """The options of the command line that a task or a degradation cannot do without."""
     _, *parameters = inspect.signature(factory).parameters.values()  # the image comes first
-    return [as_option(p.name) for p in parameters if p.default is p.empty]
+    return [as_option(OPTIONS.get(p.name, p.name)) for p in parameters if p.default is p.empty]
 
 
 def rows(kind: str) -> list[dict[str, Any]]:

@@ -17,10 +17,9 @@ from hybrid_dip.restoring.writer import ResultWriter
 from hybrid_dip.study.describe.plan import Plan, Run
 from hybrid_dip.study.describe.sections import ImageEntry
 from hybrid_dip.study.describe.sources import expand
-from hybrid_dip.study.running.executors import gpus
 from hybrid_dip.study.running.forecast import PROCESS
+from hybrid_dip.study.running.machine import gpu_names, worker_count
 from hybrid_dip.study.running.store import Store
-from hybrid_dip.study.running.terminal import worker_count
 
 NAME = "restored"
 """Of the study."""
@@ -102,7 +101,7 @@ def side_for_all(plan: Plan, count: int) -> int | None:
     device = devices.pick(run.device)
     task = run.subject().task
     terms = run.fitting.build(task)[1]
-    together = math.ceil(count / max(1, len(gpus(run.device))))
+    together = math.ceil(count / max(1, len(gpu_names(run.device))))
     free = devices.free_memory(device) // together - (PROCESS if device.type == "cpu" else 0)
     return side_of_tiles("auto", task, run.fitting.recipe, device, terms, free=free)
 

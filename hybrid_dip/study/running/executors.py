@@ -13,8 +13,6 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-import torch
-
 from hybrid_dip.errors import HybridDIPError, SettingsError
 
 KNOCK = 10.0
@@ -25,24 +23,26 @@ class WorkerDiedError(HybridDIPError, RuntimeError):
     """A worker process ended before its run did: killed, or out of memory."""
 
 
-class Workers(Executor):
-    """Processes of this machine, each by itself: one that dies takes nothing with it but the run that it was at.
+class Workers(ThreadPoolExecutor):
+    """Processes of this machine. One that dies takes nothing with it but its own run, and is replaced.
 
-    (A ``ProcessPoolExecutor`` of several processes is broken as a whole when one of them dies.)
+    Each thread of this pool waits for one pool of a single process, because a ``ProcessPoolExecutor`` is broken as a whole when
+    one of its processes dies.
 
     Args:
-        count: How many.
-        gpus: Names of the GPUs that they share, one after the other, as CUDA_VISIBLE_DEVICES has them; none on the CPU.
+        count: Number of processes.
+        gpus: Names in CUDA_VISIBLE_DEVICES of the GPUs that they share in turn; none on the CPU.
+
+    Raises:
+        SettingsError: A process cannot start.
     """
 
     def __init__(self, count: int, gpus: Sequence[str] = ()):
-        self.count = count
-        self._gpus = gpus
-        self._idle: queue.SimpleQueue[tuple[int, ProcessPoolExecutor]] = queue.SimpleQueue()
+        super().__init__(count, "worker", initializer=_block_interrupts)
+        self._idle: queue.SimpleQueue[tuple[str | None, ProcessPoolExecutor]] = queue.SimpleQueue()
         for number in range(count):
-            self._idle.put((number, self._start(number)))
-        # Each thread of these waits for one process.
-        self._waiting = ThreadPoolExecutor(count, thread_name_prefix="worker", initializer=_hold_back_interrupts)
+            gpu = gpus[number % len(gpus)] if gpus else None
+            self._idle.put((gpu, _one_process(gpu)))
         try:
             self.submit(os.getpid).result()
         except WorkerDiedError:
@@ -50,12 +50,6 @@ class Workers(Executor):
             raise SettingsError(
                 "A worker process cannot start: a script that starts some must do so under `if __name__ == '__main__':`."
             ) from None
-
-    def _start(self, number: int) -> ProcessPoolExecutor:
-        # Not forked: a copy of a process that has used CUDA or OpenMP cannot use them.
-        context = multiprocessing.get_context("spawn")
-        gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
-        return ProcessPoolExecutor(1, mp_context=context, initializer=_enter_worker, initargs=(gpu,))
 
     def submit(self, function: Callable[..., Any], /, *given: Any, **named: Any) -> "Future[Any]":
         """Have a function called in one of the processes.
@@ -66,38 +60,43 @@ class Workers(Executor):
             named: Its arguments by name.
 
         Returns:
-            The future; :class:`WorkerDiedError` where the process ended.
+            The future; it raises :class:`WorkerDiedError` where the process ended.
         """
-        return self._waiting.submit(self._call, function, given, named)
+        return super().submit(self._call, function, given, named)
 
     def _call(self, function: Callable[..., Any], given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        number, process = self._idle.get()
+        gpu, process = self._idle.get()
         try:
             return process.submit(function, *given, **named).result()
         except BrokenProcessPool:
             process.shutdown(wait=False)
-            process = self._start(number)
+            process = _one_process(gpu)
             raise WorkerDiedError("The worker process was killed, or ran out of memory.") from None
         finally:
-            self._idle.put((number, process))
+            self._idle.put((gpu, process))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes.
 
         Args:
-            wait: For what they are at.
-            cancel_futures: Forget what they have not begun.
+            wait: Whether to wait for what they are doing.
+            cancel_futures: Whether to forget what has not begun.
         """
-        self._waiting.shutdown(wait=wait, cancel_futures=cancel_futures)
-        while True:
-            try:
-                _, process = self._idle.get_nowait()
-            except queue.Empty:
-                return
-            process.shutdown(wait=wait)
+        super().shutdown(wait=wait, cancel_futures=cancel_futures)
+        while not self._idle.empty():
+            self._idle.get()[1].shutdown(wait=wait)
+
+    def __exit__(self, *error: object) -> None:
+        self.shutdown(cancel_futures=True)
 
 
-def _hold_back_interrupts() -> None:
+def _one_process(gpu: str | None) -> ProcessPoolExecutor:
+    # Not forked: a copy of a process that has used CUDA or OpenMP cannot use them.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_enter_worker, initargs=(gpu,))
+
+
+def _block_interrupts() -> None:
     """Ctrl-C reaches the whole terminal; a process that this thread starts must not meet it before it can ignore it."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -108,25 +107,24 @@ def _enter_worker(gpu: str | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner tells us to stop
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
+    threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
 
-    def follow() -> None:
-        # Without this a worker would wait for ever for a runner that was killed.
+
+def _follow_parent() -> None:
+    """End with the parent: a worker would wait for ever for a runner that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
         os._exit(1)
 
-    threading.Thread(target=follow, daemon=True, name="parent").start()
-
 
 class Ray(Executor):
-    """A Ray cluster, on whose machines the study's folder is found under the same path.
+    """A Ray cluster; the study's folder has the same path on all of its machines.
 
     Args:
-        address: Of the cluster ("host:6379", "auto"); "" for ``RAY_ADDRESS`` or, without it, this machine alone.
-        cpus: Of each run.
-        gpus: Of each run; may be a fraction.
+        address: The cluster's address ("host:6379", "auto"); "" for ``RAY_ADDRESS`` or, without it, this machine alone.
+        cpus: CPUs that each run takes.
+        gpus: GPUs that each run takes; may be a fraction.
 
     Raises:
         SettingsError: Ray is not installed, or there is no cluster.
@@ -176,11 +174,11 @@ class Ray(Executor):
         future.set_running_or_notify_cancel()  # the cluster does not tell when it begins
         self._references[future] = reference
 
-        def settle(found: "Future[Any]") -> None:
+        def settle(done: "Future[Any]") -> None:
             self._references.pop(future, None)
-            error = found.exception()
+            error = done.exception()
             if error is None:
-                future.set_result(found.result())
+                future.set_result(done.result())
             else:
                 future.set_exception(error)
 
@@ -191,35 +189,25 @@ class Ray(Executor):
         """Leave the cluster.
 
         Args:
-            wait: For what is going on.
-            cancel_futures: Forget what has not begun.
+            wait: Whether to wait for what is going on.
+            cancel_futures: Whether to forget what has not begun.
         """
         if cancel_futures:
             for reference in list(self._references.values()):
                 self._ray.cancel(reference)
         if wait:
             for future in list(self._references):
-                with contextlib.suppress(Exception):  # whoever waits for the future is told
+                with contextlib.suppress(Exception):  # the caller sees it in the future
                     future.result()
         if self._owned:
             self._ray.shutdown()
 
+    def __exit__(self, *error: object) -> None:
+        self.shutdown(cancel_futures=True)
+
 
 def _knock(address: str) -> None:
-    """Ray tries for minutes to reach an address where nobody is."""
+    """Try an address for seconds: Ray alone would try one where nothing answers for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host, int(port)), timeout=KNOCK).close()
-
-
-def gpus(device: str) -> list[str]:
-    """The GPUs that local workers share, as CUDA_VISIBLE_DEVICES names them: none where runs are on the CPU."""
-    if device != "cuda":
-        return []
-    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
-
-
-def core_count() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,7 +8,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-LOOK = 1.0
+LOOK = 0.5
 """Seconds between two looks whether to stop, and between two notes how far a run is."""
 
 

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.study.running.executors import Ray, WorkerDiedError, Workers, gpus
+from hybrid_dip.study.running.executors import Ray, WorkerDiedError, Workers
+from hybrid_dip.study.running.machine import gpu_names
 from hybrid_dip.study.running.run import run_study
 from hybrid_dip.study.running.store import Store
 from tests.studies import TINY, MakePlan, contents
+from tests.waiting import HANG
 
 
 def test_a_worker_that_dies_loses_its_own_call_alone() -> None:
@@ -20,8 +22,8 @@ def test_a_worker_that_dies_loses_its_own_call_alone() -> None:
         dead = workers.submit(os.kill, workers.submit(os.getpid).result(), signal.SIGKILL)
         # The other worker is asleep, so the kill went to the one that was asked for its number, from itself.
         with pytest.raises(WorkerDiedError, match="killed"):
-            dead.result(timeout=60)
-        assert slow.result(timeout=60) is None
+            dead.result(timeout=HANG)
+        assert slow.result(timeout=HANG) is None
         found = [workers.submit(os.getpid) for _ in range(4)]
         wait(found)
         assert os.getpid() not in {future.result() for future in found}
@@ -30,11 +32,11 @@ def test_a_worker_that_dies_loses_its_own_call_alone() -> None:
 def test_workers_share_the_gpus_that_the_user_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert gpus("cpu") == []
-    assert gpus("cuda") == ["0", "1"]
+    assert gpu_names("cpu") == []
+    assert gpu_names("cuda") == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    assert gpus("cuda") == ["2", "3"]
-    with Workers(2, gpus("cuda")) as workers:
+    assert gpu_names("cuda") == ["2", "3"]
+    with Workers(2, gpu_names("cuda")) as workers:
         slow = [workers.submit(_visible, 1.0) for _ in range(2)]
         assert sorted(future.result() for future in slow) == ["2", "3"]
 
@@ -83,7 +85,7 @@ def test_a_ray_cluster_that_loses_a_node_goes_on(make_plan: MakePlan, tmp_path: 
             found = run_study(plan, spread, executor, watcher=Killer())
         assert killed
         assert (found.done, found.failed) == (8, 0)
-        deadline = time.monotonic() + 60  # Ray takes some seconds to notice that a node is silent
+        deadline = time.monotonic() + HANG  # Ray takes some seconds to notice that a node is silent
         while sum(node["Alive"] for node in ray.nodes()) != 1:
             assert time.monotonic() < deadline
             time.sleep(0.1)

@@ -23,6 +23,7 @@ from hybrid_dip.study.running.locks import RUNNER, take
 from hybrid_dip.study.running.run import run_study
 from hybrid_dip.study.running.store import Store
 from tests.studies import TINY, Inline, MakePlan, contents
+from tests.waiting import HANG
 
 
 def test_any_executor_serves(make_plan: MakePlan, tmp_path: Path) -> None:
@@ -219,7 +220,7 @@ def kill_and_resume(content: dict[str, Any], tmp_path: Path, kills: int) -> None
     study = tmp_path / "study.toml"
     study.write_text(as_toml(content))
     quiet, shaken = Store(tmp_path / "quiet"), Store(tmp_path / "shaken")
-    assert run_in_the_background(study, quiet.path).wait(timeout=600) == 0
+    assert run_in_the_background(study, quiet.path).wait(timeout=HANG) == 0
     total = len(quiet.finished())
     done = 0
     seen: set[str] = set()
@@ -227,7 +228,7 @@ def kill_and_resume(content: dict[str, Any], tmp_path: Path, kills: int) -> None
         process = run_in_the_background(study, shaken.path)
         before = len(shaken.finished())
         # Kill only once something has begun, and not too late: each part of a study has to meet its end.
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + HANG
         share = (total - before) / (kills - done + 1)
         aim = before + draw.uniform(0, 2 * share)
         while process.poll() is None and len(shaken.finished()) < aim and time.monotonic() < deadline:
@@ -244,14 +245,14 @@ def kill_and_resume(content: dict[str, Any], tmp_path: Path, kills: int) -> None
         if process.poll() is None and done < kills:
             process.kill()
             done += 1
-        gone = psutil.wait_procs(victims, timeout=30)[1]
+        gone = psutil.wait_procs(victims, timeout=HANG)[1]
         assert not gone, "workers end with their runner"
         process.wait()
         assert seen <= shaken.finished(), "what is finished stays"
         seen = shaken.finished()
         if process.returncode == 0:
             break
-    assert run_in_the_background(study, shaken.path).wait(timeout=600) == 0
+    assert run_in_the_background(study, shaken.path).wait(timeout=HANG) == 0
     assert done >= min(kills, 1)
     assert len(shaken.finished()) == total
     assert contents(shaken) == contents(quiet)
