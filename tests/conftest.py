@@ -24,7 +24,7 @@ from hybrid_dip.study.describe.plan import Plan, plan_study
 from hybrid_dip.study.describe.settings import as_study
 from hybrid_dip.study.running import terminal
 from hybrid_dip.study.running.store import Store
-from tests.studies import Inline, InNamespace, MakePlan
+from tests.studies import TINY, Inline, InNamespace, MakePlan
 
 
 @pytest.fixture(scope="session")
@@ -69,8 +69,8 @@ def content() -> dict[str, Any]:
         "crop": 16,
         "tasks": [{"kind": "denoise", "sigma": 25}],
         "arms": [
-            {"name": "dip", "preset": "quick", "steps": 5},
-            {"name": "dip+tv", "preset": "quick", "steps": 5, "regularisers": ["tv@0.05"]},
+            {"name": "dip", **TINY, "steps": 5},
+            {"name": "dip+tv", **TINY, "steps": 5, "regularisers": ["tv@0.05"]},
         ],
     }
 

@@ -10,6 +10,8 @@ from hybrid_dip.study.running.store import Store
 
 MakePlan = Callable[..., Plan]
 InNamespace = Callable[..., "subprocess.CompletedProcess[str]"]
+TINY = {"preset": "quick", "network": "skip:down=8,8,skip=2,2,upsample=bilinear", "latent": "uniform:channels=4"}
+"""What an arm is fitted with, where any network does."""
 TIMINGS = ("seconds", "hardware")
 
 

@@ -2,27 +2,50 @@
 
 import importlib
 import json
+import multiprocessing
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 import hybrid_dip as hd
+from hybrid_dip.networks.kernels import reflection, upsampling
+from tests.command import COPIES
+from tests.waiting import HANG
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 RESULTS = sorted((BENCHMARKS / "results").glob("time_to_quality*.json"))
 
 
-def command(*arguments: object) -> str:
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)], capture_output=True, text=True, cwd=BENCHMARKS.parent, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+    """A benchmark as a module, by its name."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    threads = torch.get_num_threads()
+    yield importlib.import_module
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def command(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs a benchmark as by its command line, in this process; returns what it printed."""
+
+    def run(name: str, *arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        capsys.readouterr()
+        script(name).main()
+        return capsys.readouterr().out
+
+    return run
 
 
 def save_larger(photograph: Tensor, path: Path) -> None:
@@ -35,10 +58,13 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     "task", ["denoise", pytest.param("super-resolve", marks=SLOW), pytest.param("missing-pixels", marks=SLOW)]
 )
-def test_time_to_quality(task: str, tmp_path: Path, photograph: Tensor) -> None:
+def test_time_to_quality(
+    task: str, tmp_path: Path, photograph: Tensor, command: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: COPIES)  # the original is timed in processes of its own
     save_larger(photograph, tmp_path / "clean.png")
     common = [
-        BENCHMARKS / "time_to_quality.py", "--task", task, "--size", 64, "--images", tmp_path / "clean.png",
+        "time_to_quality", "--task", task, "--size", 64, "--images", tmp_path / "clean.png",
         "--steps", 12, "--threads", 1, "--cache", tmp_path / "curves",
     ]  # fmt: skip
     printed = command(*common, "--curves-only").splitlines()[-1]
@@ -54,13 +80,13 @@ def test_time_to_quality(task: str, tmp_path: Path, photograph: Tensor) -> None:
     assert row["original_peak_psnr"] == max(json.loads(fitted)["curve"]["average"])
     assert row["ratio"] == pytest.approx(row["original_seconds"] / row["ours_seconds"], rel=0.01)
     assert {"image", "task", "size", "original_final_psnr", "original_peak_seconds", "ours_psnr"} <= set(row)
-    assert command(BENCHMARKS / "time_to_quality.py", "--show", tmp_path / "out.json") == out
+    assert command("time_to_quality", "--show", tmp_path / "out.json") == out
 
 
 @pytest.mark.parametrize("name", ["variants", "variants_256", "variants_inpaint_256"])
-def test_the_long_tables_hold_those_of_the_variants(name: str) -> None:
+def test_the_long_tables_hold_those_of_the_variants(name: str, command: Callable[..., str]) -> None:
     text = (BENCHMARKS / "results" / "tables.md").read_text()
-    for line in command(BENCHMARKS / "variants.py", "--show", BENCHMARKS / "results" / f"{name}.json").splitlines():
+    for line in command("variants", "--show", BENCHMARKS / "results" / f"{name}.json").splitlines():
         assert line in text
 
 
@@ -74,104 +100,96 @@ def test_the_readme_quotes_the_table_of_variants() -> None:
         assert [cell.split(", ")[1] for cell in row] == quoted
 
 
-def test_time_to_quality_goes_on_where_it_was_interrupted(tmp_path: Path, photograph: Tensor) -> None:
+def test_time_to_quality_goes_on_where_it_was_interrupted(
+    tmp_path: Path, photograph: Tensor, script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The curve of a fit in two parts is that of one in one part."""
-    script = f"""
-import sys; sys.path.insert(0, {str(BENCHMARKS)!r})
-import torch; torch.set_num_threads(1)
-from dataclasses import asdict, replace
-from pathlib import Path
-import hybrid_dip as hd, time_to_quality as t
-case = t.make_case(Path({str(tmp_path / "clean.png")!r}), "denoise", 64)
-recipe = replace(t.original(case.task), steps=30)
-cache = Path({str(tmp_path)!r})
-whole = t.original_curve(case, recipe, 0, t.CurveSource(cache / "whole"), "whole")
-t.SAVED_EVERY = 0.0
-class Stop(Exception): pass
-step, count = t.PlainFit.step, iter(range(100))
-def step_or_stop(self):
-    if next(count) == 17: raise Stop
-    step(self)
-t.PlainFit.step = step_or_stop
-try: t.original_curve(case, recipe, 0, t.CurveSource(cache / "parts"), "parts")
-except Stop: pass
-else: raise SystemExit("not stopped")
-torch.manual_seed(99)
-parts = t.original_curve(case, recipe, 0, t.CurveSource(cache / "parts"), "parts")
-assert parts.average == whole.average and parts.steps == whole.steps, (parts, whole)
-assert [path.suffix for path in (cache / "parts").iterdir()] == [".json"]
-"""
     save_larger(photograph, tmp_path / "clean.png")
-    command("-c", script)
+    quality = script("time_to_quality")
+    torch.set_num_threads(1)
+    case = quality.make_case(tmp_path / "clean.png", "denoise", 64)
+    recipe = replace(quality.original(case.task), steps=12)
+
+    def curve(name: str) -> Any:
+        return quality.original_curve(case, recipe, 0, quality.CurveSource(tmp_path / name), name)
+
+    whole = curve("whole")
+    step, count = quality.PlainFit.step, iter(range(100))
+
+    def step_or_stop(fit: Any) -> None:
+        if next(count) == 7:
+            raise KeyboardInterrupt
+        step(fit)
+
+    monkeypatch.setattr(quality, "SAVED_EVERY", 0.0)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(quality.PlainFit, "step", step_or_stop)
+        with pytest.raises(KeyboardInterrupt):
+            curve("parts")
+    torch.manual_seed(99)
+    parts = curve("parts")
+    assert (parts.average, parts.steps) == (whole.average, whole.steps)
+    assert [path.suffix for path in (tmp_path / "parts").iterdir()] == [".json"]
 
 
-STEP = [BENCHMARKS / "step.py", "--presets", "fast", "--steps", 2, "--threads", 1]
+STEP = ["step", "--presets", "fast", "--steps", 2, "--threads", 1]
 
 
-def test_step() -> None:
-    (row,) = command(*STEP, "--sizes", 32).splitlines()[2:]
+def test_step_as_a_user_starts_it() -> None:
+    given = ["step.py", *STEP[1:], "--sizes", 32]
+    done = subprocess.run([sys.executable, *map(str, given)], capture_output=True, text=True, cwd=BENCHMARKS, timeout=HANG)
+    assert done.returncode == 0, done.stderr
+    (row,) = done.stdout.splitlines()[2:]
     assert row.startswith("| fast | 32 | float32 | cpu | 1 | 0.")
 
 
 @pytest.mark.slow
-def test_step_in_other_ways() -> None:
+def test_step_in_other_ways(command: Callable[..., str]) -> None:
     rows = command(*STEP, "--sizes", 32, 64, "--precision", "bfloat16").splitlines()[2:]
     assert [row.split(" | ")[:3] for row in rows] == [["| fast", "32", "bfloat16"], ["| fast", "64", "bfloat16"]]
     assert "| convolutions |" in command(*STEP, "--sizes", 32, "--parts")
     assert "| 64 | float32 |" in command(*STEP, "--sizes", 64, "--plain", "--rounds", 1)
 
 
-def test_a_profile_tells_the_optimiser_from_convolutions() -> None:
-    script = f"""
-import sys
-sys.path.insert(0, {str(BENCHMARKS)!r})
-import torch
-from step import part_of
-from hybrid_dip import optimizers
-layer = torch.nn.Conv2d(3, 4, 1)
-stepper = optimizers.muon()(layer.parameters())
-with torch.profiler.profile() as profile:
-    loss = (layer.weight[:, :, 0, 0] @ torch.ones(3, 5)).sum()
-    loss.backward()
-    stepper.step()
-named = [(event.name, part_of(event)) for event in profile.events()]
-print({{part for name, part in named if name == "aten::baddbmm"}}, {{part for name, part in named if name == "aten::mm"}})
-"""
-    assert command("-c", script).splitlines()[-1] == "{'optimiser'} {'convolutions'}"
+def test_a_profile_tells_the_optimiser_from_convolutions(script: Callable[[str], Any]) -> None:
+    layer = torch.nn.Conv2d(3, 4, 1)
+    stepper = hd.optimizers.muon()(layer.parameters())
+    with torch.profiler.profile() as profile:
+        loss = (layer.weight[:, :, 0, 0] @ torch.ones(3, 5)).sum()
+        loss.backward()
+        stepper.step()
+    parts = [(event.name, script("step").part_of(event)) for event in profile.events()]
+    assert {part for name, part in parts if name == "aten::baddbmm"} == {"optimiser"}
+    assert {part for name, part in parts if name == "aten::mm"} == {"convolutions"}
 
 
-def test_a_profile_counts_parts_by_their_owner_and_views_not() -> None:
-    script = f"""
-import sys
-sys.path.insert(0, {str(BENCHMARKS)!r})
-import torch
-from step import moves, part_of
-from hybrid_dip.networks.kernels import reflection, upsampling
-x = torch.rand(1, 2, 4, 4, requires_grad=True)
-with torch.profiler.profile() as profile:
-    upsampling.double(x).sum().backward()
-    reflection.pad(x, 1).sum().backward()
-events = profile.events()
-print(sorted({{(event.name, part_of(event)) for event in events if event.name in ("aten::lerp", "aten::clone")}}))
-looked_at = ("aten::lerp", "aten::narrow", "aten::as_strided")
-print(sorted({{(event.name, moves(event)) for event in events if event.name in looked_at}}))
-"""
-    parts, moving = command("-c", script).splitlines()[-2:]
-    assert parts == "[('aten::clone', 'padding'), ('aten::lerp', 'upsampling, concatenation')]"
-    assert moving == "[('aten::as_strided', False), ('aten::lerp', True), ('aten::narrow', False)]"
+def test_a_profile_counts_parts_by_their_owner_and_views_not(script: Callable[[str], Any]) -> None:
+    step = script("step")
+    x = torch.rand(1, 2, 4, 4, requires_grad=True)
+    with torch.profiler.profile() as profile:
+        upsampling.double(x).sum().backward()
+        reflection.pad(x, 1).sum().backward()
+    events = profile.events()
+    parts = {(event.name, step.part_of(event)) for event in events if event.name in ("aten::lerp", "aten::clone")}
+    assert parts == {("aten::clone", "padding"), ("aten::lerp", "upsampling, concatenation")}
+    looked_at = ("aten::lerp", "aten::narrow", "aten::as_strided")
+    moving = {(event.name, step.moves(event)) for event in events if event.name in looked_at}
+    assert moving == {("aten::as_strided", False), ("aten::lerp", True), ("aten::narrow", False)}
 
 
-def test_many_images_are_the_same_by_one_process_or_two(tmp_path: Path, photograph: Tensor) -> None:
+@pytest.mark.slow
+def test_many_images_are_the_same_by_one_process_or_two(
+    tmp_path: Path, photograph: Tensor, command: Callable[..., str]
+) -> None:
     save_larger(photograph, tmp_path / "clean.png")
     options = ["--size", 32, "--count", 2, "--steps", 3, "--preset", "quick"]
-    rows = command(BENCHMARKS / "many.py", "--images", tmp_path / "clean.png", *options).splitlines()[2:]
+    rows = command("many", "--images", tmp_path / "clean.png", *options).splitlines()[2:]
     assert [row.split(" | ")[1] for row in rows] == ["1", "2"]
     assert all(row.endswith("| 0.00 |") for row in rows)
 
 
-def test_seams_go_on_where_they_were_interrupted(tmp_path: Path, photograph: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    tiles = importlib.import_module("tiles")
+def test_seams_go_on_where_they_were_interrupted(tmp_path: Path, photograph: Tensor, script: Callable[[str], Any]) -> None:
+    tiles = script("tiles")
     larger = torch.nn.functional.interpolate(photograph, scale_factor=2)
     setting = tiles.Setting("denoise", 48, "quick", 4, 1, tmp_path / "states")
 
@@ -200,7 +218,7 @@ def test_seams_go_on_where_they_were_interrupted(tmp_path: Path, photograph: Ten
 
 
 @pytest.mark.skipif(not RESULTS, reason="no results yet")
-def test_the_readme_has_the_table_of_the_results() -> None:
-    lines = command(BENCHMARKS / "time_to_quality.py", "--show", *RESULTS).splitlines()
+def test_the_readme_has_the_table_of_the_results(command: Callable[..., str]) -> None:
+    lines = command("time_to_quality", "--show", *RESULTS).splitlines()
     readme = (BENCHMARKS / "README.md").read_text()
     assert all(line in readme for line in lines)

@@ -14,7 +14,7 @@ import pytest
 from hybrid_dip.study.describe.settings import as_toml
 from hybrid_dip.study.running import terminal
 from hybrid_dip.study.running.store import Store
-from tests.studies import InNamespace, MakePlan, contents
+from tests.studies import TINY, InNamespace, MakePlan, contents
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -60,8 +60,8 @@ def test_a_study_of_which_nothing_succeeds_ends_with_2(
     content: dict[str, Any], tmp_path: Path, hybrid_dip_command: Command, good: bool
 ) -> None:
     (tmp_path / "mine.py").write_text("def vector(x):\n    return x.mean(1)\n")
-    arms = [{"name": "bad", "preset": "quick", "steps": 2, "regularisers": ["mine.py:vector@1"]}]
-    arms += [{"name": "good", "preset": "quick", "steps": 2}] if good else []
+    arms = [{"name": "bad", **TINY, "steps": 2, "regularisers": ["mine.py:vector@1"]}]
+    arms += [{"name": "good", **TINY, "steps": 2}] if good else []
     (tmp_path / "study.toml").write_text(as_toml({**content, "arms": arms}))
     status, out, err = hybrid_dip_command("study", "run", tmp_path / "study.toml", "--device", "cpu", "--workers", "1")
     assert status == (0 if good else 2)
@@ -129,7 +129,7 @@ def test_what_is_wrong_is_one_sentence(
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(content: dict[str, Any], tmp_path: Path) -> None:
     study = tmp_path / "study.toml"
-    arms = [{"name": "long", "preset": "quick", "steps": 400}]
+    arms = [{"name": "long", **TINY, "steps": 400}]
     study.write_text(as_toml({**content, "arms": arms, "seeds": [0, 1]}))
     command = [sys.executable, "-m", "hybrid_dip.cli", "study", "run", str(study), "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -14,7 +14,7 @@ from hybrid_dip.study.describe.settings import as_study
 from hybrid_dip.study.reporting import results
 from hybrid_dip.study.running.run import run_study
 from hybrid_dip.study.running.store import Store
-from tests.studies import Inline, MakePlan
+from tests.studies import TINY, Inline, MakePlan
 
 
 def keys(plan: Plan) -> list[str]:
@@ -36,7 +36,7 @@ def test_each_difference_in_settings_gives_another_key(make_plan: MakePlan, tmp_
     base = set(keys(make_plan()))
     assert base == set(keys(make_plan()))
     assert base == set(keys(make_plan(name="other", metrics=["psnr"]))), "what is measured afterwards changes no fit"
-    arms = [{"name": "dip", "preset": "quick", "steps": 5}]
+    arms = [{"name": "dip", **TINY, "steps": 5}]
     different: dict[str, dict[str, Any]] = {
         "image": {"images": ["skimage:coffee"]},
         "crop": {"crop": 17},
@@ -58,7 +58,7 @@ def test_each_difference_in_settings_gives_another_key(make_plan: MakePlan, tmp_
         found = set(keys(make_plan(**changed)))
         assert not found & seen, what
         seen |= found
-    assert make_plan(arms=[{"name": "renamed", "preset": "quick", "steps": 5}]).runs[0].key in base, "a name changes no fit"
+    assert make_plan(arms=[{"name": "renamed", **TINY, "steps": 5}]).runs[0].key in base, "a name changes no fit"
 
 
 def test_a_key_is_the_hash_of_a_json_configuration(make_plan: MakePlan) -> None:
@@ -70,7 +70,7 @@ def test_a_key_is_the_hash_of_a_json_configuration(make_plan: MakePlan) -> None:
 
 
 def test_a_change_of_a_user_s_file_changes_the_key(make_plan: MakePlan, tmp_path: Path) -> None:
-    arms = [{"name": "mine", "preset": "quick", "steps": 5, "regularisers": ["mine.py:flat@0.1"]}]
+    arms = [{"name": "mine", **TINY, "steps": 5, "regularisers": ["mine.py:flat@0.1"]}]
     (tmp_path / "mine.py").write_text("def flat(x):\n    return x.square().mean()\n")
     before = make_plan(arms=arms).runs[0]
     (tmp_path / "mine.py").write_text("def flat(x):\n    return x.abs().mean()\n")
@@ -119,7 +119,7 @@ def net(in_channels, out_channels):
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in ("first_module", "second_module"):
         (tmp_path / f"{name}.py").write_text(source.format(width=8))
-    arm = {"name": "a", "preset": "quick", "steps": 5}
+    arm = {"name": "a", **TINY, "steps": 5}
     texts = ["first_module:net", "second_module:net", "unet", "unet:feature_scale=8"]
     found = [make_plan(arms=[{**arm, "network": text}]).runs[0].key for text in texts]
     (tmp_path / "first_module.py").write_text(source.format(width=9))

@@ -17,14 +17,14 @@ from hybrid_dip.study.reporting.report import report_study
 from hybrid_dip.study.reporting.results import write_results
 from hybrid_dip.study.running.run import run_study
 from hybrid_dip.study.running.store import Store
-from tests.studies import Inline, MakePlan
+from tests.studies import TINY, Inline, MakePlan
 
 Command = Callable[..., tuple[int, str, str]]
 
 PRIORS = ("architecture", "recurrence", "learned")
 OWN = {"architecture": 4.0, "recurrence": 1.0, "learned": 5.0}
 ATTRIBUTION = {
-    "common": {"preset": "quick", "steps": 4},
+    "common": {**TINY, "steps": 4},
     "priors": [{"name": "architecture", "off": {"network": "pixels"}}, {"name": "smooth", "regularisers": ["tv@0.05"]}],
 }
 

@@ -14,7 +14,7 @@ from hybrid_dip.study.describe.settings import as_study
 from hybrid_dip.study.reporting.report import report_study
 from hybrid_dip.study.running.run import run_study
 from hybrid_dip.study.running.store import Store
-from tests.studies import Inline
+from tests.studies import TINY, Inline
 
 IMAGES = ["astronaut", "camera", "rocket"]
 STUDY: dict[str, Any] = {
@@ -24,7 +24,7 @@ STUDY: dict[str, Any] = {
     "metrics": ["psnr", "ssim"],
     "tasks": [{"kind": "denoise", "sigma": 25}, {"kind": "super-resolve", "factor": 2, "name": "<i>x2"}],
     "attribution": {
-        "common": {"preset": "quick", "steps": 6},
+        "common": {**TINY, "steps": 6},
         "priors": [{"name": "architecture", "off": {"network": "pixels"}}, {"name": "smooth", "regularisers": ["tv@0.05"]}],
     },
 }

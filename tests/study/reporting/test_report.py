@@ -10,7 +10,7 @@ from scipy.stats import wilcoxon
 from hybrid_dip.study.reporting.report import report_study
 from hybrid_dip.study.running.run import run_study
 from hybrid_dip.study.running.store import Store
-from tests.studies import Inline, MakePlan
+from tests.studies import TINY, Inline, MakePlan
 
 
 def test_a_report_shows_tables_intervals_and_pictures(make_plan: MakePlan, store: Store) -> None:
@@ -54,7 +54,7 @@ def test_a_report_of_half_a_study_names_failures(make_plan: MakePlan, store: Sto
 
 
 def test_arms_are_compared_on_images_that_all_have(make_plan: MakePlan, store: Store) -> None:
-    arms = [{"name": "a|b", "preset": "quick", "steps": 5}, {"name": "c", "preset": "quick", "steps": 6}]
+    arms = [{"name": "a|b", **TINY, "steps": 5}, {"name": "c", **TINY, "steps": 6}]
     plan = make_plan(images=["skimage:astronaut", "skimage:camera"], arms=arms)
     run_study(plan, store, Inline())
     failed = next(run for run in plan.runs if (run.image, run.arm) == ("camera", "c"))
@@ -79,7 +79,7 @@ def test_runs_of_another_version_are_left_out(make_plan: MakePlan, store: Store)
         "and are left out."
     ]
     assert found["notes"][0] in (store.path / "report.html").read_text()
-    other = make_plan(arms=[{"name": "dip", "preset": "quick", "steps": 5}])
+    other = make_plan(arms=[{"name": "dip", **TINY, "steps": 5}])
     assert "2 finished runs" in report_study(other, store)["notes"][0]
 
 

@@ -11,7 +11,7 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.study.running.executors import Ray, WorkerDiedError, Workers, gpus
 from hybrid_dip.study.running.run import run_study
 from hybrid_dip.study.running.store import Store
-from tests.studies import MakePlan, contents
+from tests.studies import TINY, MakePlan, contents
 
 
 def test_a_worker_that_dies_loses_its_own_call_alone() -> None:
@@ -56,9 +56,7 @@ def test_a_ray_cluster_that_loses_a_node_goes_on(make_plan: MakePlan, tmp_path: 
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    plan = make_plan(
-        seeds=[0, 1, 2, 3], arms=[{"name": "a", "preset": "quick", "steps": 60}, {"name": "b", "preset": "quick", "steps": 61}]
-    )
+    plan = make_plan(seeds=[0, 1, 2, 3], arms=[{"name": "a", **TINY, "steps": 60}, {"name": "b", **TINY, "steps": 61}])
     local, spread = Store(tmp_path / "local"), Store(tmp_path / "spread")
     memory = 100 * 2**20
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory})

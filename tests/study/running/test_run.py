@@ -22,7 +22,7 @@ from hybrid_dip.study.running.executors import WorkerDiedError
 from hybrid_dip.study.running.locks import RUNNER, take
 from hybrid_dip.study.running.run import run_study
 from hybrid_dip.study.running.store import Store
-from tests.studies import Inline, MakePlan, contents
+from tests.studies import TINY, Inline, MakePlan, contents
 
 
 def test_any_executor_serves(make_plan: MakePlan, tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def test_a_failure_leaves_the_rest_and_is_tried_again(make_plan: MakePlan, store
         "    return x.square().mean()\n"
     )
     arms = [
-        {"name": "bad", "preset": "quick", "steps": 5, "regularisers": ["mine.py:picky@0.1"]},
-        {"name": "good", "preset": "quick", "steps": 5},
+        {"name": "bad", **TINY, "steps": 5, "regularisers": ["mine.py:picky@0.1"]},
+        {"name": "good", **TINY, "steps": 5},
     ]
     plan = make_plan(arms=arms)
     found = run_study(plan, store, Inline())

@@ -26,7 +26,7 @@ from hybrid_dip.study.running import progress, work
 from hybrid_dip.study.running.locks import held, take
 from hybrid_dip.study.running.store import Store
 from hybrid_dip.study.running.work import perform
-from tests.studies import MakePlan
+from tests.studies import TINY, MakePlan
 
 FAILING = """
 def late(x):
@@ -83,7 +83,7 @@ def test_a_run_of_another_process_is_left_to_it(make_plan: MakePlan, store: Stor
 
 def test_an_error_is_recorded_with_its_place(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(FAILING)
-    run = make_plan(arms=[{"name": "a", "preset": "quick", "steps": 5, "regularisers": ["mine.py:late@0.1"]}]).runs[0]
+    run = make_plan(arms=[{"name": "a", **TINY, "steps": 5, "regularisers": ["mine.py:late@0.1"]}]).runs[0]
     outcome = perform(run, str(store.path))
     assert outcome.status == "failed"
     record = store.record(run.key)
@@ -96,7 +96,7 @@ def test_an_error_is_recorded_with_its_place(make_plan: MakePlan, store: Store, 
 
 def test_a_stopped_run_goes_on_to_the_same_floats(make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LOOK", 0.0)
-    run = make_plan(arms=[{"name": "a", "preset": "quick", "steps": 20, "average": 0.9}]).runs[0]
+    run = make_plan(arms=[{"name": "a", **TINY, "steps": 20, "average": 0.9}]).runs[0]
     whole, parts = Store(tmp_path / "whole"), Store(tmp_path / "parts")
     perform(run, str(whole.path))
     runner = tmp_path / "runner"
@@ -197,7 +197,7 @@ def test_threads_of_one_process_take_turns(make_plan: MakePlan, tmp_path: Path) 
 
 
 def test_several_runs_of_an_arm_are_averaged(make_plan: MakePlan, store: Store) -> None:
-    arms = [{"name": "one", "preset": "quick", "steps": 5}, {"name": "two", "preset": "quick", "steps": 5, "runs": 2}]
+    arms = [{"name": "one", **TINY, "steps": 5}, {"name": "two", **TINY, "steps": 5, "runs": 2}]
     first, second, both = make_plan(arms=arms[:1], seeds=[0, 1]).runs + make_plan(arms=arms[1:]).runs
     for run in (first, second, both):
         perform(run, str(store.path))
@@ -211,7 +211,7 @@ def test_several_runs_of_an_arm_are_averaged(make_plan: MakePlan, store: Store) 
 def test_a_file_changed_since_the_plan_is_refused(make_plan: MakePlan, store: Store, tmp_path: Path) -> None:
     save_image(torch.rand(1, 3, 16, 16), tmp_path / "mine.png")
     (tmp_path / "mine.py").write_text("def flat(x):\n    return x.square().mean()\n")
-    arms = [{"name": "a", "preset": "quick", "steps": 5, "regularisers": ["mine.py:flat@0.1"]}]
+    arms = [{"name": "a", **TINY, "steps": 5, "regularisers": ["mine.py:flat@0.1"]}]
     first, second = make_plan(images=["mine.png"], arms=arms, seeds=[0, 1]).runs
     save_image(torch.rand(1, 3, 16, 16), tmp_path / "mine.png")
     outcome = perform(first, str(store.path))
@@ -222,7 +222,7 @@ def test_a_file_changed_since_the_plan_is_refused(make_plan: MakePlan, store: St
 
 
 def test_the_fits_of_two_seeds_are_four_different_ones(make_plan: MakePlan, store: Store) -> None:
-    plan = make_plan(seeds=[0, 1], arms=[{"name": "two", "preset": "quick", "steps": 2, "runs": 2}])
+    plan = make_plan(seeds=[0, 1], arms=[{"name": "two", **TINY, "steps": 2, "runs": 2}])
     fitted = []
     for run in plan.runs:
         assert perform(run, str(store.path)).status == "done"
@@ -233,8 +233,8 @@ def test_the_fits_of_two_seeds_are_four_different_ones(make_plan: MakePlan, stor
 
 
 STACK = [
-    {"name": "dip", "preset": "quick", "steps": 5},
-    {"name": "stack", "preset": "quick", "steps": 5, "fuse": "stack", "regularisers": ["tv@0.05"],
+    {"name": "dip", **TINY, "steps": 5},
+    {"name": "stack", **TINY, "steps": 5, "fuse": "stack", "regularisers": ["tv@0.05"],
      "presets": ["one-shot:denoiser=median"]},
 ]  # fmt: skip
 
@@ -301,7 +301,7 @@ def test_an_estimated_noise_level_does_not_make_a_bootstrap(make_plan: MakePlan,
 )
 def test_what_is_wrong_with_a_stack_is_said_beforehand(make_plan: MakePlan, arm: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
-        make_plan(arms=[{"name": "a", "preset": "quick", "steps": 5, **arm}])
+        make_plan(arms=[{"name": "a", **TINY, "steps": 5, **arm}])
 
 
 def test_a_time_budget_is_for_each_fit_of_a_stack(make_plan: MakePlan, store: Store) -> None:
