@@ -5,6 +5,7 @@ from torch import Tensor
 import hybrid_dip as hd
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images import metrics
+from hybrid_dip.problem.tiles import can_be_tiled
 from hybrid_dip.recipes import spec
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.regularisers import TV
@@ -51,6 +52,13 @@ def test_a_physics_makes_a_task(photograph: Tensor) -> None:
     assert found.noise_sigma == pytest.approx(0.03)
     torch.testing.assert_close(found.forward(photograph), physics.A(photograph))
     assert torch.equal(found.forward(photograph), found.forward(photograph))  # no noise in A
+
+
+def test_a_physics_that_says_how_local_it_is_is_tiled(photograph: Tensor) -> None:
+    physics = deepinv.physics.Denoising()
+    assert not can_be_tiled(task(photograph, physics))
+    physics.locality = hd.operators.Locality(identity=True)
+    assert can_be_tiled(task(photograph, physics))
 
 
 def test_hybrid_dip_is_a_reconstructor(photograph: Tensor) -> None:
