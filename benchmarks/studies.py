@@ -50,8 +50,8 @@ def study(**changed: Any) -> Plan:
 def plain(run: Run) -> float:
     """Make the fit of a run and nothing else; return its PSNR in dB."""
     torch.set_num_threads(run.threads)
-    subject = run.preparing.build(run.source)
-    recipe, terms, rule = run.fitting.build(subject.task)
+    subject = run.preparation.build(run.source)
+    recipe, terms, rule = run.method.build(subject.task)
     result = hd.restore(subject.task, preset=recipe, regularisers=terms, rule=rule, seed=run.seed, device="cpu")
     assert subject.reference is not None
     return hd.metrics.psnr(result.image, subject.reference)
@@ -120,7 +120,7 @@ def memory() -> dict[str, Any]:
 
 
 def _own_memory(run: Run) -> int:
-    run.fitting.build(run.preparing.build(run.source).task)
+    run.method.build(run.preparation.build(run.source).task)
     return int(psutil.Process().memory_full_info().uss)
 
 

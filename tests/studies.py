@@ -18,7 +18,7 @@ TIMINGS = ("seconds", "hardware")
 def contents(store: Store) -> dict[str, tuple[Any, bytes, bytes]]:
     """All that a study left, timings aside."""
     found = {}
-    for key in store.finished():
+    for key in store.finished_keys():
         record = store.record(key)
         assert record is not None
         steady = {name: value for name, value in record.items() if name not in TIMINGS}

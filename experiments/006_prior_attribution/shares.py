@@ -37,7 +37,7 @@ def attributions() -> list[Attribution]:
 def table(attributions: list[Attribution]) -> list[str]:
     """One row for each task: no prior, what each prior brought, all three, and what pairs bring beyond their sum."""
     summary = summarise(attributions)
-    priors, pairs = attributions[0].priors, [f"{first} x {second}" for first, second in attributions[0].together]
+    priors, pairs = attributions[0].priors, [f"{first} x {second}" for first, second in attributions[0].pairs]
     lines = ["| task | no prior | " + " | ".join(priors) + " | all | " + " | ".join(pairs) + " |"]
     lines.append("|---" * (3 + len(priors) + len(pairs)) + "|")
     for name, own in {**summary["tasks"], "mean": summary}.items():
@@ -53,7 +53,7 @@ def by_image(attributions: list[Attribution]) -> list[str]:
     heads = [f"{one.task}: {', '.join(priors)}" for one in attributions]
     lines = ["| image | " + " | ".join(heads) + " |", "|---" * (1 + len(attributions)) + "|"]
     for place, image in enumerate(attributions[0].images):
-        cells = [", ".join(f"{one.brought[prior][place]:+.2f}" for prior in priors) for one in attributions]
+        cells = [", ".join(f"{one.gains[prior][place]:+.2f}" for prior in priors) for one in attributions]
         lines.append(f"| {image} | " + " | ".join(cells) + " |")
     return lines
 
@@ -66,7 +66,7 @@ def overall(attributions: list[Attribution], prior: str) -> str:
 
 def difference(attributions: list[Attribution], first: str, second: str) -> str:
     """How much more one prior brought than another, as a mean over tasks and images with its interval over images."""
-    values = sum(one.brought[first] - one.brought[second] for one in attributions) / len(attributions)
+    values = sum(one.gains[first] - one.gains[second] for one in attributions) / len(attributions)
     low, high = interval(values)
     return f"{first} - {second}: {values.mean():+.2f} dB [{low:+.2f}, {high:+.2f}]"
 

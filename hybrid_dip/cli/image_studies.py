@@ -11,7 +11,7 @@ from hybrid_dip.cli.method import Method
 from hybrid_dip.cli.options import HOW, AsJson, CleanImages, Image, Part, Quiet, Seeds, Source, entry
 from hybrid_dip.cli.where import Machine
 from hybrid_dip.cli.wrong import Observation
-from hybrid_dip.study.describe.sources import absolute
+from hybrid_dip.study.describe.sources import absolute_path
 from hybrid_dip.study.ready_made.command import plan_content, run_content
 from hybrid_dip.study.running.terminal import first_failure
 
@@ -119,7 +119,7 @@ def impedance(
 
     arm = entry(vars(method)) | {"tile": 0}  # it is of one fit to the whole image
     networks, seeds = arm.pop("network", []), arm.pop("seed", None)
-    content = impedance_content([absolute(text) for text in images], networks, arm)
+    content = impedance_content([absolute_path(text) for text in images], networks, arm)
     content |= entry({"crop": part.crop, "seeds": seeds, "threads": machine.threads})
     made = plan_content(content, out, device=machine.device)
     store, done = run_content(made, content, workers=machine.workers, quiet=quiet)

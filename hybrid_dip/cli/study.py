@@ -14,11 +14,11 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.recipes.limits import check_at_least_one
 from hybrid_dip.study.describe.plan import Plan, plan_study
 from hybrid_dip.study.describe.settings import read_study
-from hybrid_dip.study.describe.sources import absolute
+from hybrid_dip.study.describe.sources import absolute_path
 from hybrid_dip.study.running.executors import Ray
 from hybrid_dip.study.running.forecast import forecast
 from hybrid_dip.study.running.machine import device_kind, local_workers, worker_count
-from hybrid_dip.study.running.status import planned_with, save_plan, status
+from hybrid_dip.study.running.status import last_options, save_plan, status
 from hybrid_dip.study.running.store import Store
 from hybrid_dip.study.running.terminal import first_failure, print_end, run_with_board
 
@@ -80,7 +80,7 @@ def run(
         device = "cuda" if gpus else "cpu"  # what this machine has says nothing about the cluster
     made = _plan(file, place, machine, device_kind(device, here=kind == "local"))
     store = place.store(file)
-    save_plan(made, store, None if place.images is None else absolute(place.images))
+    save_plan(made, store, None if place.images is None else absolute_path(place.images))
     if kind == "local":
         count = min(worker_count(machine.workers, made), len(made.unique))
         pool = local_workers(count, made)
@@ -152,9 +152,9 @@ def _finished(file: Path, place: Place, runs: Runs) -> Plan:
     store = place.store(file)
     device = None if runs.device is None else device_kind(runs.device, here=False)
     given = {"images": place.images, "threads": runs.threads, "device": device}
-    asked = {**planned_with(store), **{name: value for name, value in given.items() if value is not None}}
+    asked = {**last_options(store), **{name: value for name, value in given.items() if value is not None}}
     made = plan_study(read_study(file), **asked)
-    there = store.finished()
+    there = store.finished_keys()
     if not there:
         raise SettingsError(f"{store.path} holds no finished runs; start with: hybrid-dip study run {file} -o {store.path}")
     if not there & set(made.unique):

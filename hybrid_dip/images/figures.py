@@ -132,7 +132,7 @@ def save_grid(path: Path, rows: Sequence[Mapping[str, tuple[str, Tensor]]]) -> N
 
 
 @dataclass(frozen=True)
-class Curve:
+class PsnrCurve:
     """PSNR along one fit.
 
     Attributes:
@@ -150,7 +150,7 @@ LINES = ("-", "--", ":", "-.")
 """Line styles; the next one is taken when the ten colours are used up."""
 
 
-def save_psnr_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[Curve]]]) -> None:
+def save_psnr_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[PsnrCurve]]]) -> None:
     """Draw PSNR against the step.
 
     Each task has a panel, each arm a colour, each image a line, with a dot where it was kept.

@@ -136,14 +136,14 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(content: dict[str, Any], tmp_
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     store = Store(tmp_path)
-    while not any(progress.step > 5 for progress in store.going_on().values()):
+    while not any(progress.step > 5 for progress in store.in_progress().values()):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=HANG)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "Interrupted with 2 of 2 runs left; repeat the command to go on."
-    assert store.going_on() == {}
+    assert store.in_progress() == {}
     assert subprocess.run(command, capture_output=True, env=environment).returncode == 0
     assert len(contents(store)) == 2
 

@@ -1,4 +1,4 @@
-"""What a study measures of a finished fit: metrics by name, of which image, and the oracle's best on the way."""
+"""What a study measures of a finished fit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 
 RAW = "_raw"
-"""A metric's name with this ending is taken of the network's output, before known pixels are pasted back and values clamped."""
+"""A metric with this ending takes the network's output, before known pixels are pasted back and values clamped."""
 
 BEST = "psnr_best"
-"""The best PSNR of the finished image at any logged step: an oracle, what no stopping rule can know."""
+"""The best PSNR of the finished image at any logged step: an oracle, which no stopping rule can know."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What a fit has to be measured by.
+    """What came out of a fit, and what it is measured by.
 
     Attributes:
-        image: Finished, (1, C, H, W).
+        image: The finished image, (1, C, H, W).
         raw: The network's output, (1, C, H, W).
-        reference: The clean image, or None.
+        reference: The clean image, or None where it is not known.
         along: PSNR of the finished image at each logged step; empty without a clean image, or where it was fitted in tiles.
-        validation: Scores an image on what was held out, or None.
+        validation: Scores an image on what was held out; None where nothing was.
     """
 
     image: Tensor
@@ -47,9 +47,9 @@ class Measure:
     """One column of the results.
 
     Attributes:
-        column: Its name.
-        identity: What it is, so that a value that was measured otherwise is not taken for it.
-        of: Outputs -> value.
+        column: The column's name.
+        identity: Name and content of the metric, so that a value of another one is not taken for it.
+        of: Function of the outputs that gives the value.
     """
 
     column: str
@@ -64,7 +64,7 @@ HELD_OUT = "held_out"
 def _best(outputs: Outputs) -> float:
     outputs.truth(BEST)
     if not outputs.along:
-        raise SettingsError(f"'{BEST}' is of fits to the whole image; in tiles there is no step that all of it is at.")
+        raise SettingsError(f"'{BEST}' is for fits of the whole image; in tiles no step is one of the whole image.")
     return max(outputs.along)
 
 
@@ -81,7 +81,7 @@ def measure(text: str) -> Measure:
     """A metric as a study file names it.
 
     Args:
-        text: A name of ``hybrid-dip list metrics`` or a SPEC, with "_raw" where it is taken of the network's output; or
+        text: A name of ``hybrid-dip list metrics`` or a SPEC, with "_raw" where it takes the network's output; or
             "psnr_best", the oracle; or "held_out".
 
     Returns:
@@ -100,20 +100,20 @@ def measure(text: str) -> Measure:
     column = parsed.label + (f":{options}" if options else "") + (RAW if of_raw else "")
 
     def of(outputs: Outputs) -> float:
-        # A stranger's function gets copies.
+        # The user's own function gets copies.
         return float(function((outputs.raw if of_raw else outputs.image).clone(), outputs.truth(column).clone()))
 
     return Measure(column, f"{column} {spec_files.fingerprint(plain, 'metrics', catalogue())}".strip(), of)
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What one measure gave.
 
     Attributes:
-        measure: Which.
-        value: NaN where it failed.
-        error: Why it failed, or "".
+        measure: What was measured.
+        value: The value; NaN where the measure failed.
+        error: Why it failed; "" where it did not.
     """
 
     measure: Measure
@@ -121,21 +121,21 @@ class Measured:
     error: str = ""
 
 
-def measure_all(texts: Sequence[str], outputs: Outputs) -> list[Measured]:
+def measure_all(texts: Sequence[str], outputs: Outputs) -> list[Measurement]:
     """Take all metrics; one that fails does not lose the fit.
 
     Args:
-        texts: As in the study file.
-        outputs: Of a fit.
+        texts: Metrics as in the study file.
+        outputs: What came out of the fit.
 
     Returns:
-        One a text.
+        One measurement for each text.
     """
-    found = []
+    measurements = []
     for one in map(measure, texts):
         try:
-            found.append(Measured(one, one.of(outputs)))
-        except Exception as error:  # a metric may be anybody's
+            measurements.append(Measurement(one, one.of(outputs)))
+        except Exception as error:  # a metric may be the user's own
             message = f"'{one.column}' cannot be measured: {type(error).__name__}: {' '.join(str(error).split())}"
-            found.append(Measured(one, float("nan"), message))
-    return found
+            measurements.append(Measurement(one, float("nan"), message))
+    return measurements

@@ -1,4 +1,4 @@
-"""The sections of a study file, each key with its type; how they are read is in :mod:`hybrid_dip.study.describe.settings`."""
+"""The sections of a study file, each key with its type (hybrid_dip.study.describe.settings reads them)."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,7 +8,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from hybrid_dip.execution.precision import Execution, Precision
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^/\\\x00-\x1f]+$")]
-"""A label of the results table, and part of a picture's file name."""
+"""A label in the table of results, and part of a picture's file name."""
 
 
 class _Section(BaseModel):
@@ -20,8 +20,8 @@ class ImageEntry(_Section):
 
     Attributes:
         path: A file, a folder (all images in it), a glob, or ``skimage:NAME``; relative to the study file.
-        name: In the results; by default the file's name without its suffix. For a single image only.
-        reference: Of a degraded image the clean one, to measure by. For a single image only.
+        name: Name in the results, for a single image only; by default the file's name without its suffix.
+        reference: The clean image that belongs to a single degraded one, to measure by.
         crop: Side of the centre crop, or [top, left, height, width].
     """
 
@@ -35,15 +35,15 @@ class TaskEntry(_Section):
     """A degradation with its strength and protocol; or what is wrong with images that are degraded already.
 
     Attributes:
-        kind: Of ``hybrid-dip list degradations``; of ``hybrid-dip list tasks`` where the images are observed.
-        name: In the results; by default the kind, with its options where two tasks are of one kind.
+        kind: A name of ``hybrid-dip list degradations``, or of ``hybrid-dip list tasks`` where the images are observed.
+        name: Name in the results; by default the kind, with its options where two tasks are of one kind.
         crop: Side of the centre crop for this task, instead of the study's.
-        steps: Of every arm on this task, instead of the arm's own.
-        observed: The images are degraded already; the clean one, where there is one, is each image's ``reference``.
+        steps: Steps of every arm on this task, instead of the arm's own.
+        observed: Whether the images are degraded already; a clean image is then each image's ``reference``.
         held_out: Share of the measured pixels that no fit sees, for the metric "held_out".
 
-    All further keys are options of the degradation, as ``hybrid-dip degrade`` takes them: sigma, clip, factor, seed, ...; or
-    of the task, as ``hybrid-dip restore`` takes them.
+    All further keys are options: those of ``hybrid-dip degrade`` (sigma, clip, factor, seed, ...), or those of
+    ``hybrid-dip restore`` where the images are observed.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
@@ -61,30 +61,30 @@ class TaskEntry(_Section):
 
 
 class ArmEntry(_Section):
-    """A preset and what is different from it, under the names of the command line's options.
+    """A preset and what differs from it, under the names of the command line's options.
 
     Attributes:
-        name: In the results.
-        preset: SPEC; a name of ``hybrid-dip list presets``, ``one-shot:denoiser=NAME``, ``file.py:name``.
-        network: SPEC.
-        latent: SPEC.
-        start: File of parameters to begin at, relative to the study file.
+        name: Name in the results.
+        preset: SPEC of the preset: a name of ``hybrid-dip list presets``, ``one-shot:denoiser=NAME``, ``file.py:name``.
+        network: SPEC of the network.
+        latent: SPEC of the latent.
+        start: File of the parameters that a fit begins with, relative to the study file.
         solver: SPEC of a solver instead of the plain loop.
-        optimise: What is fitted.
+        optimise: What is fitted: "network", "latent" or "both".
         optimizer: "adam", "muon" or "lbfgs".
         lr: Learning rate.
         lr_schedule: Such as "cosine=1..0.1".
         jitter: Deviation of the noise added to the latent.
         parameter_noise: Relative deviation of noise added to the weights.
         average: Decay of the output average; 0 for none.
-        steps: Instead of the preset's number.
+        steps: Steps of a fit, instead of the preset's number.
         regularisers: SPECs with weights.
-        stop: SPEC of a stopping rule instead of the preset's; "stopping" is read, too.
-        runs: Fits whose images are averaged, instead of the preset's number.
+        stop: SPEC of a stopping rule instead of the preset's; the key may also be called "stopping".
+        runs: Number of fits whose images are averaged, instead of the preset's number.
         fuse: "stack": the network alone, with each regulariser, and with all, combined by weights that data choose.
         presets: SPECs of presets that take part in the stack.
-        tile: Side of the tiles that a larger image is fitted in, instead of the preset's; 0: the whole at once.
-        precision: Of the network: "float32", "bfloat16", or "tf32" on CUDA.
+        tile: Side of the tiles that a larger image is fitted in, instead of the preset's; 0 for the whole at once.
+        precision: Precision of the network: "float32", "bfloat16", or "tf32" on CUDA.
         compile: Whether torch compiles the network, "on" or "off".
         graph: Whether the network is replayed as a CUDA graph, "on" or "off".
     """
@@ -129,7 +129,7 @@ class PriorEntry(_Section):
     """One prior of an attribution: what an arm has where it is in, and where it is out.
 
     Attributes:
-        name: In the results.
+        name: Name in the results.
         regularisers: SPECs with weights, added where the prior is in.
         on: Keys of an arm, set where the prior is in.
         off: Keys of an arm, set where it is out: ``off = { network = "pixels" }`` is an arm without an architecture.
@@ -142,11 +142,11 @@ class PriorEntry(_Section):
 
 
 class AttributionEntry(_Section):
-    """How many dB each prior brings: an arm is made of every subset of the priors (hybrid_dip.study.reporting.attribution).
+    """How many dB each prior brings: every subset of the priors is an arm (hybrid_dip.study.reporting.attribution).
 
     Attributes:
-        priors: At least two.
-        none: SPEC of the preset that stands for no prior at all, the same for all subsets to start from.
+        priors: Two to six.
+        none: SPEC of the preset that stands for no prior at all.
         common: Keys that all other arms have.
     """
 
@@ -156,11 +156,11 @@ class AttributionEntry(_Section):
 
 
 class Budget(_Section):
-    """How long it may take.
+    """How long a study may take.
 
     Attributes:
-        seconds_per_run: After which a fit ends with what it has; results then depend on the machine's speed.
-        hours: After which what is going on is saved, and the rest waits for the next call.
+        seconds_per_run: Seconds after which a fit ends with what it has; results then depend on the machine's speed.
+        hours: Hours after which what is going on is saved, and the rest waits for the next call.
     """
 
     seconds_per_run: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -175,16 +175,16 @@ class Study(_Section):
     """A study file's content.
 
     Attributes:
-        name: Of the study.
-        images: Where they come from.
+        name: The study's name.
+        images: Where the images come from.
         crop: Side of the centre crop that all images are cut to.
-        seeds: Of network, latent and jitter; the degradation has its own.
-        metrics: What is measured, may be nothing: names of ``hybrid-dip list metrics`` or SPECs, with "_raw" before known
+        seeds: Seeds of network, latent and jitter; the degradation has its own.
+        metrics: What is measured, which may be nothing: names of ``hybrid-dip list metrics`` or SPECs, with "_raw" before known
             pixels are pasted back; "psnr_best", the oracle; "held_out", the error on what a task holds out.
-        threads: CPU threads of each run; part of what a result depends on.
-        tasks: Degradations.
+        threads: CPU threads of each run; a result depends on them.
+        tasks: What is done to the images.
         arms: What is compared.
-        attribution: Priors of which all subsets are arms, too.
+        attribution: Priors of which every subset is an arm as well.
         baseline: The arm that the others are compared with in the report; by default the first one.
         budget: How long it may take.
     """
@@ -205,10 +205,10 @@ class Study(_Section):
 
     @property
     def path(self) -> Path:
-        """The file that it was read from."""
+        """The file that the study was read from."""
         return self._path
 
     @property
     def folder(self) -> Path:
-        """What paths in the file are relative to."""
+        """The folder that paths in the file start at."""
         return self._path.parent

@@ -1,5 +1,4 @@
-"""The study file: TOML -> checked settings. What the names in it stand for is looked up by
-:mod:`hybrid_dip.study.describe.plan`.
+"""The study file: TOML -> checked settings. The plan makes objects of the names in it (hybrid_dip.study.describe.plan).
 
     name = "tv-or-not"
     images = ["skimage:astronaut", "photos/*.png"]
@@ -32,8 +31,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from hybrid_dip.errors import SettingsError, nearest
-from hybrid_dip.study.describe.coalitions import coalitions
 from hybrid_dip.study.describe.sections import ArmEntry, AttributionEntry, Budget, ImageEntry, PriorEntry, Study, TaskEntry
+from hybrid_dip.study.describe.subsets import subsets
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "images": ImageEntry,
@@ -48,14 +47,14 @@ def read_study(path: str | Path) -> Study:
     """Read a study file.
 
     Args:
-        path: TOML.
+        path: TOML file.
 
     Returns:
         The study.
 
     Raises:
         FileNotFoundError: There is no such file.
-        SettingsError: It is not TOML, or a key or a value is wrong; the sentence gives the place and the nearest name.
+        SettingsError: It is not TOML, or a key or a value is wrong; the sentence says where, and which name is nearest.
     """
     path = Path(path)
     if path.is_dir():
@@ -73,8 +72,8 @@ def as_study(content: dict[str, Any], path: Path = Path("study.toml")) -> Study:
     """Check settings that were made in Python rather than read from a file.
 
     Args:
-        content: As TOML would give it.
-        path: For messages, and to resolve relative paths.
+        content: What TOML would give.
+        path: File that messages name, and whose folder relative paths start at.
 
     Returns:
         The study.
@@ -86,7 +85,7 @@ def as_study(content: dict[str, Any], path: Path = Path("study.toml")) -> Study:
         study = Study.model_validate(content)
     except ValidationError as error:
         # A misspelt key tells more than that the right one is missing.
-        errors = sorted(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        errors = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         raise SettingsError(f"{path}, {_sentence(errors[0], content)}") from None
     if study.attribution is not None:
         study = study.model_copy(update={"arms": [*study.arms, *subset_arms(study.attribution, path)]})
@@ -112,11 +111,11 @@ def subset_label(priors: Collection[str], among: Sequence[str]) -> str:
     """An arm's name: "architecture + learned".
 
     Args:
-        priors: The subset.
-        among: All of them, for the order.
+        priors: The priors of the subset.
+        among: All priors, in order.
 
     Returns:
-        Words; :data:`NO_PRIOR` for the empty set.
+        The names in that order; :data:`NO_PRIOR` for the empty set.
     """
     return " + ".join(name for name in among if name in priors) or NO_PRIOR
 
@@ -125,11 +124,11 @@ def subset_arms(entry: AttributionEntry, path: Path = Path("study.toml")) -> lis
     """The arm of every subset of an attribution's priors.
 
     Args:
-        entry: The section.
-        path: For messages.
+        entry: The section of the study file.
+        path: File that messages name.
 
     Returns:
-        The arm without any first, that with all last.
+        The arms, without any prior first, with all of them last.
 
     Raises:
         SettingsError: Two priors of one name, or a key that an arm does not have.
@@ -139,7 +138,7 @@ def subset_arms(entry: AttributionEntry, path: Path = Path("study.toml")) -> lis
         if names.count(name) > 1 or name == NO_PRIOR:
             raise SettingsError(f"{path}, [attribution]: no prior, and no two of them, may be called '{name}'.")
     arms = [ArmEntry(name=NO_PRIOR, preset=entry.none)]
-    for subset in coalitions(names)[1:]:
+    for subset in subsets(names)[1:]:
         keys: dict[str, Any] = dict(entry.common)
         regularisers = list(keys.pop("regularisers", []))
         for prior in entry.priors:
@@ -149,13 +148,13 @@ def subset_arms(entry: AttributionEntry, path: Path = Path("study.toml")) -> lis
             arms.append(ArmEntry.model_validate({**keys, "name": subset_label(subset, names), "regularisers": regularisers}))
         except ValidationError as error:
             content = {"arms": [{**keys, "name": subset_label(subset, names)}]}
-            found = {**error.errors()[0], "loc": ("arms", 0, *error.errors()[0]["loc"])}
-            raise SettingsError(f"{path}, [attribution]: {_sentence(found, content).partition(': ')[2]}") from None
+            placed = {**error.errors()[0], "loc": ("arms", 0, *error.errors()[0]["loc"])}
+            raise SettingsError(f"{path}, [attribution]: {_sentence(placed, content).partition(': ')[2]}") from None
     return arms
 
 
 def as_toml(content: Mapping[str, Any]) -> str:
-    """A study's content as a file.
+    """A study's content as the text of a study file.
 
     Args:
         content: Numbers, strings, lists of them, tables, and lists of tables.
@@ -181,15 +180,15 @@ def _inline(value: Any) -> str:
 
 
 def place(section: str, index: int, entry: Any) -> str:
-    """Where in the file: "arm 2 ('dip+tv')".
+    """A place in the file, such as "arm 2 ('dip+tv')".
 
     Args:
-        section: "images", "tasks" or "arms".
-        index: From 0.
-        entry: The section's table, for its name.
+        section: "images", "tasks", "arms" or "priors".
+        index: Number of the entry, from 0.
+        entry: The entry as written, for its name.
 
     Returns:
-        Words.
+        The place in words.
     """
     table = entry if isinstance(entry, dict) else {}
     name = table.get("name") or table.get("kind") or table.get("path") or (entry if isinstance(entry, str) else "")
@@ -197,7 +196,7 @@ def place(section: str, index: int, entry: Any) -> str:
 
 
 def _sentence(error: Any, content: dict[str, Any]) -> str:
-    """One of pydantic's errors in words."""
+    """One of pydantic's errors as a sentence."""
     unions = ("int", "list[int]", "constrained-int", "list[constrained-int]")
     where = [part for part in error["loc"] if part not in unions]
     parts, key = [], str(where[-1]) if where else ""

@@ -1,4 +1,4 @@
-"""Where a study's clean images come from: files, folders, globs, and scikit-image's own photographs."""
+"""Where a study's images come from: files, folders, globs, and scikit-image's own photographs."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -24,11 +24,11 @@ class Source:
     """One image.
 
     Attributes:
-        name: In the results.
+        name: Its name in the results.
         path: A file, or ``skimage:NAME``.
-        box: (top, left, height, width) cut out of it first, or None.
-        crop: Side of the centre crop cut out of what is left, or None.
-        reference: Of a degraded image the clean one, where somebody has it.
+        box: (top, left, height, width) of a part that is cut out first, or None.
+        crop: Side of the centre crop of what is left, or None.
+        reference: File of the clean image, where this is a degraded one and the clean one is known.
     """
 
     name: str
@@ -37,16 +37,16 @@ class Source:
     crop: int | None = None
     reference: str | None = None
 
-    def cropped(self, crop: int | None) -> "Source":
-        """The same with another centre crop, where one is given."""
+    def with_crop(self, crop: int | None) -> "Source":
+        """The same image with another centre crop, where one is given."""
         return self if crop is None else replace(self, crop=crop)
 
     def cut(self, x: Tensor, scale: int = 1) -> Tensor:
-        """Cut what lies over the whole image, such as a mask, to the part that is used.
+        """Cut out the part that is used, also of what lies over the image, such as a mask.
 
         Args:
             x: (1, C, H, W).
-            scale: x is so many times as large as the image.
+            scale: How many times x is as large as the image.
 
         Returns:
             (1, C, h, w).
@@ -65,7 +65,7 @@ class Source:
         return (x if self.crop is None else crop_to_centre(x, self.crop, scale)).contiguous()
 
     def load(self) -> Tensor:
-        """Read it.
+        """Read the image.
 
         Returns:
             (1, C, H, W) in [0, 1], cropped.
@@ -81,10 +81,10 @@ class Source:
         """Read the clean image that belongs to a degraded one.
 
         Args:
-            scale: It is so many times as large.
+            scale: How many times it is as large as the degraded one.
 
         Returns:
-            (1, C, H, W) in [0, 1], cropped as the degraded one.
+            (1, C, H, W) in [0, 1], cropped like the degraded one.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -105,17 +105,17 @@ def expand(entries: Iterable[ImageEntry], folder: Path, crop: int | None) -> lis
 
     Args:
         entries: Files, folders, globs or ``skimage:NAME``.
-        folder: What relative paths are relative to.
-        crop: The study's own, where an entry has none.
+        folder: Folder that relative paths start at.
+        crop: Side of the centre crop where an entry has none; None for no crop.
 
     Returns:
-        Sources with distinct names, in the order of the entries, those of a folder or glob sorted.
+        Sources with distinct names, in the order of the entries; those of a folder or glob are sorted.
 
     Raises:
         FileNotFoundError: There is no such file.
         SettingsError: An entry stands for no image, one name is asked for several, or two images have one name.
     """
-    found = []
+    sources = []
     for index, entry in enumerate(entries):
         where = place("images", index, entry.path)
         paths = _paths(entry.path, folder, where)
@@ -128,12 +128,12 @@ def expand(entries: Iterable[ImageEntry], folder: Path, crop: int | None) -> lis
         for path in paths:
             name = entry.name or (path.removeprefix(SKIMAGE) if path.startswith(SKIMAGE) else Path(path).stem)
             corners = None if box is None else (box[0], box[1], box[2], box[3])
-            found.append(Source(name, path, corners, side, reference))
-    return _distinct(found)
+            sources.append(Source(name, path, corners, side, reference))
+    return _with_distinct_names(sources)
 
 
-def absolute(text: str) -> str:
-    """A file, folder or glob as it is found from anywhere; ``skimage:NAME`` is."""
+def absolute_path(text: str) -> str:
+    """A file, folder or glob as an absolute path; ``skimage:NAME`` as it is."""
     return text if text.startswith(SKIMAGE) else str(Path(text).absolute())
 
 
@@ -150,7 +150,7 @@ def _paths(text: str, folder: Path, where: str) -> list[str]:
         paths = [inside for inside in path.iterdir() if inside.is_file() and inside.suffix.lower() in _suffixes()]
         paths = [inside for inside in paths if not inside.name.startswith(".")]
     elif any(character in text for character in "*?[") and not path.exists():
-        # The folder's own name is no pattern, whatever characters it has.
+        # The folder's own name is not a pattern, even with such characters in it.
         start, pattern = (Path(path.anchor), str(path.relative_to(path.anchor))) if Path(text).is_absolute() else (folder, text)
         paths = [inside for inside in start.glob(pattern) if inside.is_file()]
     else:
@@ -167,8 +167,8 @@ def _suffixes() -> set[str]:
     return {*readable, ".npy"} - {".pdf", ".eps", ".ps"}
 
 
-def _distinct(sources: list[Source]) -> list[Source]:
-    """Images of one name from different folders get their folder's name, too."""
+def _with_distinct_names(sources: list[Source]) -> list[Source]:
+    """Put their folder's name before the names of images that are called the same."""
     counts = Counter(source.name for source in sources)
     named = [
         source if counts[source.name] == 1 else replace(source, name=f"{Path(source.path).parent.name}-{source.name}")
@@ -185,7 +185,7 @@ def _sample(name: str) -> Tensor:
 
     try:
         array = getattr(skimage.data, name)()
-    except (OSError, ImportError) as error:  # most come with the package; the rest would be downloaded
+    except (OSError, ImportError) as error:  # most come with the package; others are downloaded
         raise ImageFileError(
             f"scikit-image's '{name}' is not in its package and cannot be downloaded ({brief(error)})."
         ) from None

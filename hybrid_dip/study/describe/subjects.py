@@ -1,4 +1,4 @@
-"""What a run has before it: a task made from an image, and what the result is measured by. A fit sees the task only."""
+"""What a run is about: a task made from an image, and what its result is measured by. A fit sees the task only."""
 
 import hashlib
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ class Subject:
     """A task to fit, and what its result is measured by.
 
     Attributes:
-        task: To fit, without what is held out.
-        reference: The clean image, or None where nobody has it.
-        validation: Scores an image on what is held out, or None.
+        task: What to fit, without what is held out.
+        reference: The clean image, or None where it is not known.
+        validation: Scores an image on what is held out; None where nothing is.
         protocol: How the image was degraded.
     """
 
@@ -37,17 +37,17 @@ class Subject:
 
     @property
     def image_sha256(self) -> str:
-        """Of the clean image, or of the observation where there is none."""
+        """Hash of the clean image, or of the observation where there is none."""
         return fingerprint(self.task.observation if self.reference is None else self.reference)
 
 
 @dataclass(frozen=True)
-class Preparing:
-    """One task of a study, ready to be made for an image. Plain data: it travels to worker processes.
+class Preparation:
+    """How a task of a study is made of an image. Plain data: it travels to worker processes.
 
     Attributes:
-        entry: As written.
-        folder: What paths in it are relative to.
+        entry: The task as written.
+        folder: Folder that paths in it are relative to.
     """
 
     entry: TaskEntry
@@ -55,16 +55,16 @@ class Preparing:
 
     @property
     def kind(self) -> str:
-        """What names of the catalogue the task's kind is one of."""
+        """The kind of the catalogue that has the task's name."""
         return "tasks" if self.entry.observed else "degradations"
 
     def settings(self) -> dict[str, Any]:
-        """Everything written of the task but its label and its crop."""
+        """The task as written, without its label and its crop."""
         extra = {"observed": self.entry.observed, "held_out": self.entry.held_out}
         return {"kind": self.entry.kind, **self.entry.options, **{name: value for name, value in extra.items() if value}}
 
     def build(self, source: Source) -> Subject:
-        """Degrade a clean image, or take one that is degraded as it is.
+        """Degrade a clean image; or take as it is one that is degraded already.
 
         Args:
             source: The image.
@@ -73,9 +73,9 @@ class Preparing:
             The task, and what measures it.
 
         Raises:
-            SettingsError: An option that the task does not take, lacks, or cannot work with.
+            SettingsError: An option is unknown, missing, or cannot work.
         """
-        own = source.cropped(self.entry.crop)
+        own = source.with_crop(self.entry.crop)
         try:
             subject = self._observed(own) if self.entry.observed else self._degraded(own)
         except (TypeError, AttributeError, ValueError, RuntimeError) as error:  # a value that cannot be worked with
@@ -109,12 +109,12 @@ class Preparing:
         return WrittenTask(self.entry.kind, self.entry.options, own.cut, self.folder, "'{}'".format)
 
     def files(self) -> Mapping[str, str]:
-        """SHA-256 of the files that options name, such as a mask; absolute paths would differ between machines."""
-        named = {name: value for name, value in self.entry.options.items() if isinstance(value, str)}
-        found = {name: self.folder / value for name, value in named.items() if (self.folder / value).is_file()}
-        hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()}
+        """SHA-256 of the files that options name, such as a mask: their paths may differ between machines."""
+        texts = {name: value for name, value in self.entry.options.items() if isinstance(value, str)}
+        paths = {name: self.folder / text for name, text in texts.items() if (self.folder / text).is_file()}
+        hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
         names = catalogue()
-        if "operator" in named:
-            hashes["operator"] = spec_files.fingerprint(spec_files.locate(named["operator"], self.folder), "operators", names)
+        if "operator" in texts:
+            hashes["operator"] = spec_files.fingerprint(spec_files.locate(texts["operator"], self.folder), "operators", names)
         hashes[self.entry.kind] = spec_files.fingerprint(self.entry.kind, self.kind, names)
         return {name: sha256 for name, sha256 in hashes.items() if sha256}

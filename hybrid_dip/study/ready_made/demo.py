@@ -10,8 +10,8 @@ from hybrid_dip.recipes import listing
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.study.describe.plan import Plan
 from hybrid_dip.study.reporting import results
+from hybrid_dip.study.reporting.gallery import panels
 from hybrid_dip.study.reporting.results import write_results
-from hybrid_dip.study.reporting.shown import panels
 from hybrid_dip.study.running.store import Store
 
 ALONE = "DIP alone"
@@ -22,13 +22,13 @@ PERCEPTUAL = "stlpips-alex"
 """Measured where its weights are on this machine."""
 TITLES = {"psnr": "PSNR (dB)", "ssim": "SSIM", PERCEPTUAL: "LPIPS (shift-tolerant)"}
 STEPS_GUIDED = 500
-"""Of each fit by both; see experiments/003_learned_and_single_image."""
+"""Steps of each fit by both; see experiments/003_learned_and_single_image."""
 WHY = (
     "In plain Gaussian denoising both need not be better than the learned prior alone: it was trained for just this noise, and "
-    "what the fit adds it knows already; experiments/003_learned_and_single_image has other tasks, and why."
+    "knows already what the fit adds; experiments/003_learned_and_single_image has other tasks, and why."
 )
 CENTRE = (128, 224)
-"""Of the astronaut's face, (row, column)."""
+"""Middle of the astronaut's face, (row, column)."""
 
 
 def demo_content(size: int, steps: int | None = None) -> dict[str, Any]:
@@ -36,10 +36,10 @@ def demo_content(size: int, steps: int | None = None) -> dict[str, Any]:
 
     Args:
         size: Side of the crop, 16 to 256.
-        steps: Of each fit, instead of the preset's number.
+        steps: Steps of each fit, instead of the preset's number.
 
     Returns:
-        The study's content; without the learned arms where the plug-in that brings the denoiser is missing.
+        The study's content; without the learned arms where the plug-in with the denoiser is missing.
 
     Raises:
         SettingsError: A size out of range.
@@ -73,7 +73,7 @@ def report_demo(plan: Plan, store: Store) -> pd.DataFrame:
     """Write results.csv and comparison.png.
 
     Args:
-        plan: Of the demo's study, all of whose runs are done.
+        plan: The demo's study, all of whose runs are done.
         store: Its folder.
 
     Returns:
@@ -83,8 +83,8 @@ def report_demo(plan: Plan, store: Store) -> pd.DataFrame:
         StorageError: It cannot be written.
     """
     table = write_results(plan, store)
-    found = panels(plan.runs, store)
-    shown = {name if name == "clean" else f"{name}\n{caption}": image for name, (caption, image) in found.items()}
+    images = panels(plan.runs, store)
+    shown = {name if name == "clean" else f"{name}\n{caption}": image for name, (caption, image) in images.items()}
     with store.writing():
         figures.save_comparison(store.path / PICTURE, shown)
     return table
@@ -94,11 +94,11 @@ def sentences(plan: Plan, table: pd.DataFrame) -> str:
     """The result for a terminal.
 
     Args:
-        plan: Of the demo's study.
-        table: From :func:`report_demo`.
+        plan: The demo's study.
+        table: What :func:`report_demo` gave.
 
     Returns:
-        A row an arm; and why both may be no better than the learned prior alone, where they are there.
+        A row for each arm; and why both need not be better than the learned prior alone, where they are there.
     """
     shown = ["arm", *results.columns(plan), "seconds"]
     formats = {title: ("{:.3f}" if name != "psnr" else "{:.2f}").format for name, title in TITLES.items()}

@@ -22,7 +22,7 @@ from hybrid_dip.study.running.machine import gpu_names, worker_count
 from hybrid_dip.study.running.store import Store
 
 NAME = "restored"
-"""Of the study."""
+"""Name of the study and of its arm."""
 
 
 def many_content(
@@ -31,10 +31,10 @@ def many_content(
     """The study of ``hybrid-dip restore FOLDER``.
 
     Args:
-        folder: Of the degraded images.
-        references: Folder of the clean ones, of the same names but for the suffix, or None.
-        task: Entry of a study file.
-        arm: Entry of a study file, without its name.
+        folder: Folder of the degraded images.
+        references: Folder of the clean images, which have the same names up to the suffix; or None.
+        task: The task as in a study file.
+        arm: The arm as in a study file, without its name.
         crop: Side of the centre crop, or None.
 
     Returns:
@@ -42,13 +42,13 @@ def many_content(
 
     Raises:
         FileNotFoundError: There is no such folder.
-        SettingsError: A folder without images, or an image without its reference.
+        SettingsError: A folder has no images, or an image has no reference.
     """
     sources = expand([ImageEntry(path=str(folder.absolute()))], Path(), None)
     images: list[dict[str, Any]] = [{"path": source.path, "name": source.name} for source in sources]
     if references is not None:
         if not references.is_dir():
-            raise SettingsError(f"For a folder of images --reference is a folder, too; {references} is none.")
+            raise SettingsError(f"For a folder of images --reference is a folder as well; {references} is none.")
         clean = {source.name: source.path for source in expand([ImageEntry(path=str(references.absolute()))], Path(), None)}
         missing = [image["name"] for image in images if image["name"] not in clean]
         if missing:
@@ -68,11 +68,11 @@ def processes(plan: Plan, workers: int | None) -> int:
     """How many images of a folder are restored at a time.
 
     Args:
-        plan: Of :func:`many_content`.
-        workers: As many as somebody asked for, or None.
+        plan: The study of :func:`many_content`.
+        workers: The number that the user asked for, or None.
 
     Returns:
-        Those; else as many as keep all cores or GPUs busy, and on the CPU fit into memory together, but one in any case.
+        That number; or as many as keep all cores or GPUs busy and, on the CPU, fit into memory together; at least one.
 
     Raises:
         SettingsError: Fewer than one were asked for.
@@ -80,7 +80,7 @@ def processes(plan: Plan, workers: int | None) -> int:
     count, run = worker_count(workers, plan), _largest(plan)
     if workers is None and run.device == "cpu":
         task = run.subject().task
-        recipe, _, _ = run.fitting.build(task)
+        recipe, _, _ = run.method.build(task)
         needed = memory_of_a_step(of_one_fit(task, tiles_for(task, recipe)), recipe)
         count = max(1, min(count, devices.free_memory(devices.pick(run.device)) // (needed + PROCESS)))
     return min(count, len(plan.unique))
@@ -90,8 +90,8 @@ def side_for_all(plan: Plan, count: int) -> int | None:
     """The tiles in which the images of a folder fit into memory.
 
     Args:
-        plan: Of :func:`many_content`.
-        count: Images that are restored at a time.
+        plan: The study of :func:`many_content`.
+        count: Number of images that are restored at a time.
 
     Returns:
         The side of the tiles for the largest image as :func:`hybrid_dip.restoring.side.side_of_tiles` has it: None for
@@ -100,10 +100,10 @@ def side_for_all(plan: Plan, count: int) -> int | None:
     run = _largest(plan)
     device = devices.pick(run.device)
     task = run.subject().task
-    terms = run.fitting.build(task)[1]
+    terms = run.method.build(task)[1]
     together = math.ceil(count / max(1, len(gpu_names(run.device))))
     free = devices.free_memory(device) // together - (PROCESS if device.type == "cpu" else 0)
-    return side_of_tiles("auto", task, run.fitting.recipe, device, terms, free=free)
+    return side_of_tiles("auto", task, run.method.recipe, device, terms, free=free)
 
 
 def _largest(plan: Plan) -> Run:

@@ -1,4 +1,4 @@
-"""A weight sweep: priors at several weights on one degraded image, as a study, drawn against the weight."""
+"""A sweep of weights: a study of priors at several weights on one degraded image, drawn against the weight."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ class Point:
 
     Attributes:
         line: The prior with its options, and "balance" where the weight is a balanced one.
-        weight: The number.
-        text: SPEC.
+        weight: The weight.
+        text: SPEC of the prior with this weight.
     """
 
     line: str
@@ -39,24 +39,24 @@ class Point:
 
     @property
     def arm(self) -> str:
-        """Its label in the study."""
+        """Label of the arm in the study."""
         return f"{self.line}@{self.weight:g}"
 
 
 def points(text: str) -> list[Point]:
-    """What ``NAME@0.01,0.03,0.1`` or ``NAME@balance=0.1,0.3,1`` stands for.
+    """The points that ``NAME@0.01,0.03,0.1`` or ``NAME@balance=0.1,0.3,1`` stands for.
 
     Args:
         text: SPEC with one or more weights.
 
     Returns:
-        One point a weight; none where the text has a single weight or a schedule, which is a prior of all arms.
+        One point for each weight; none where the text has a single weight or a schedule: it is then a prior of all arms.
 
     Raises:
-        SettingsError: Not of that form, or a weight that is no number above 0.
+        SettingsError: A weight is no number above 0.
     """
-    found = spec.parse(text)
-    kind, equals, values = found.weight.rpartition("=")
+    parsed = spec.parse(text)
+    kind, equals, values = parsed.weight.rpartition("=")
     if "," not in values or kind not in ("", "balance"):
         return []
     weights: dict[float, str] = {}
@@ -67,11 +67,11 @@ def points(text: str) -> list[Point]:
             raise SettingsError(f"'{value}' in '{text}' is not a number.") from None
     if not min(weights) > 0:
         raise SettingsError(f"The weights of a sweep are numbers above 0, got '{text}'; the fit without is always there.")
-    body = text.removesuffix(f"@{found.weight}")
-    # A file's folder is in the way of reading, and of a label.
-    plain = {name: Path(value).name if isinstance(value, str) else value for name, value in found.options.items()}
+    body = text.removesuffix(f"@{parsed.weight}")
+    # A label holds no folders.
+    plain = {name: Path(value).name if isinstance(value, str) else value for name, value in parsed.options.items()}
     options = ",".join(f"{name}={value}" for name, value in plain.items())
-    line = found.label + (f":{options}" if options else "") + (f" {kind}" if kind else "")
+    line = parsed.label + (f":{options}" if options else "") + (f" {kind}" if kind else "")
     return [Point(line, weight, f"{body}@{kind}{equals}{value}") for weight, value in weights.items()]
 
 
@@ -81,9 +81,9 @@ def sweep_content(
     """The study of a sweep.
 
     Args:
-        regularisers: SPECs; those with several weights are swept, each by itself, the others are in every arm.
-        images: Entries of a study file, with a reference where there is one.
-        task: Entry of a study file.
+        regularisers: SPECs of priors; those with several weights are swept, each alone, and the others are in every arm.
+        images: Images as in a study file, with a reference where there is one.
+        task: The task as in a study file.
         arm: What all arms have in common.
 
     Returns:
@@ -112,27 +112,25 @@ def report_sweep(plan: Plan, store: Store, swept: Sequence[Point]) -> dict[str, 
     """Write results.csv and sweep.png.
 
     Args:
-        plan: Of the sweep's study.
+        plan: The sweep's study.
         store: Its folder.
         swept: The points.
 
     Returns:
-        Plain data: for each metric the value without, a row a point (line, weight, spec, value, a mean over the seeds), and the
-        best point, None where none is better than without; and the files.
+        Plain data: for each metric the value without, a row for each point (line, weight, spec, and value, a mean over seeds),
+        and the best point, None where none is better than without; and the files.
 
     Raises:
         StorageError: It cannot be written.
     """
-    from hybrid_dip.study.reporting.results import write_results
-
-    table = write_results(plan, store)
+    table = results.write_results(plan, store)
     names = [name for name in results.columns(plan) if name in ("psnr", HELD_OUT)]
-    found: dict[str, Any] = {"metrics": {name: _measured(table, swept, name) for name in names}}
+    summary: dict[str, Any] = {"metrics": {name: _result(table, swept, name) for name in names}}
     panels = [_panel(table, swept, name) for name in names]
     with store.writing():
         figures.save_sweep(store.path / PICTURE, panels)
-        write_text(store.path / "sweep.json", json.dumps(found, indent=2))
-    return {**found, "files": [str(store.path / name) for name in ("results.csv", "sweep.json", PICTURE)]}
+        write_text(store.path / "sweep.json", json.dumps(summary, indent=2))
+    return {**summary, "files": [str(store.path / name) for name in ("results.csv", "sweep.json", PICTURE)]}
 
 
 def _values(table: pd.DataFrame, arm: str, metric: str) -> list[float]:
@@ -144,7 +142,7 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _measured(table: pd.DataFrame, swept: Sequence[Point], metric: str) -> dict[str, Any]:
+def _result(table: pd.DataFrame, swept: Sequence[Point], metric: str) -> dict[str, Any]:
     rows: list[dict[str, Any]] = [
         {"line": point.line, "weight": point.weight, "spec": point.text, "value": _mean(_values(table, point.arm, metric))}
         for point in swept
@@ -166,25 +164,25 @@ def _panel(table: pd.DataFrame, swept: Sequence[Point], metric: str) -> figures.
     return figures.SweepPanel(title, lines, _values(table, WITHOUT, metric), lower_is_better=metric == HELD_OUT)
 
 
-def sentences(found: Mapping[str, Any]) -> str:
+def sentences(summary: Mapping[str, Any]) -> str:
     """The result for a terminal.
 
     Args:
-        found: From :func:`report_sweep`.
+        summary: What :func:`report_sweep` gave.
 
     Returns:
-        A table for each metric, the best row marked where it is better than without.
+        A table for each metric, with a mark at the best row where it is better than without.
     """
     lines = []
-    for metric, measured in found["metrics"].items():
+    for metric, result in summary["metrics"].items():
         shown = {"psnr": "PSNR (dB)", HELD_OUT: "held-out error (grey levels of 255)"}[metric]
-        width = max(len(row["line"]) for row in measured["points"]) + 2
+        width = max(len(row["line"]) for row in result["points"]) + 2
         lines.append(f"{'prior':<{width}}{'weight':>10}  {shown}")
-        lines.append(f"{WITHOUT:<{width}}{'':>10}  {_number(measured['without'])}")
-        for row in measured["points"]:
-            mark = "  <- best" if row is measured["best"] else ""
+        lines.append(f"{WITHOUT:<{width}}{'':>10}  {_number(result['without'])}")
+        for row in result["points"]:
+            mark = "  <- best" if row is result["best"] else ""
             lines.append(f"{row['line']:<{width}}{row['weight']:>10g}  {_number(row['value'])}{mark}")
-        if measured["best"] is None and measured["without"] is not None:
+        if result["best"] is None and result["without"] is not None:
             lines.append("No weight is better than the fit without.")
         lines.append("")
     return "\n".join(lines)

@@ -1,8 +1,8 @@
 """How many dB each prior brought: Shapley values over the images of a study with an [attribution].
 
-The architecture, the image's own patch recurrence and what a network learned from many images are players of a game; the value
-of a set of them is the PSNR of the arm that has just those. :mod:`hybrid_dip.study.reporting.shapley` divides v(all) -
-v(none) among them, for each image, after a mean over its seeds; the intervals are over images.
+The priors (the architecture, the image's own patch recurrence, what a network learned from many images) are players of a game.
+The value of a subset is the PSNR of the arm that has just those priors. :mod:`hybrid_dip.study.reporting.shapley` divides
+v(all) - v(none) among them, for each image, after a mean over its seeds. The intervals are over images.
 """
 
 import io
@@ -16,9 +16,9 @@ import pandas as pd
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images.atomic import write_text
-from hybrid_dip.study.describe.coalitions import coalitions
 from hybrid_dip.study.describe.plan import Plan
 from hybrid_dip.study.describe.settings import subset_label
+from hybrid_dip.study.describe.subsets import subsets
 from hybrid_dip.study.reporting import results
 from hybrid_dip.study.reporting.shapley import Values, interactions, shapley
 from hybrid_dip.study.reporting.statistics import interval
@@ -36,14 +36,14 @@ class Attribution:
     """What the priors brought on one task.
 
     Attributes:
-        task: Label.
-        priors: Names.
-        images: Those on which every subset is finished.
-        left_out: Those on which some are not.
-        none: PSNR without any prior, one an image.
-        total: PSNR with all minus that, one an image.
-        brought: Prior -> Shapley value in dB, one an image.
-        together: Pair -> Shapley interaction in dB, one an image.
+        task: Label of the task.
+        priors: Names of the priors.
+        images: Images on which every subset is finished.
+        left_out: Images on which some are not.
+        none: PSNR without any prior, for each image.
+        total: PSNR with all priors minus that, for each image.
+        gains: Prior -> Shapley value in dB for each image.
+        pairs: Pair of priors -> Shapley interaction in dB for each image.
     """
 
     task: str
@@ -52,8 +52,8 @@ class Attribution:
     left_out: tuple[str, ...]
     none: Values
     total: Values
-    brought: Mapping[str, Values]
-    together: Mapping[tuple[str, str], Values]
+    gains: Mapping[str, Values]
+    pairs: Mapping[tuple[str, str], Values]
 
 
 def attribute(
@@ -62,11 +62,11 @@ def attribute(
     """Divide what the priors brought together among them.
 
     Args:
-        table: From :func:`hybrid_dip.study.reporting.results.load`.
-        priors: Names, as in the study's [attribution].
-        task: Label.
-        images: Of the study.
-        seeds: Of the study; an image counts where every subset is finished with every one of them.
+        table: The study's finished runs.
+        priors: Names of the priors, as in the study's [attribution].
+        task: Label of the task.
+        images: The study's images.
+        seeds: The study's seeds; an image counts where every subset is finished with all of them.
 
     Returns:
         The values, image by image.
@@ -74,23 +74,23 @@ def attribute(
     Raises:
         SettingsError: On no image is every subset finished; the sentence names what is missing.
     """
-    subsets = {subset: subset_label(subset, priors) for subset in coalitions(priors)}
-    own = table[(table["task"] == task) & (table["error"] == "") & table["arm"].isin(subsets.values())]
-    there = own.groupby(["image", "arm"])["seed"].nunique().unstack().reindex(index=images, columns=subsets.values())
+    labels = {subset: subset_label(subset, priors) for subset in subsets(priors)}
+    own = table[(table["task"] == task) & (table["error"] == "") & table["arm"].isin(labels.values())]
+    there = own.groupby(["image", "arm"])["seed"].nunique().unstack().reindex(index=images, columns=labels.values())
     whole = (there == len(seeds)).all(axis=1)
     if not whole.any():
-        image, arm = next((image, arm) for image in images for arm in subsets.values() if there.loc[image, arm] != len(seeds))
+        image, arm = next((image, arm) for image in images for arm in labels.values() if there.loc[image, arm] != len(seeds))
         raise SettingsError(
             f"On no image is every subset of the priors finished on '{task}', so nothing can be attributed: the arm '{arm}' is "
             f"missing on '{image}', for instance. Run the study to its end."
         )
     complete = [image for image in images if whole[image]]
     means = own.groupby(["arm", "image"])[METRIC].mean()
-    game = {subset: means[label].reindex(complete).to_numpy(dtype=float) for subset, label in subsets.items()}
+    game = {subset: means[label].reindex(complete).to_numpy(dtype=float) for subset, label in labels.items()}
     none, everything = game[frozenset()], game[frozenset(priors)]
     left_out = tuple(image for image in images if not whole[image])
-    brought, together = shapley(game, priors), interactions(game, priors)
-    return Attribution(task, tuple(priors), tuple(complete), left_out, none, everything - none, brought, together)
+    gains, pairs = shapley(game, priors), interactions(game, priors)
+    return Attribution(task, tuple(priors), tuple(complete), left_out, none, everything - none, gains, pairs)
 
 
 def priors_of(plan: Plan) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ def priors_of(plan: Plan) -> tuple[str, ...]:
 
 
 def attribute_study(plan: Plan, store: Store, table: pd.DataFrame) -> dict[str, Any]:
-    """Write attribution.csv (a row an image), attribution.json and the waterfall attribution.png.
+    """Write attribution.csv (a row for each image), attribution.json and the waterfall attribution.png.
 
     Args:
         plan: A study with an [attribution].
@@ -122,64 +122,64 @@ def attribute_study(plan: Plan, store: Store, table: pd.DataFrame) -> dict[str, 
         table: Its finished runs.
 
     Returns:
-        Plain data: shapley_db (prior -> mean, low, high; means over the tasks first), total_db, interactions_db, tasks (the
-        same for each, with none_db, images, left_out), notes, files.
+        Plain data: shapley_db (prior -> mean, low, high; after a mean over the tasks), total_db, interactions_db; tasks (the
+        same for each task, with none_db, images, left_out); notes, files.
 
     Raises:
         SettingsError: There is no attribution, or not enough is finished.
         StorageError: It cannot be written.
     """
     priors = priors_of(plan)
-    found = [attribute(table, priors, task, plan.images, plan.study.seeds) for task in plan.tasks]
-    summary = summarise(found)
+    attributions = [attribute(table, priors, task, plan.images, plan.study.seeds) for task in plan.tasks]
+    summary = summarise(attributions)
     with store.writing():
         buffer = io.StringIO()
-        rows(found).to_csv(buffer, index=False, lineterminator="\n", float_format="%.6g")
+        rows(attributions).to_csv(buffer, index=False, lineterminator="\n", float_format="%.6g")
         write_text(store.path / TABLE, buffer.getvalue())
         write_text(store.path / SUMMARY, json.dumps(summary, indent=2) + "\n")
-        save_waterfalls(store.path / PICTURE, [waterfall_of(one) for one in found])
+        save_waterfalls(store.path / PICTURE, [waterfall_of(one) for one in attributions])
     return {**summary, "files": [str(store.path / name) for name in (TABLE, SUMMARY, PICTURE)]}
 
 
-def rows(found: Sequence[Attribution]) -> pd.DataFrame:
-    """A row a task and image: without any prior, what each brought, together, and each pair's interaction."""
+def rows(attributions: Sequence[Attribution]) -> pd.DataFrame:
+    """A row for each task and image: PSNR without priors, what each prior brought, what all did, and interactions of pairs."""
     lines = []
-    for one in found:
+    for one in attributions:
         for index, image in enumerate(one.images):
-            brought = {name: values[index] for name, values in one.brought.items()}
-            pairs = {f"{first} x {second}": values[index] for (first, second), values in one.together.items()}
+            gains = {name: values[index] for name, values in one.gains.items()}
+            pairs = {f"{first} x {second}": values[index] for (first, second), values in one.pairs.items()}
             fixed = {"task": one.task, "image": image, "none": one.none[index]}
-            lines.append({**fixed, **brought, "total": one.total[index], **pairs})
+            lines.append({**fixed, **gains, "total": one.total[index], **pairs})
     return pd.DataFrame(lines)
 
 
-def summarise(found: Sequence[Attribution]) -> dict[str, Any]:
-    """Means over images with their intervals, for each task, and over the tasks of each image.
+def summarise(attributions: Sequence[Attribution]) -> dict[str, Any]:
+    """Means over images with their intervals, for each task, and after a mean over the tasks of each image.
 
     Args:
-        found: One a task.
+        attributions: One for each task.
 
     Returns:
         Plain data, see :func:`attribute_study`.
     """
-    table = rows(found)
-    priors = found[0].priors
-    pairs = [f"{first} x {second}" for first, second in found[0].together]
+    table = rows(attributions)
+    priors = attributions[0].priors
+    pairs = [f"{first} x {second}" for first, second in attributions[0].pairs]
     counts = table.groupby("image")["task"].nunique()
-    everywhere = [image for image in counts.index if counts[image] == len(found)]
+    everywhere = [image for image in counts.index if counts[image] == len(attributions)]
     overall = table[table["image"].isin(everywhere)].groupby("image", sort=False)[["none", *priors, "total", *pairs]].mean()
-    tasks = {one.task: table[table["task"] == one.task] for one in found}
+    tasks = {one.task: table[table["task"] == one.task] for one in attributions}
     notes = []
-    if any(one.left_out for one in found):
-        missing = sorted({image for one in found for image in one.left_out})
+    if any(one.left_out for one in attributions):
+        missing = sorted({image for one in attributions for image in one.left_out})
         notes.append(f"Left out, because not every subset is finished there: {', '.join(missing)}.")
-    if min(len(one.images) for one in found) < 2:
+    if min(len(one.images) for one in attributions) < 2:
         notes.append("One image has no interval: it says nothing about others.")
     return {
         **_means(overall, priors, pairs),
         "tasks": {
             one.task: {**_means(tasks[one.task], priors, pairs), "images": list(one.images), "left_out": list(one.left_out)}
-            for one in found
+            for one in attributions
         },
         "notes": notes,
     }
@@ -204,37 +204,37 @@ def _mean(values: Any) -> dict[str, float | None]:
 
 
 def waterfall_of(one: Attribution) -> Waterfall:
-    """From v(none) to v(all), a step a prior.
+    """The steps from v(none) to v(all), one for each prior.
 
     Args:
-        one: Of a task.
+        one: The attribution on a task.
 
     Returns:
-        A panel: means over the images, and their intervals.
+        Means over the images, and their intervals.
     """
-    gains = {name: float(values.mean()) for name, values in one.brought.items()}
-    spread = {name: interval(values) for name, values in one.brought.items()}
+    gains = {name: float(values.mean()) for name, values in one.gains.items()}
+    spread = {name: interval(values) for name, values in one.gains.items()}
     return Waterfall(f"{one.task} ({len(one.images)} images)", float(one.none.mean()), gains, spread)
 
 
-def sentences(found: Mapping[str, Any]) -> str:
+def sentences(summary: Mapping[str, Any]) -> str:
     """The result for a terminal.
 
     Args:
-        found: From :func:`attribute_study`.
+        summary: What :func:`attribute_study` gave.
 
     Returns:
         A table for each task.
     """
     lines = []
-    for task, own in found["tasks"].items():
+    for task, own in summary["tasks"].items():
         width = max(map(len, (*own["shapley_db"], *own["interactions_db"], "all priors"))) + 2
         lines += [f"{task}, {len(own['images'])} images", f"  {'no prior':<{width}}{_cell(own['none_db'], '')}"]
         lines += [f"  {name:<{width}}{_cell(value, '+')}" for name, value in own["shapley_db"].items()]
         lines += [f"  {'all priors':<{width}}{_cell(own['total_interval_db'], '+')}", "  interactions"]
         lines += [f"  {name:<{width}}{_cell(value, '+')}" for name, value in own["interactions_db"].items()]
         lines.append("")
-    return "\n".join([*lines, *found["notes"]]).rstrip()
+    return "\n".join([*lines, *summary["notes"]]).rstrip()
 
 
 def _cell(value: Mapping[str, float | None], sign: str) -> str:

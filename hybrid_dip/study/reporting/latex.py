@@ -1,25 +1,25 @@
-"""The results as a LaTeX table (package booktabs), to be put into a paper."""
+"""The results as a LaTeX table for a paper; it needs the package booktabs."""
 
 import pandas as pd
 
 from hybrid_dip.study.describe.plan import Plan
 from hybrid_dip.study.reporting import results
-from hybrid_dip.study.reporting.page.content import better, number
+from hybrid_dip.study.reporting.numbers import direction, interval_text, number
 
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {c: f"\\{c}" for c in "&%$#_{}"}
 
 
-def escaped(text: str) -> str:
-    """As LaTeX prints it."""
+def escape(text: str) -> str:
+    """A text as LaTeX is to read it."""
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 
 def latex_table(plan: Plan, table: pd.DataFrame) -> str:
-    """A row an arm, a column a task and metric: mean and 95 % interval over images, the best mean in bold.
+    """A row for each arm, a column for each task and metric: mean and 95 % interval over images, the best mean in bold.
 
     Args:
         plan: The study.
-        table: From :func:`hybrid_dip.study.reporting.results.load`.
+        table: Its finished runs.
 
     Returns:
         LaTeX, with a comment that says what is needed.
@@ -28,16 +28,16 @@ def latex_table(plan: Plan, table: pd.DataFrame) -> str:
     summary = results.summarise(table, names)
     means = {(row.task, row.arm, row.metric): row for row in summary.itertuples()}
     lines = ["% needs \\usepackage{booktabs}", f"\\begin{{tabular}}{{l{'r' * len(tasks) * len(names)}}}", "\\toprule"]
-    lines.append(" & ".join(["", *(f"\\multicolumn{{{len(names)}}}{{c}}{{{escaped(task)}}}" for task in tasks)]) + r" \\")
-    lines.append(" & ".join(["arm", *(escaped(name) for _ in tasks for name in names)]) + r" \\")
+    lines.append(" & ".join(["", *(f"\\multicolumn{{{len(names)}}}{{c}}{{{escape(task)}}}" for task in tasks)]) + r" \\")
+    lines.append(" & ".join(["arm", *(escape(name) for _ in tasks for name in names)]) + r" \\")
     lines.append("\\midrule")
     for arm in plan.arms:
-        cells = [escaped(arm)]
+        cells = [escape(arm)]
         for task in tasks:
             for name in names:
                 row = means.get((task, arm, name))
                 others = [other.mean for key, other in means.items() if key[0] == task and key[2] == name]
-                cells.append("" if row is None else _cell(row, name, better(name), others))
+                cells.append("" if row is None else _cell(row, name, direction(name), others))
         lines.append(" & ".join(cells) + r" \\")
     images = summary["images"].max() if len(summary) else 0
     lines += ["\\bottomrule", "\\end{tabular}"]
@@ -47,7 +47,7 @@ def latex_table(plan: Plan, table: pd.DataFrame) -> str:
 
 def _cell(row: object, name: str, sign: float, others: list[float]) -> str:
     mean, low, high = (getattr(row, part) for part in ("mean", "low", "high"))
-    text = number(mean, name)
+    text, spread = number(mean, name), interval_text(low, high, name)
     if sign and sign * mean >= max(sign * other for other in others if other == other):
         text = f"\\textbf{{{text}}}"
-    return text if low != low else f"{text} {{\\scriptsize [{number(low, name)}, {number(high, name)}]}}"
+    return f"{text} {{\\scriptsize {spread}}}" if spread else text

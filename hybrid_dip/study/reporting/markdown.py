@@ -1,14 +1,13 @@
-"""report.md: the tables of a study, for whoever reads them beside the code."""
+"""report.md: the tables of a study, to be read beside the code."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
 from hybrid_dip.restoring.estimate import duration
-from hybrid_dip.study.describe.measures import BEST
 from hybrid_dip.study.describe.plan import Plan
 from hybrid_dip.study.reporting import results
+from hybrid_dip.study.reporting.numbers import interval_text, number, title
 from hybrid_dip.study.reporting.statistics import RESAMPLES
 
 
@@ -27,7 +26,7 @@ def as_markdown(
         plan: The study.
         table: Its finished runs.
         pictures: Task -> file of its pictures.
-        curves: File of the curves, or None.
+        curves: File of the curves; None where there are none.
         protocols: Task -> how the images were degraded.
         provenance: Versions and machines.
         notes: What the reader should know first.
@@ -56,7 +55,7 @@ def as_markdown(
         lines += [
             "## Along the fits",
             "",
-            "PSNR of the finished image at each logged step (no fit sees it): a line an image, a dot where the image was kept.",
+            "PSNR of the finished image at each logged step (no fit sees it): a line for each image, a dot where it was kept.",
             "",
             f"![PSNR against the step]({curves})",
             "",
@@ -72,12 +71,12 @@ def as_markdown(
 
 
 def task_table(plan: Plan, task: str, table: pd.DataFrame) -> list[str]:
-    """What the arms reached on a task; where they have not finished the same images and seeds, on those that all have, too.
+    """What the arms reached on a task; and on the images and seeds that all have finished, where these are not all.
 
     Args:
         plan: The study.
-        task: Label.
-        table: From :func:`hybrid_dip.study.reporting.results.load`.
+        task: Label of the task.
+        table: Its finished runs.
 
     Returns:
         Lines of Markdown.
@@ -101,7 +100,7 @@ def _rows(plan: Plan, own: pd.DataFrame) -> list[str]:
     names = results.columns(plan)
     summary = results.summarise(own, names)
     lines = [
-        "| arm | " + " | ".join(_title(name) for name in names) + " | images | runs | steps | time a run |",
+        "| arm | " + " | ".join(_text(title(name)) for name in names) + " | images | runs | steps | time a run |",
         "|---" * (len(names) + 5) + "|",
     ]
     for arm in plan.arms:
@@ -109,7 +108,8 @@ def _rows(plan: Plan, own: pd.DataFrame) -> list[str]:
         if rows.empty:
             continue
         runs = own[own["arm"] == arm]
-        cells = [_cell(rows[rows["metric"] == name].iloc[0]) for name in names]
+        values = [rows[rows["metric"] == name].iloc[0] for name in names]
+        cells = [_cell(row, name) for name, row in zip(names, values, strict=True)]
         steps = f"{runs['steps'].min()}" + ("" if runs["steps"].nunique() == 1 else f" to {runs['steps'].max()}")
         seconds = duration(float(runs["seconds"].mean()))
         facts = f"{runs['image'].nunique()} | {len(runs)} | {steps} | {seconds}"
@@ -118,19 +118,9 @@ def _rows(plan: Plan, own: pd.DataFrame) -> list[str]:
 
 
 def _text(label: str) -> str:
-    """As a cell of a table."""
+    """A label as a cell of a table."""
     return label.replace("|", "\\|")
 
 
-def _title(name: str) -> str:
-    if name == BEST:
-        return f"{name} (oracle, dB)"
-    return _text(f"{name} (dB)" if name.startswith("psnr") else name)
-
-
-def _cell(row: Any) -> str:
-    digits = 2 if row["metric"].startswith("psnr") else 3
-    if row["mean"] != row["mean"]:
-        return "-"
-    spread = "" if row["low"] != row["low"] else f" [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
-    return f"{row['mean']:.{digits}f}{spread}"
+def _cell(row: pd.Series, metric: str) -> str:
+    return f"{number(row['mean'], metric)} {interval_text(row['low'], row['high'], metric)}".rstrip()

@@ -1,4 +1,4 @@
-"""The report of a study: results.csv, report.html and report.md with the numbers, their intervals, and the pictures."""
+"""The report of a study: report.html, report.md and results.csv, with the numbers, their intervals and the pictures."""
 
 import re
 from collections.abc import Mapping
@@ -13,10 +13,11 @@ from hybrid_dip.images.atomic import write_text
 from hybrid_dip.study.describe.plan import Plan, Run
 from hybrid_dip.study.reporting import results
 from hybrid_dip.study.reporting.attribution import attribute_study
+from hybrid_dip.study.reporting.gallery import Curves, Pictures, gallery_of
 from hybrid_dip.study.reporting.latex import latex_table
 from hybrid_dip.study.reporting.markdown import as_markdown
-from hybrid_dip.study.reporting.page import page_content, render
-from hybrid_dip.study.reporting.shown import Curves, Pictures, curves_of, maps_of, pictures_of
+from hybrid_dip.study.reporting.page.content import page_content
+from hybrid_dip.study.reporting.page.render import render
 from hybrid_dip.study.running.store import Store
 
 PICTURES = "pictures"
@@ -31,9 +32,9 @@ def report_study(plan: Plan, store: Store) -> dict[str, Any]:
         store: Its folder.
 
     Returns:
-        The report as plain data: name, runs, finished, failed, notes, files, summary (task, arm, metric, mean, low, high,
-        images, runs), against (task, arm, baseline, metric, mean, low, high, images, p: differences from the baseline arm), and
-        where the study has an [attribution] that one.
+        The report as plain data: name, runs, finished, failed, notes, files; summary (task, arm, metric, mean, low, high,
+        images, runs); against, the differences from the baseline arm (task, arm, baseline, metric, mean, low, high, images, p);
+        and the attribution, where the study has one.
 
     Raises:
         SettingsError: The study measures nothing.
@@ -47,23 +48,21 @@ def report_study(plan: Plan, store: Store) -> dict[str, Any]:
     if plan.study.attribution is not None:
         try:
             attribution = attribute_study(plan, store, table)
-        except SettingsError as error:  # half a study has a report, too
+        except SettingsError as error:  # half a study has a report as well
             notes.append(str(error))
     with store.writing():
         (store.path / PICTURES).mkdir(parents=True, exist_ok=True)
-    shown = pictures_of(plan, store)
-    curves = curves_of(plan, store, table)
-    pictures = _save_pictures(store, shown)
-    lines = _save_curves(store, curves)
+    gallery = gallery_of(plan, store, table)
+    pictures = _save_pictures(store, gallery.pictures)
+    curves = _save_curves(store, gallery.curves)
     protocols = {task: _protocol(next(run for run in plan.runs if run.task == task)) for task in plan.tasks}
     provenance = _provenance(plan, store)
-    maps = maps_of(plan, store)
-    content, data = page_content(plan, table, shown, curves, maps, protocols, provenance, notes, attribution)
+    content, data = page_content(plan, table, gallery, protocols, provenance, notes, attribution)
     with store.writing():
         write_text(store.path / "report.html", render(content, data))
         write_text(store.path / "results.tex", latex_table(plan, table))
-        write_text(store.path / "report.md", as_markdown(plan, table, pictures, lines, protocols, provenance, notes))
-    made = ("report.html", "results.csv", "results.tex", "report.md", *pictures.values(), *filter(None, [lines]))
+        write_text(store.path / "report.md", as_markdown(plan, table, pictures, curves, protocols, provenance, notes))
+    made = ("report.html", "results.csv", "results.tex", "report.md", *pictures.values(), *filter(None, [curves]))
     return {
         "name": plan.study.name,
         "runs": len(plan.runs),
@@ -85,15 +84,15 @@ def _notes(plan: Plan, store: Store, table: pd.DataFrame) -> list[str]:
     missing = [arm for arm in plan.arms if arm not in set(table["arm"])]
     if missing:
         notes.append(f"Not a run is finished of: {', '.join(missing)}.")
-    return [*notes, *filter(None, [results.strangers(plan, store)])]
+    return [*notes, *filter(None, [results.sentence_on_other_runs(plan, store)])]
 
 
 def _differences(plan: Plan, table: pd.DataFrame) -> list[dict[str, Any]]:
     return [
-        {"task": task, "arm": arm, "baseline": results.baseline_of(plan), "metric": metric, **asdict(found)}
+        {"task": task, "arm": arm, "baseline": results.baseline_of(plan), "metric": metric, **asdict(comparison)}
         for task in plan.tasks
         for metric in results.columns(plan)
-        for arm, found in results.against(plan, table, task, metric).items()
+        for arm, comparison in results.compare_with_baseline(plan, table, task, metric).items()
     ]
 
 
@@ -103,9 +102,9 @@ def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _protocol(run: Run) -> str:
     """How the images of a task were degraded, in words."""
-    entry = run.preparing.entry
+    entry = run.preparation.entry
     options = ", ".join(f"{name} = {value}" for name, value in entry.options.items()) or "default options"
-    protocol = run.preparing.build(run.source).protocol
+    protocol = run.preparation.build(run.source).protocol
     said = [f"`{entry.kind}`, {options}", "images degraded already" if entry.observed else ""]
     said += [f"{entry.held_out:.0%} of the measured pixels held out" if entry.held_out else ""]
     said += ["noise clipped to [0, 1]" if protocol.clipped else ""]
@@ -116,11 +115,11 @@ def _protocol(run: Run) -> str:
 
 
 def _provenance(plan: Plan, store: Store) -> list[str]:
-    found = [record for record in store.records(run.key for run in plan.runs).values() if "hardware" in record]
+    records = [record for record in store.records(run.key for run in plan.runs).values() if "hardware" in record]
     machines = {
         f"{record['hardware']['device_name']}, {record['hardware']['platform']}, torch {record['hardware']['torch']}, "
         f"Python {record['hardware']['python']}"
-        for record in found
+        for record in records
     }
     run = plan.runs[0]
     return [
@@ -131,20 +130,20 @@ def _provenance(plan: Plan, store: Store) -> list[str]:
 
 
 def _save_pictures(store: Store, shown: Pictures) -> dict[str, str]:
-    """One picture a task: a row an image, columns degraded, arms, clean."""
-    saved = {}
+    """Save one picture for each task: a row for each image, with columns degraded, arms, clean."""
+    files = {}
     for number, (task, rows) in enumerate(shown.items(), start=1):
         file = f"{PICTURES}/{number}-{re.sub(r'[^A-Za-z0-9.=-]+', '-', task)}.png"
         with store.writing():
             figures.save_grid(store.path / file, list(rows.values()))
-        saved[task] = file
-    return saved
+        files[task] = file
+    return files
 
 
 def _save_curves(store: Store, curves: Curves) -> str | None:
     if not curves:
         return None
-    panels: dict[str, dict[str, list[figures.Curve]]] = {}
+    panels: dict[str, dict[str, list[figures.PsnrCurve]]] = {}
     for task, images in curves.items():
         for arms in images.values():
             for arm, curve in arms.items():

@@ -1,4 +1,4 @@
-"""The table of a study: one row a run, and means with intervals over images."""
+"""The table of a study: a row for each run, and means with intervals over images."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import pandas as pd
 from hybrid_dip.images.atomic import write_text
 from hybrid_dip.study.describe.measures import Measure, Outputs, measure, measure_all
 from hybrid_dip.study.describe.plan import Plan, Run
-from hybrid_dip.study.reporting.statistics import Comparison, compared, interval
+from hybrid_dip.study.reporting.statistics import Comparison, compare, interval
 from hybrid_dip.study.running.store import Store
 
 LABELS = ["image", "task", "arm", "seed"]
@@ -17,12 +17,12 @@ FACTS = ["seconds", "steps", "kept_at", "reason", "error"]
 
 
 def columns(plan: Plan) -> list[str]:
-    """The metrics' columns, in the study's order."""
+    """The columns of the metrics, in the study's order."""
     return [measure(text).column for text in plan.runs[0].metrics]
 
 
 def seconds(plan: Plan, table: pd.DataFrame) -> float:
-    """How long all fits took; a run that two labels share took its time once.
+    """How long all fits took; a run that two arms share counts once.
 
     Args:
         plan: The study.
@@ -39,16 +39,16 @@ def seconds(plan: Plan, table: pd.DataFrame) -> float:
 def load(plan: Plan, store: Store) -> pd.DataFrame:
     """The finished runs of a study.
 
-    A metric that was added to the study or changed after a run was done is measured on what the run has saved; one that cannot
-    be measured is an error of its row.
+    A metric that was added or changed after a run was done is measured on what the run has saved. One that cannot be measured
+    is an error of its row.
 
     Args:
         plan: The study.
         store: Its folder.
 
     Returns:
-        Columns image, task, arm, seed, each metric, seconds, steps, kept_at, reason, error; one row a finished run, in the
-        plan's order.
+        Columns image, task, arm, seed, each metric, seconds, steps, kept_at, reason, error; a row for each finished run,
+        in the plan's order.
     """
     measures = [measure(text) for text in plan.runs[0].metrics]
     records = store.records(plan.unique)
@@ -88,26 +88,26 @@ def write_results(plan: Plan, store: Store) -> pd.DataFrame:
 
 
 def _values(run: Run, store: Store, record: Mapping[str, Any], measures: Sequence[Measure]) -> tuple[list[Any], str]:
-    """The metrics of a run, from its record where they are there and were measured in the same way."""
+    """The metrics of a run; from its record where they were measured in the same way."""
     if record["error"]:
         return [None] * len(measures), record["error"]
     known, measured = record["metrics"], record.get("measured", {})
     if all(measured.get(one.column) == one.identity and known[one.column] is not None for one in measures):
         return [known[one.column] for one in measures], ""
-    subject = run.preparing.build(run.source)
+    subject = run.preparation.build(run.source)
     raw = store.output(run.key)
     along = [row["psnr"] for row in store.history(run.key) if "psnr" in row]
     outputs = Outputs(subject.task.finish(raw), raw, subject.reference, along, subject.validation)
-    found = measure_all(run.metrics, outputs)
-    return [one.value for one in found], "; ".join(one.error for one in found if one.error)
+    taken = measure_all(run.metrics, outputs)
+    return [one.value for one in taken], "; ".join(one.error for one in taken if one.error)
 
 
 def summarise(table: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     """Means over images, after a mean over the seeds of each image: images are the unit, seeds only repeat it.
 
     Args:
-        table: From :func:`load`.
-        metrics: Columns.
+        table: The study's finished runs.
+        metrics: Columns of the table.
 
     Returns:
         Columns task, arm, metric, mean, low, high, images, runs, in the table's order.
@@ -128,14 +128,14 @@ def baseline_of(plan: Plan) -> str:
     return plan.study.baseline or plan.arms[0]
 
 
-def against(plan: Plan, table: pd.DataFrame, task: str, metric: str) -> dict[str, Comparison]:
-    """Every other arm against the baseline, image by image, over what both have finished; one family of tests a task.
+def compare_with_baseline(plan: Plan, table: pd.DataFrame, task: str, metric: str) -> dict[str, Comparison]:
+    """Compare the other arms with the baseline, image by image, on what both have finished.
 
     Args:
         plan: The study.
-        table: From :func:`load`.
-        task: Label.
-        metric: Column.
+        table: Its finished runs.
+        task: Label of the task; its comparisons are one family of tests.
+        metric: Column of the table.
 
     Returns:
         Arm -> comparison, in the plan's order; without arms that share no image and seed with the baseline.
@@ -146,12 +146,12 @@ def against(plan: Plan, table: pd.DataFrame, task: str, metric: str) -> dict[str
     if first not in wide:
         return {}
     differences = {arm: (wide[arm] - wide[first]).dropna() for arm in plan.arms if arm != first and arm in wide}
-    per_image = {arm: found.groupby("image").mean().tolist() for arm, found in differences.items() if len(found)}
-    return compared(per_image)
+    per_image = {arm: values.groupby("image").mean().tolist() for arm, values in differences.items() if len(values)}
+    return compare(per_image)
 
 
-def strangers(plan: Plan, store: Store) -> str:
-    """What else is in the folder: finished runs that are not of the study as it is.
+def sentence_on_other_runs(plan: Plan, store: Store) -> str:
+    """Say what else is in the folder: finished runs that are not of the study as it is now.
 
     Args:
         plan: The study.
@@ -160,7 +160,7 @@ def strangers(plan: Plan, store: Store) -> str:
     Returns:
         A sentence, or "" where there are none.
     """
-    others = store.finished() - set(plan.unique)
+    others = store.finished_keys() - set(plan.unique)
     if not others:
         return ""
     own = plan.runs[0].version

@@ -1,9 +1,9 @@
-"""Shapley values and interactions of a game: what each player brought, where every coalition was played.
+"""Shapley values and interactions of a game: what each player brought, where every subset of them has played.
 
-A game gives each coalition S of the players N a value v(S); here the players are priors, and v(S) is the PSNR with the priors
-in S, one number an image. The Shapley value (Shapley 1953) is the only division of v(N) - v(empty) that is linear in v, gives
-equal players equal shares and a player who changes nothing nothing: the mean, over all orders in which the players may come, of
-what a player adds when it comes.
+A game gives each subset S of the players N a value v(S). Here the players are priors, and v(S) is the PSNR with the priors in
+S, one number for each image. The Shapley value (Shapley 1953) is the mean, over all orders in which the players may come, of
+what a player adds when it comes. It is the only division of v(N) - v(empty) that is linear in v, gives equal players equal
+shares, and gives nothing to a player who changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,13 @@ from math import factorial
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_dip.study.describe.coalitions import Coalition, subsets
+from hybrid_dip.study.describe.subsets import Subset, subsets
 
 Values = NDArray[np.float64]
-"""One value an image, (n,)."""
+"""One value for each image, (n,)."""
 
-Game = Mapping[Coalition, Values]
+Game = Mapping[Subset, Values]
+"""The values of each subset of the players."""
 
 
 def shapley(game: Game, players: Sequence[str]) -> dict[str, Values]:
@@ -29,25 +30,25 @@ def shapley(game: Game, players: Sequence[str]) -> dict[str, Values]:
     They sum to v(N) - v(empty).
 
     Args:
-        game: Every coalition -> its values.
-        players: Names.
+        game: Each subset of the players -> its values.
+        players: Their names.
 
     Returns:
         Player -> values, in the game's unit.
 
     Raises:
-        KeyError: A coalition is missing.
+        KeyError: A subset is missing.
     """
     n = len(players)
-    found = {}
+    values = {}
     for player in players:
         others = [name for name in players if name != player]
         gains = [
             factorial(len(rest)) * factorial(n - len(rest) - 1) * (game[rest | {player}] - game[rest])
             for rest in subsets(others)
         ]
-        found[player] = np.sum(gains, axis=0) / factorial(n)
-    return found
+        values[player] = np.sum(gains, axis=0) / factorial(n)
+    return values
 
 
 def interactions(game: Game, players: Sequence[str]) -> dict[tuple[str, str], Values]:
@@ -55,20 +56,20 @@ def interactions(game: Game, players: Sequence[str]) -> dict[tuple[str, str], Va
 
         I_ij = sum over S without i, j of  |S|! (n - |S| - 2)! / (n - 1)!  (v(S + i + j) - v(S + i) - v(S + j) + v(S))
 
-    Above 0 two priors bring more together than each by itself; below 0 they know the same.
+    Above 0 two priors bring more together than each alone; below 0 they know the same.
 
     Args:
-        game: Every coalition -> its values.
-        players: Names.
+        game: Each subset of the players -> its values.
+        players: Their names.
 
     Returns:
         Pair, in the order of the players -> values, in the game's unit.
 
     Raises:
-        KeyError: A coalition is missing.
+        KeyError: A subset is missing.
     """
     n = len(players)
-    found = {}
+    values = {}
     for first, second in combinations(players, 2):
         others = [name for name in players if name not in (first, second)]
         gains = [
@@ -77,5 +78,5 @@ def interactions(game: Game, players: Sequence[str]) -> dict[tuple[str, str], Va
             * (game[rest | {first, second}] - game[rest | {first}] - game[rest | {second}] + game[rest])
             for rest in subsets(others)
         ]
-        found[first, second] = np.sum(gains, axis=0) / factorial(n - 1)
-    return found
+        values[first, second] = np.sum(gains, axis=0) / factorial(n - 1)
+    return values

@@ -1,4 +1,4 @@
-"""What a few images say about others: an interval of a mean, and whether one arm is better than another."""
+"""What a few images say about others: the interval of a mean, and whether one arm is better than another."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 RESAMPLES = 9999
 CONFIDENCE = 0.95
 FEWEST = 6
-"""Images from which on a two-sided Wilcoxon test can be below 0.05 at all: of five pairs the smallest p is 2 / 2^5 = 0.0625."""
+"""The fewest images for a test: with five the smallest p of a two-sided Wilcoxon test is 2 / 2^5 = 0.0625."""
 
 
 def interval(values: Any) -> tuple[float, float]:
@@ -21,10 +21,10 @@ def interval(values: Any) -> tuple[float, float]:
     about five values it is the range from the smallest to the largest.
 
     Args:
-        values: One an image.
+        values: One value for each image.
 
     Returns:
-        Low and high; NaN for fewer than two values, which say nothing about other images.
+        Lower and upper end; NaN for fewer than two values, which say nothing about other images.
     """
     from scipy import stats
 
@@ -44,10 +44,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     The smallest of m is multiplied by m, the next by m - 1, and so on; none may be smaller than one before it, or above 1.
 
     Args:
-        p_values: Of the family of tests.
+        p_values: P-values of the family of tests.
 
     Returns:
-        In the same order.
+        The corrected values, in the same order.
     """
     m = len(p_values)
     corrected, largest = [0.0] * m, 0.0
@@ -62,11 +62,11 @@ class Comparison:
     """An arm against the baseline, image by image.
 
     Attributes:
-        mean: Of the differences.
-        low: Of its interval; NaN for one image.
-        high: Of its interval.
-        images: That both have.
-        p: Of Wilcoxon's signed-rank test, two-sided, corrected by Holm; None where no test is possible.
+        mean: Mean of the differences.
+        low: Lower end of its interval; NaN for one image.
+        high: Upper end of its interval.
+        images: Number of images that both have.
+        p: P-value of Wilcoxon's signed-rank test, two-sided, corrected by Holm; None where no test is possible.
     """
 
     mean: float
@@ -76,14 +76,14 @@ class Comparison:
     p: float | None
 
 
-def compared(differences: Mapping[str, Sequence[float]]) -> dict[str, Comparison]:
-    """Arms against one baseline; one family of tests.
+def compare(differences: Mapping[str, Sequence[float]]) -> dict[str, Comparison]:
+    """Compare arms with one baseline, as one family of tests.
 
     Args:
-        differences: Arm -> arm minus baseline, one an image (means over the seeds).
+        differences: Arm -> arm minus baseline for each image, after a mean over the seeds.
 
     Returns:
-        Arm -> comparison. For fewer than :data:`FEWEST` images, or where no image differs, there is no test.
+        Arm -> comparison. There is no test for fewer than :data:`FEWEST` images, or where no image differs.
     """
     from scipy.stats import wilcoxon
 
@@ -92,9 +92,9 @@ def compared(differences: Mapping[str, Sequence[float]]) -> dict[str, Comparison
         if len(values) >= FEWEST and any(values):
             raw[arm] = float(wilcoxon(np.asarray(values, dtype=float)).pvalue)
     corrected = dict(zip(raw, holm(list(raw.values())), strict=True))
-    found = {}
+    comparisons = {}
     for arm, values in differences.items():
         low, high = interval(values)
         mean = float(np.mean(values)) if len(values) else float("nan")
-        found[arm] = Comparison(mean, low, high, len(values), corrected.get(arm))
-    return found
+        comparisons[arm] = Comparison(mean, low, high, len(values), corrected.get(arm))
+    return comparisons

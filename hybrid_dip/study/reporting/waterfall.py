@@ -1,4 +1,4 @@
-"""The waterfall of an attribution: from no prior to all of them, a step of so many dB each."""
+"""The waterfall of an attribution: the steps in dB from no prior to all of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class Waterfall:
     """One panel.
 
     Attributes:
-        title: What it is of.
+        title: The panel's title.
         start: PSNR without any prior.
-        gains: Prior -> dB it brought, in the order of the steps.
-        spread: Prior -> low and high of its interval; NaN where there is none.
+        gains: Prior -> dB that it brought, in the order of the steps.
+        spread: Prior -> lower and upper end of its interval; NaN where there is none.
     """
 
     title: str
@@ -28,7 +28,7 @@ class Waterfall:
 
 
 def save_waterfalls(path: Path, panels: Sequence[Waterfall]) -> None:
-    """Draw a panel each, with a scale of its own: bars from PSNR to PSNR, the interval of each step as a line.
+    """Draw a panel for each task, with a scale of its own: bars from PSNR to PSNR, the interval of each step as a line.
 
     Args:
         path: PNG file to write.

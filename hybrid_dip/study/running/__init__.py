@@ -1,1 +1,1 @@
-"""Runs -> finished runs in a folder, by any number of processes."""
+"""Runs -> finished runs in a folder, done by any number of processes."""

@@ -1,4 +1,4 @@
-"""How a study goes on, for a person: a line a worker, and one for the whole with the time left."""
+"""How a study goes on, for a person: a line for each worker, and one for the whole with the time left."""
 
 import sys
 import time
@@ -14,50 +14,50 @@ from hybrid_dip.study.running.store import Store
 from hybrid_dip.study.running.work import Outcome
 
 MOST_LINES = 16
-"""Workers shown at a time."""
+"""Workers that are shown at a time."""
 
 PAUSE = 10.0
-"""Seconds between two lines where nobody watches a terminal."""
+"""Seconds between two lines in a log."""
 
 
-class Clock:
-    """The time left, from what was seen: runs of one arm on one task take about as long as each other.
+class Pace:
+    """The time left, learnt from finished runs: those of one arm on one task take about the same time.
 
     Args:
-        plan: What is to be done.
-        workers: How many work at a time.
+        plan: The study.
+        workers: Number of runs at a time.
     """
 
     def __init__(self, plan: Plan, workers: int):
         self.workers = workers
         self._steps = {run.key: run.steps * run.fits * run.passes for run in plan.runs}
         self._kind = {run.key: (run.arm, run.task) for run in plan.runs}
-        self._pace: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self._paces: dict[tuple[str, str], list[float]] = defaultdict(list)
 
-    def saw(self, key: str, seconds: float, steps: int) -> None:
+    def learn(self, key: str, seconds: float, steps: int) -> None:
         """Learn from a run.
 
         Args:
-            key: Of the run.
-            seconds: That it took for ``steps`` steps.
-            steps: As many.
+            key: Key of the run.
+            seconds: Seconds that it took.
+            steps: Number of its steps.
         """
         if steps > 0:
-            self._pace[self._kind[key]].append(seconds / steps)
+            self._paces[self._kind[key]].append(seconds / steps)
 
-    def left(self, keys: list[str], done_steps: Mapping[str, int]) -> float | None:
+    def seconds_left(self, keys: list[str], done_steps: Mapping[str, int]) -> float | None:
         """Seconds until the rest is done.
 
         Args:
-            keys: Of the runs to do.
-            done_steps: Steps taken of those that are going on.
+            keys: Keys of the runs to do.
+            done_steps: Steps that those of them have taken which are going on.
 
         Returns:
-            Seconds, or None before anything was seen.
+            Seconds; None before a run was finished.
         """
-        if not self._pace:
+        if not self._paces:
             return None
-        means = {kind: sum(paces) / len(paces) for kind, paces in self._pace.items()}
+        means = {kind: sum(paces) / len(paces) for kind, paces in self._paces.items()}
         usual = sum(means.values()) / len(means)
         rest = sum(means.get(self._kind[key], usual) * (self._steps[key] - done_steps.get(key, 0)) for key in keys)
         return rest / max(1, min(self.workers, len(keys)))
@@ -67,16 +67,16 @@ class Board:
     """Shows a study on a terminal, or line by line in a log.
 
     Args:
-        plan: What is to be done.
+        plan: The study.
         store: Its folder, which tells who does what.
-        workers: How many work at a time.
-        stream: Where to.
+        workers: Number of runs at a time.
+        stream: Where to write; by default stderr.
     """
 
     def __init__(self, plan: Plan, store: Store, workers: int, stream: IO[str] | None = None):
         self.stream = stream or sys.stderr
         self._store = store
-        self._clock = Clock(plan, workers)
+        self._pace = Pace(plan, workers)
         self._known = {run.key for run in plan.runs}
         self._failed = 0
         self._said = 0.0
@@ -92,22 +92,22 @@ class Board:
         )
         self._lines: list[Any] = []
 
-    def finished(self, run: Run, outcome: Outcome) -> None:
-        """Count a run."""
+    def note(self, run: Run, outcome: Outcome) -> None:
+        """Count a run that is done or has failed."""
         record = self._store.record(run.key) or {}
-        self._clock.saw(run.key, record.get("seconds", 0.0), record.get("steps", 0))
+        self._pace.learn(run.key, record.get("seconds", 0.0), record.get("steps", 0))
         if outcome.status == "failed":
             self._failed += 1
             tqdm.write(f"{run.label} failed: {outcome.message}", file=self.stream)
 
     def tick(self, left: list[Run]) -> None:
-        """Draw how it stands."""
+        """Show how it stands."""
         if not self._live and time.monotonic() - self._said < PAUSE and left:
             return
         self._said = time.monotonic()
-        going = {key: progress for key, progress in self._store.going_on().items() if key in self._known}
+        going = {key: progress for key, progress in self._store.in_progress().items() if key in self._known}
         steps = {key: progress.step for key, progress in going.items()}
-        seconds = self._clock.left([run.key for run in left], steps)
+        seconds = self._pace.seconds_left([run.key for run in left], steps)
         rest = "time left not known yet" if seconds is None else f"{duration(seconds)} left"
         failed = f", {self._failed} failed" if self._failed else ""
         done = len(self._known) - len(left)
@@ -132,7 +132,7 @@ class Board:
             line.refresh()
 
     def close(self) -> None:
-        """Leave the total as it stands."""
+        """Leave the line for the whole as it stands."""
         for line in self._lines:
             line.close()
         self._total.close()

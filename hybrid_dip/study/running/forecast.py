@@ -145,7 +145,7 @@ def forecast(plan: Plan, store: Store, executor: Executor, workers: int) -> Fore
     Returns:
         The forecast.
     """
-    there = store.finished()
+    there = store.finished_keys()
     left = [run for key, run in plan.unique.items() if key not in there]
     largest: dict[tuple[str, str], Run] = {}
     sizes = _pixels(left)
@@ -206,12 +206,12 @@ def time_steps(run: Run) -> Sample:
     torch.set_num_threads(run.threads)
     device = devices.pick(run.device)
     try:
-        task = run.preparing.build(run.source).task
-        recipe, terms, _ = run.fitting.build(task)
+        task = run.preparation.build(run.source).task
+        recipe, terms, _ = run.method.build(task)
         task = of_one_fit(task, tiles_for(task, recipe))
         memory = memory_of_a_step(task, recipe)
         parameters = count_parameters(task, recipe)
-        execution = run.fitting.arm.execution
+        execution = run.method.entry.execution
         seconds = seconds_of_a_step(task, recipe, terms, device, timed=TIMED_STEPS, execution=execution)
     except Exception as error:  # a prior may fail in any way; the forecast says so
         return Sample(0.0, 0, run.pixels, 0, f"{type(error).__name__}: {' '.join(str(error).split())}")
@@ -223,7 +223,7 @@ def _pixels(runs: list[Run]) -> dict[tuple[str, str], int]:
     found: dict[tuple[str, str], int] = {}
     for run in runs:
         if (run.task, run.image) not in found:
-            shape = run.preparing.build(run.source).task.shape
+            shape = run.preparation.build(run.source).task.shape
             found[run.task, run.image] = shape[-1] * shape[-2]
     return found
 

@@ -1,4 +1,4 @@
-"""All runs of a plan through an executor: started, watched, repeated where a worker died, recorded where one fails."""
+"""The loop over all runs of a plan: start them, watch them, repeat one whose worker died, record one that fails."""
 
 import contextlib
 import math
@@ -18,10 +18,10 @@ from hybrid_dip.study.running.surroundings import LEAST_AGE
 from hybrid_dip.study.running.work import Outcome, perform
 
 MOST_DEATHS = 3
-"""So many workers may die at a run before it counts as failed."""
+"""A run counts as failed when this many workers have died at it."""
 
 PATIENCE = 2.0
-"""Seconds between two tries for a run that somebody else works on."""
+"""Seconds between two tries for a run that another process works on."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Tally:
     """Where a study stands.
 
     Attributes:
-        total: Runs of the plan.
-        done: Finished well.
-        failed: Recorded with an error.
+        total: Number of runs in the plan.
+        done: Number of those that are finished well.
+        failed: Number of those that are recorded with an error.
         reason: Why the runner ended: "complete", "interrupted" or "budget".
     """
 
@@ -42,26 +42,26 @@ class Tally:
 
     @property
     def left(self) -> int:
-        """Runs still to do."""
+        """Number of runs still to do."""
         return self.total - self.done - self.failed
 
 
 class Watcher(Protocol):
-    """Whoever shows how a study goes on."""
+    """Shows how a study goes on."""
 
-    def finished(self, run: Run, outcome: Outcome) -> None:
-        """Called for each run that is done or has failed."""
+    def note(self, run: Run, outcome: Outcome) -> None:
+        """Take note of a run that is done or has failed."""
         ...
 
     def tick(self, left: list[Run]) -> None:
-        """Called about once a second with what is still to do."""
+        """Show what is still to do; called about once a second."""
         ...
 
 
-class Unwatched:
+class NoWatcher:
     """Shows nothing."""
 
-    def finished(self, run: Run, outcome: Outcome) -> None:
+    def note(self, run: Run, outcome: Outcome) -> None:
         """Do nothing."""
 
     def tick(self, left: list[Run]) -> None:
@@ -72,7 +72,7 @@ def tally(plan: Plan, store: Store, reason: str = "complete") -> Tally:
     """Count what is finished.
 
     Args:
-        plan: Of the study.
+        plan: The study.
         store: Its folder.
         reason: Why the runner ended.
 
@@ -102,11 +102,11 @@ def run_study(
     Args:
         plan: What to do.
         store: The folder; all workers must see it under the same path.
-        executor: Any; its workers must be able to import this package.
-        at_once: Runs handed to the executor at a time; None hands over all.
-        retry_failed: Do those again that are recorded with an error.
+        executor: Any executor whose workers can import this package.
+        at_once: Number of runs that the executor is given at a time; None gives it all.
+        retry_failed: Whether to do those again that are recorded with an error.
         halt: Asked about once a second whether to save all states and end.
-        watcher: Is told how it goes.
+        watcher: Shows how it goes.
         checkpoint_age: Seconds between two saved states of a run.
 
     Returns:
@@ -114,9 +114,9 @@ def run_study(
 
     Raises:
         StorageError: The folder cannot be written; what is finished is safe.
-        HybridDIPError: The executor is broken.
+        HybridDIPError: The executor is broken, another machine is at work in the folder, or the runner's file was removed.
     """
-    watcher = watcher or Unwatched()
+    watcher = watcher or NoWatcher()
     with store.writing():
         runner = enlist(store.path / "work")
     file = Path(runner.lock_file)
@@ -156,11 +156,11 @@ def _run(
     watcher: Watcher,
     checkpoint_age: float,
 ) -> str:
-    """The loop; returns why it ended."""
-    there = store.finished()
+    """Do what is left; the result says why it ended."""
+    there = store.finished_keys()
     store.clear(there)
     left = {key: run for key, run in plan.unique.items() if key not in there}
-    waiting = dict.fromkeys(left, 0.0)  # key -> time before which it is not tried
+    waiting = dict.fromkeys(left, 0.0)  # key -> time before which it is not tried again
     active: dict[Future[Outcome], Run] = {}
     deaths: Counter[str] = Counter()
     deadline = time.monotonic() + 3600 * (plan.study.budget.hours or math.inf)
@@ -178,7 +178,7 @@ def _run(
     while waiting or active:
         if reason == "complete":
             if not runner.exists():
-                raise HybridDIPError(f"Somebody has removed {runner}: what is finished is safe; run the study again.")
+                raise HybridDIPError(f"{runner} was removed: what is finished is safe; run the study again.")
             if halt():
                 end("interrupted")
             elif time.monotonic() > deadline:
@@ -196,7 +196,7 @@ def _run(
             outcome = _outcome(future, run, store, deaths)
             if outcome.status in ("done", "failed"):
                 del left[run.key]
-                watcher.finished(run, outcome)
+                watcher.note(run, outcome)
             elif outcome.status == "unwritable":
                 unwritable = outcome.message
                 end("unwritable")
@@ -221,7 +221,7 @@ def _forget_failures(plan: Plan, store: Store) -> None:
 
 
 def _outcome(future: "Future[Outcome]", run: Run, store: Store, deaths: Counter[str]) -> Outcome:
-    """What became of a run; too many dead workers are recorded as a failure."""
+    """What became of a run; one at which too many workers died is recorded as failed."""
     error = future.exception()
     if error is None:
         return future.result()

@@ -19,9 +19,9 @@ class Status:
     """Where a study stands.
 
     Attributes:
-        name: Of the study.
-        total: Runs of the plan that was last run in this folder.
-        done: Finished well.
+        name: Name of the study.
+        total: Number of runs in the plan that was last run in this folder.
+        done: Number of those that are finished well.
         failed: Run -> error.
         running: Worker -> how far its run is.
     """
@@ -34,15 +34,15 @@ class Status:
 
     @property
     def left(self) -> int:
-        """Neither finished nor going on."""
+        """Number of runs that are neither finished nor going on."""
         return self.total - self.done - len(self.failed) - len(self.running)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """The status as plain data."""
         return {**asdict(self), "left": self.left}
 
     def sentences(self) -> str:
-        """For a person."""
+        """The status in words."""
         lines = [
             f"{self.name}: {self.done} of {self.total} runs done, {len(self.failed)} failed, {len(self.running)} going on, "
             f"{self.left} left."
@@ -60,7 +60,7 @@ def save_plan(plan: Plan, store: Store, images: str | None = None) -> None:
     Args:
         plan: The study.
         store: Its folder.
-        images: Instead of the study's own, where that was asked for.
+        images: What took the place of the study's own images, or None.
 
     Raises:
         StorageError: It cannot be written.
@@ -77,30 +77,31 @@ def save_plan(plan: Plan, store: Store, images: str | None = None) -> None:
         write_text(store.path / PLAN, json.dumps(content, indent=1) + "\n")
 
 
-def planned_with(store: Store) -> dict[str, Any]:
-    """How the study in a folder was last run: the arguments of :func:`hybrid_dip.study.describe.plan.plan_study`.
+def last_options(store: Store) -> dict[str, Any]:
+    """The options with which the study in a folder was last run.
 
     Args:
         store: The folder.
 
     Returns:
-        images, device, threads and version; empty where nothing is known.
+        Arguments of :func:`hybrid_dip.study.describe.plan.plan_study`: images, device, threads and version; none where the
+        folder does not tell.
 
     Raises:
         StorageError: The file that says so is damaged.
     """
-    found: dict[str, Any] = _saved(store)["options"] if (store.path / PLAN).is_file() else {}
-    return found
+    options: dict[str, Any] = _saved_plan(store)["options"] if (store.path / PLAN).is_file() else {}
+    return options
 
 
-def _saved(store: Store) -> dict[str, Any]:
+def _saved_plan(store: Store) -> dict[str, Any]:
     path = store.path / PLAN
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
-        _ = found["options"], found["runs"], found["name"]
+        content: dict[str, Any] = json.loads(path.read_text())
+        _ = content["options"], content["runs"], content["name"]
     except (ValueError, TypeError, KeyError):
         raise StorageError(f"{path} is damaged; remove it and give `hybrid-dip study run` again, which writes it.") from None
-    return found
+    return content
 
 
 def status(store: Store) -> Status:
@@ -118,9 +119,9 @@ def status(store: Store) -> Status:
     path = store.path / PLAN
     if not path.is_file():
         raise SettingsError(f"{store.path} is not a study's folder: it has no {PLAN}, which `hybrid-dip study run` writes.")
-    content = _saved(store)
+    content = _saved_plan(store)
     runs: dict[str, str] = content["runs"]
     records = store.records(runs)
     failed = {runs[key]: record["error"] for key, record in records.items() if record["error"]}
-    running = {progress.worker: progress for key, progress in store.going_on().items() if key in runs and key not in records}
+    running = {progress.worker: progress for key, progress in store.in_progress().items() if key in runs and key not in records}
     return Status(content["name"], len(runs), len(records) - len(failed), failed, running)

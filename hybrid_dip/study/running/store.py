@@ -1,10 +1,10 @@
-"""The study's folder: one folder a finished run, named by the hash of all that it depends on.
+"""The study's folder: a folder for each finished run, named by the hash of all that the run depends on.
 
     runs/KEY/run.json      what was fitted, the metrics, or the error
     runs/KEY/output.npy    the network's kept output before finishing, float32 (H, W, C)
     runs/KEY/restored.png  what it looks like
-    runs/KEY/history.csv   one row a logged step
-    runs/KEY/weights.npy   of a stack: each arm's weight as a map, float32 (H, W, K)
+    runs/KEY/history.csv   a row for each logged step
+    runs/KEY/weights.npy   the weight of each arm of a stack as a map, float32 (H, W, K)
     work/KEY/              of a run that is going on: its lock, how far it is, the state to resume from
 
 A run's folder is written under a temporary name and renamed, so it is either whole or absent.
@@ -54,15 +54,15 @@ class Store:
         self.path = Path(path)
 
     def run(self, key: str) -> Path:
-        """Where a finished run is."""
+        """Folder of a finished run."""
         return self.path / "runs" / key
 
     def work(self, key: str) -> Path:
-        """Where an unfinished run is."""
+        """Folder of an unfinished run."""
         return self.path / "work" / key
 
     def lock(self, key: str) -> Path:
-        """The file that whoever works on a run holds locked."""
+        """The file that the worker of a run holds locked."""
         return self.work(key) / "lock"
 
     def progress(self, key: str) -> Path:
@@ -70,17 +70,17 @@ class Store:
         return self.work(key) / "progress.json"
 
     def has(self, key: str) -> bool:
-        """True where a run is finished, well or with an error."""
+        """Whether a run is finished, well or with an error."""
         return (self.run(key) / MANIFEST).exists()
 
     def record(self, key: str) -> dict[str, Any] | None:
         """What a finished run has to say.
 
         Args:
-            key: Of the run.
+            key: Key of the run.
 
         Returns:
-            The content of its run.json, or None where there is none.
+            The content of its run.json; None where the run is not finished.
 
         Raises:
             StorageError: The file is damaged.
@@ -98,7 +98,7 @@ class Store:
 
     def records(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """What those of the runs that are finished have to say."""
-        there = self.finished()
+        there = self.finished_keys()
         found = {key: self.record(key) for key in keys if key in there}
         return {key: record for key, record in found.items() if record is not None}
 
@@ -106,7 +106,7 @@ class Store:
         """What the network put out at the step that was kept, before finishing.
 
         Args:
-            key: Of a run that finished well.
+            key: Key of a run that finished well.
 
         Returns:
             (1, C, H, W).
@@ -125,10 +125,10 @@ class Store:
         """The weights of a stack's arms as maps.
 
         Args:
-            key: Of a run that finished well.
+            key: Key of a run that finished well.
 
         Returns:
-            (K, H, W), or None where it was no stack, or had one weight an image.
+            (K, H, W); None where it was no stack, or had one weight for the whole image.
 
         Raises:
             StorageError: The file is damaged.
@@ -145,10 +145,10 @@ class Store:
         """The log of a run's fits.
 
         Args:
-            key: Of a run that finished well.
+            key: Key of a run that finished well.
 
         Returns:
-            One row a logged step, with the seed and the PSNR of the finished image.
+            A row for each logged step, with the seed and the PSNR of the finished image.
 
         Raises:
             StorageError: The file is missing or damaged.
@@ -160,7 +160,7 @@ class Store:
         except (OSError, ValueError, TypeError):
             raise _damaged(path) from None
 
-    def finished(self) -> set[str]:
+    def finished_keys(self) -> set[str]:
         """Keys of all finished runs in the folder, also of other versions of the study."""
         folder = self.path / "runs"
         names = [entry.name for entry in os.scandir(folder)] if folder.is_dir() else []
@@ -172,9 +172,9 @@ class Store:
         Where another worker was faster, its folder stays and this one is dropped.
 
         Args:
-            key: Of the run.
+            key: Key of the run.
             manifest: The content of run.json.
-            write: Writes the other files into a folder.
+            write: Function that writes the other files into a folder.
 
         Returns:
             False where this attempt was removed meanwhile.
@@ -201,10 +201,10 @@ class Store:
         return True
 
     def sweep(self, key: str) -> None:
-        """Remove what a run's killed workers have left; for the holder of its lock.
+        """Remove what killed workers of a run have left; only the holder of its lock may.
 
         Args:
-            key: Of the run.
+            key: Key of the run.
         """
         for leftover in self.work(key).glob("*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -215,7 +215,7 @@ class Store:
         """Remove what killed workers and runners have left behind.
 
         Args:
-            keys: Of finished runs.
+            keys: Keys of finished runs.
         """
         folder = self.path / "work"
         there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
@@ -226,10 +226,10 @@ class Store:
             folder.rmdir()
 
     def discard(self, key: str) -> None:
-        """Forget a finished run, so that it is done again; for the holder of its lock.
+        """Forget a finished run, so that it is done again; only the holder of its lock may.
 
         Args:
-            key: Of the run.
+            key: Key of the run.
 
         Raises:
             UnwritableError: It cannot be removed.
@@ -241,7 +241,7 @@ class Store:
                 self.run(key).rename(hidden)  # in one move: a half-removed run must not look finished
                 shutil.rmtree(hidden)
 
-    def going_on(self) -> dict[str, Progress]:
+    def in_progress(self) -> dict[str, Progress]:
         """What is being worked on at this moment, by the key of the run."""
         folder = self.path / "work"
         keys = [entry.name for entry in os.scandir(folder) if entry.is_dir()] if folder.is_dir() else []
@@ -250,7 +250,7 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Say in one sentence what hinders writing.
+        """Around a write: what hinders it becomes one sentence.
 
         Raises:
             UnwritableError: The file system refused.

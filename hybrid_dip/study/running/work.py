@@ -100,7 +100,7 @@ def _fit_and_publish(run: Run, store: Store, progress: Progress, asked: Callable
             subject = run.subject()
             count = StepCount(progress, run.steps, run.fits * run.passes)
             hooks = RunHooks(subject, store.work(run.key), count, asked, checkpoint_age)
-            made = (_stack if run.fitting.arm.fuse else _fit)(run, subject, hooks)
+            made = (_stack if run.method.entry.fuse else _fit)(run, subject, hooks)
             result = made.result
             if result.fits[-1].reason == "interrupted":
                 return Outcome(run.key, "stopped")
@@ -161,8 +161,8 @@ class _Made:
 
 
 def _stack(run: Run, subject: Subject, hooks: RunHooks) -> _Made:
-    task, arms = subject.task, run.fitting.stack(subject.task)
-    selection = run.judges(task)
+    task, arms = subject.task, run.method.stack(subject.task)
+    selection = run.selection(task)
     device = devices.pick(run.device)
     found = stack(
         task, arms, selection=selection, seed=run.seed * run.fits, device=device, time_budget=run.seconds, hooks=hooks
@@ -173,10 +173,10 @@ def _stack(run: Run, subject: Subject, hooks: RunHooks) -> _Made:
 
 
 def _fit(run: Run, subject: Subject, hooks: RunHooks) -> _Made:
-    recipe, terms, rule = run.fitting.build(subject.task)
+    recipe, terms, rule = run.method.build(subject.task)
     tiles, device = tiles_for(subject.task, recipe), devices.pick(run.device)
     seen = of_one_fit(subject.task, tiles)
-    way = recompute_if_needed(run.fitting.arm.execution, seen, recipe, device)
+    way = recompute_if_needed(run.method.entry.execution, seen, recipe, device)
     check_memory(seen, recipe, device, way)
     result = restore(
         subject.task,

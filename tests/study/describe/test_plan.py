@@ -88,8 +88,8 @@ def test_a_change_of_a_user_s_file_changes_the_key(make_plan: MakePlan, tmp_path
 
 def test_a_run_travels_to_another_process_and_is_made_there(make_plan: MakePlan) -> None:
     run = pickle.loads(pickle.dumps(make_plan(threads=2).runs[1]))
-    task = run.preparing.build(run.source).task
-    recipe, terms, _ = run.fitting.build(task)
+    task = run.preparation.build(run.source).task
+    recipe, terms, _ = run.method.build(task)
     assert task.observation.shape == (1, 3, 16, 16)
     assert recipe.steps == run.steps == 5
     assert [term.name for term in terms] == ["tv"]
@@ -157,7 +157,7 @@ def test_tasks_of_one_kind_are_told_apart_by_what_differs(make_plan: MakePlan) -
 
 def test_a_task_may_have_its_own_crop(make_plan: MakePlan) -> None:
     plan = make_plan(crop=32, tasks=[{"kind": "denoise"}, {"kind": "jpeg", "crop": 16}])
-    sides = {run.task: run.preparing.build(run.source).task.shape[-1] for run in plan.runs}
+    sides = {run.task: run.preparation.build(run.source).task.shape[-1] for run in plan.runs}
     assert sides == {"denoise": 32, "jpeg": 16}
 
 
@@ -166,7 +166,7 @@ def test_a_mask_is_cut_with_its_image(make_plan: MakePlan, tmp_path: Path) -> No
     mask[..., 250, 252] = 0
     save_image(mask, tmp_path / "mask.png")
     run = make_plan(tasks=[{"kind": "inpaint", "mask": "mask.png"}]).runs[0]
-    weight = run.preparing.build(run.source).task.weight
+    weight = run.preparation.build(run.source).task.weight
     assert weight is not None
     assert weight.shape[-2:] == (16, 16)
     assert weight[0, 0].argmin() == (250 - 248) * 16 + (252 - 248)

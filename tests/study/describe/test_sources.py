@@ -10,7 +10,7 @@ from torch import Tensor
 from hybrid_dip.errors import ImageFileError, SettingsError
 from hybrid_dip.images.files import save_image
 from hybrid_dip.study.describe.sections import ImageEntry
-from hybrid_dip.study.describe.sources import Source, absolute, expand
+from hybrid_dip.study.describe.sources import Source, absolute_path, expand
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def test_a_folder_is_no_pattern_and_hidden_files_no_images(tmp_path: Path, photo
 
 def test_a_path_that_is_found_from_anywhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    assert absolute("deep/*.png") == str(folder / "deep" / "*.png")
-    assert absolute("skimage:camera") == "skimage:camera"
+    assert absolute_path("deep/*.png") == str(folder / "deep" / "*.png")
+    assert absolute_path("skimage:camera") == "skimage:camera"
 
 
 def test_one_name_in_two_folders_gets_the_folder_s(folder: Path) -> None:

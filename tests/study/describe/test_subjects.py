@@ -26,7 +26,7 @@ def photos(tmp_path: Path, photograph: Tensor) -> Path:
 
 
 def subject(plan: Plan) -> Any:
-    return plan.runs[0].preparing.build(plan.runs[0].source)
+    return plan.runs[0].preparation.build(plan.runs[0].source)
 
 
 def test_a_degraded_image_is_taken_as_it_is(photos: Path, make_plan: MakePlan, photograph: Tensor) -> None:

@@ -57,7 +57,7 @@ def test_it_is_the_area_between_the_curves_in_the_histories(tmp_path: Path, stor
     run_study(plan, store, Inline())
     errors = {}
     for run in plan.runs:
-        variance = float(run.preparing.build(run.source).task.observation.var(correction=0))
+        variance = float(run.preparation.build(run.source).task.observation.var(correction=0))
         errors[run.task] = {int(row["step"]): row["fidelity"] / variance for row in store.history(run.key)}
     steps = [step for step in errors["image"] if step >= 10]
     curves = [np.array([errors[target][step] for step in steps]) for target in ("image", "shuffled")]

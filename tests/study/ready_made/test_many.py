@@ -133,7 +133,7 @@ def test_every_option_reaches_the_fits(folders: Path, hybrid_dip_command: Comman
         (["--graph", "auto"], "--graph auto is for one image"),
         (["--graph", "on"], "takes a CUDA device; this fit is on cpu"),
         (["--fuse", "consensus"], "--fuse is for one image"),
-        (["--reference", "nowhere"], "--reference is a folder, too"),
+        (["--reference", "nowhere"], "--reference is a folder as well"),
         (["-R", "tw@1"], "did you mean 'tv'"),
     ],
 )

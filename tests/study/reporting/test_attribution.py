@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.study.describe.coalitions import coalitions
 from hybrid_dip.study.describe.settings import subset_label
+from hybrid_dip.study.describe.subsets import subsets
 from hybrid_dip.study.reporting.attribution import attribute, attribute_study, summarise
 from hybrid_dip.study.reporting.report import report_study
 from hybrid_dip.study.reporting.results import write_results
@@ -34,7 +34,7 @@ def invented(images: int, seeds: int = 2, tasks: tuple[str, ...] = ("denoise",))
     rows = []
     for task in tasks:
         for number in range(images):
-            for subset in coalitions(PRIORS):
+            for subset in subsets(PRIORS):
                 value = 20 + sum(OWN[name] + number for name in subset) - 3 * ({"architecture", "learned"} <= subset)
                 for seed in range(seeds):
                     rows.append([f"i{number}", task, subset_label(subset, PRIORS), seed, value + seed - (seeds - 1) / 2, ""])
@@ -44,10 +44,10 @@ def invented(images: int, seeds: int = 2, tasks: tuple[str, ...] = ("denoise",))
 def test_the_values_of_an_invented_game_are_found_again() -> None:
     found = attribute(invented(3), PRIORS, "denoise", ["i0", "i1", "i2"], [0, 1])
     for name, expected in {"architecture": 2.5, "recurrence": 1.0, "learned": 3.5}.items():
-        assert found.brought[name] == pytest.approx([expected, expected + 1, expected + 2], abs=1e-9)
-    assert np.abs(sum(found.brought.values()) - found.total).max() < 1e-9, "they sum to what all bring"
+        assert found.gains[name] == pytest.approx([expected, expected + 1, expected + 2], abs=1e-9)
+    assert np.abs(sum(found.gains.values()) - found.total).max() < 1e-9, "they sum to what all bring"
     assert found.none == pytest.approx([20, 20, 20])
-    assert {pair: float(values.mean()) for pair, values in found.together.items()} == pytest.approx(
+    assert {pair: float(values.mean()) for pair, values in found.pairs.items()} == pytest.approx(
         {("architecture", "recurrence"): 0, ("architecture", "learned"): -3, ("recurrence", "learned"): 0}, abs=1e-9
     )
 

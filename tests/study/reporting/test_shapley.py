@@ -3,7 +3,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from hybrid_dip.study.describe.coalitions import coalitions
+from hybrid_dip.study.describe.subsets import subsets
 from hybrid_dip.study.reporting.shapley import Game, interactions, shapley
 
 PRIORS = ("architecture", "recurrence", "learned")
@@ -16,11 +16,11 @@ def game(value: dict[str, float]) -> Game:
 
 def drawn(players: tuple[str, ...]) -> Game:
     draw = np.random.default_rng(0)
-    return {subset: draw.normal(25, 3, size=5) for subset in coalitions(players)}
+    return {subset: draw.normal(25, 3, size=5) for subset in subsets(players)}
 
 
 def test_coalitions_are_all_subsets_the_smaller_first() -> None:
-    assert ["".join(sorted(subset)) for subset in coalitions("abc")] == ["", "a", "b", "c", "ab", "ac", "bc", "abc"]
+    assert ["".join(sorted(subset)) for subset in subsets("abc")] == ["", "a", "b", "c", "ab", "ac", "bc", "abc"]
 
 
 def test_the_glove_game_has_its_known_answer() -> None:
@@ -32,7 +32,7 @@ def test_the_glove_game_has_its_known_answer() -> None:
 
 def test_an_additive_game_gives_each_its_own_and_no_interaction() -> None:
     own = {"a": 1.0, "b": 2.0, "c": -0.5}
-    additive = {subset: np.array([20 + sum(own[name] for name in subset)]) for subset in coalitions("abc")}
+    additive = {subset: np.array([20 + sum(own[name] for name in subset)]) for subset in subsets("abc")}
     assert {name: float(value[0]) for name, value in shapley(additive, "abc").items()} == pytest.approx(own)
     assert all(abs(float(value[0])) < 1e-12 for value in interactions(additive, "abc").values())
 

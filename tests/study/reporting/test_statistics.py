@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import wilcoxon
 
 from hybrid_dip.study.reporting import statistics
-from hybrid_dip.study.reporting.statistics import compared, holm, interval
+from hybrid_dip.study.reporting.statistics import compare, holm, interval
 
 
 def test_an_interval_is_the_bootstrap_s() -> None:
@@ -59,7 +59,7 @@ def test_holm_rejects_what_its_definition_rejects() -> None:
 def test_arms_are_compared_by_wilcoxon_corrected_by_holm() -> None:
     draw = np.random.default_rng(0)
     differences = {"good": list(draw.normal(1, 0.3, 10)), "equal": list(draw.normal(0, 1, 10)), "few": [1.0, 2.0, 3.0]}
-    found = compared(differences)
+    found = compare(differences)
     raw = [float(wilcoxon(differences[arm]).pvalue) for arm in ("good", "equal")]
     assert [found[arm].p for arm in ("good", "equal")] == pytest.approx([min(1, 2 * raw[0]), max(2 * raw[0], raw[1])])
     assert (found["few"].p, found["few"].images, found["few"].mean) == (None, 3, 2.0)
@@ -67,5 +67,5 @@ def test_arms_are_compared_by_wilcoxon_corrected_by_holm() -> None:
 
 def test_five_images_are_too_few_for_a_test() -> None:
     assert wilcoxon([1.0, 2.0, 3.0, 4.0, 5.0]).pvalue > 0.05
-    found = compared({"five": [1.0, 2.0, 3.0, 4.0, 5.0], "same": [0.0] * 8})
+    found = compare({"five": [1.0, 2.0, 3.0, 4.0, 5.0], "same": [0.0] * 8})
     assert (found["five"].p, found["same"].p) == (None, None)

@@ -1,7 +1,7 @@
 import io
 from concurrent.futures import Executor
 
-from hybrid_dip.study.running.board import Board, Clock
+from hybrid_dip.study.running.board import Board, Pace
 from hybrid_dip.study.running.locks import take
 from hybrid_dip.study.running.progress import Progress
 from hybrid_dip.study.running.run import run_study
@@ -18,13 +18,13 @@ class Terminal(io.StringIO):
 def test_the_time_left_is_learnt_from_what_was_seen(make_plan: MakePlan) -> None:
     plan = make_plan(seeds=[0, 1])
     keys = [run.key for run in plan.runs]
-    clock = Clock(plan, workers=2)
-    assert clock.left(keys, {}) is None
-    clock.saw(keys[0], seconds=10.0, steps=5)
-    clock.saw(keys[1], seconds=20.0, steps=5)
-    assert clock.left(keys[2:], {}) == (10 + 20) / 2
-    assert clock.left(keys[2:], {keys[2]: 4}) == (2 + 20) / 2
-    assert clock.left(keys[3:], {}) == 20.0, "one run is done by one worker"
+    pace = Pace(plan, workers=2)
+    assert pace.seconds_left(keys, {}) is None
+    pace.learn(keys[0], seconds=10.0, steps=5)
+    pace.learn(keys[1], seconds=20.0, steps=5)
+    assert pace.seconds_left(keys[2:], {}) == (10 + 20) / 2
+    assert pace.seconds_left(keys[2:], {keys[2]: 4}) == (2 + 20) / 2
+    assert pace.seconds_left(keys[3:], {}) == 20.0, "one run is done by one worker"
 
 
 def test_a_terminal_has_a_line_for_each_worker(make_plan: MakePlan, store: Store) -> None:
@@ -50,7 +50,7 @@ def test_failures_are_told_at_once(make_plan: MakePlan, store: Store) -> None:
     plan = make_plan()
     log = io.StringIO()
     board = Board(plan, store, workers=1, stream=log)
-    board.finished(plan.runs[0], Outcome(plan.runs[0].key, "failed", "FitError: no"))
+    board.note(plan.runs[0], Outcome(plan.runs[0].key, "failed", "FitError: no"))
     board.tick(list(plan.runs[1:]))
     assert "astronaut, denoise, dip, seed 0 failed: FitError: no" in log.getvalue()
     assert "1/2 runs, 1 failed, 0 going on" in log.getvalue()

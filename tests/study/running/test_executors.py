@@ -72,12 +72,12 @@ def test_a_ray_cluster_that_loses_a_node_goes_on(make_plan: MakePlan, tmp_path: 
         class Killer:
             """Loses a node once two runs are going on, one on each node."""
 
-            def finished(self, run: object, outcome: object) -> None:
+            def note(self, run: object, outcome: object) -> None:
                 pass
 
             def tick(self, left: object) -> None:
                 nonlocal killed
-                if not killed and len(spread.going_on()) == 2:
+                if not killed and len(spread.in_progress()) == 2:
                     cluster.remove_node(lost, allow_graceful=False)
                     killed = True
 

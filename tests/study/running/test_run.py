@@ -41,7 +41,7 @@ def test_any_executor_serves(make_plan: MakePlan, tmp_path: Path) -> None:
 
 def test_what_is_finished_is_not_done_again(make_plan: MakePlan, store: Store) -> None:
     run_study(make_plan(), store, Inline())
-    stamps = {key: (store.run(key) / "run.json").stat().st_mtime_ns for key in store.finished()}
+    stamps = {key: (store.run(key) / "run.json").stat().st_mtime_ns for key in store.finished_keys()}
     plan = make_plan(seeds=[0, 1])
     assert run_study(plan, store, Inline()).done == 4
     for key, stamp in stamps.items():
@@ -113,7 +113,7 @@ def test_a_run_of_another_process_is_waited_for(make_plan: MakePlan, store: Stor
 
 def test_it_ends_on_request_and_when_the_time_is_up(make_plan: MakePlan, store: Store, executor: Executor) -> None:
     plan = make_plan(seeds=list(range(5)))
-    found = run_study(plan, store, executor, at_once=1, halt=lambda: len(store.finished()) >= 3)
+    found = run_study(plan, store, executor, at_once=1, halt=lambda: len(store.finished_keys()) >= 3)
     assert found.reason == "interrupted"
     assert 3 <= found.done < 10
     assert found.left == 10 - found.done
@@ -144,13 +144,13 @@ def test_a_success_is_not_forgotten_with_the_failures(
 
 def test_a_runner_whose_file_is_removed_says_so(make_plan: MakePlan, store: Store, executor: Executor) -> None:
     class Vandal:
-        def finished(self, run: Any, outcome: Any) -> None:
+        def note(self, run: Any, outcome: Any) -> None:
             shutil.rmtree(store.path / "work", ignore_errors=True)
 
         def tick(self, left: Any) -> None:
             pass
 
-    with pytest.raises(HybridDIPError, match=r"Somebody has removed .*: what is finished is safe"):
+    with pytest.raises(HybridDIPError, match=r".* was removed: what is finished is safe"):
         run_study(make_plan(seeds=list(range(20))), store, executor, at_once=1, watcher=Vandal())
 
 
@@ -193,12 +193,12 @@ def test_two_runners_share_the_work(content: dict[str, Any], tmp_path: Path) -> 
     while any(runner.poll() is None for runner in runners):
         for runner in runners:
             relatives[runner.pid] |= {process.pid for process in family(runner)}
-        for key, progress in store.going_on().items():
+        for key, progress in store.in_progress().items():
             held.setdefault(key, set()).add(progress.pid)
         time.sleep(0.05)
     assert [runner.returncode for runner in runners] == [0, 0]
-    assert len(store.finished()) == 8
-    assert set(held) == store.finished()
+    assert len(store.finished_keys()) == 8
+    assert set(held) == store.finished_keys()
     assert all(len(pids) == 1 for pids in held.values())
     for pids in relatives.values():
         assert any(pids & by for by in held.values())
@@ -221,17 +221,17 @@ def kill_and_resume(content: dict[str, Any], tmp_path: Path, kills: int) -> None
     study.write_text(as_toml(content))
     quiet, shaken = Store(tmp_path / "quiet"), Store(tmp_path / "shaken")
     assert run_in_the_background(study, quiet.path).wait(timeout=HANG) == 0
-    total = len(quiet.finished())
+    total = len(quiet.finished_keys())
     done = 0
     seen: set[str] = set()
     while done < kills:
         process = run_in_the_background(study, shaken.path)
-        before = len(shaken.finished())
+        before = len(shaken.finished_keys())
         # Kill only once something has begun, and not too late: each part of a study has to meet its end.
         deadline = time.monotonic() + HANG
         share = (total - before) / (kills - done + 1)
         aim = before + draw.uniform(0, 2 * share)
-        while process.poll() is None and len(shaken.finished()) < aim and time.monotonic() < deadline:
+        while process.poll() is None and len(shaken.finished_keys()) < aim and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(draw.uniform(0, 0.05))
         victims = family(process)
@@ -248,13 +248,13 @@ def kill_and_resume(content: dict[str, Any], tmp_path: Path, kills: int) -> None
         gone = psutil.wait_procs(victims, timeout=HANG)[1]
         assert not gone, "workers end with their runner"
         process.wait()
-        assert seen <= shaken.finished(), "what is finished stays"
-        seen = shaken.finished()
+        assert seen <= shaken.finished_keys(), "what is finished stays"
+        seen = shaken.finished_keys()
         if process.returncode == 0:
             break
     assert run_in_the_background(study, shaken.path).wait(timeout=HANG) == 0
     assert done >= min(kills, 1)
-    assert len(shaken.finished()) == total
+    assert len(shaken.finished_keys()) == total
     assert contents(shaken) == contents(quiet)
     assert [path.name for path in (shaken.path / "runs").iterdir() if path.name.startswith(".")] == []
     assert not (shaken.path / "work").exists()

@@ -23,11 +23,11 @@ def test_a_run_appears_whole_or_not_at_all(store: Store) -> None:
     assert list((store.path / "runs").iterdir()) == list(store.work("a").iterdir()) == []
     assert store.publish("a", {"error": "", "metrics": {"psnr": 1}})
     assert store.record("a") == {"error": "", "metrics": {"psnr": 1}}
-    assert store.finished() == {"a"}
+    assert store.finished_keys() == {"a"}
     store.run("b").mkdir()
-    assert store.finished() == {"a"}, "an empty folder is no finished run"
+    assert store.finished_keys() == {"a"}, "an empty folder is no finished run"
     assert store.publish("b", {"error": "", "metrics": {}})
-    assert store.finished() == {"a", "b"}
+    assert store.finished_keys() == {"a", "b"}
 
 
 def test_an_attempt_that_was_swept_away_is_dropped(store: Store) -> None:
@@ -49,7 +49,7 @@ def test_what_killed_workers_left_is_swept(store: Store) -> None:
         store.sweep(key)
     assert list(store.work("a").iterdir()) == [], "of a run that is not finished the folder stays, for its state"
     assert not store.work("b").exists()
-    assert store.finished() == {"b"}
+    assert store.finished_keys() == {"b"}
 
 
 def test_what_others_are_at_is_not_cleared(store: Store) -> None:
@@ -70,15 +70,15 @@ def test_what_others_are_at_is_not_cleared(store: Store) -> None:
 def test_what_is_going_on_is_what_is_locked(store: Store) -> None:
     theirs = take(store.lock("a"))
     assert theirs is not None
-    assert store.going_on() == {}, "nothing is known of it yet"
+    assert store.in_progress() == {}, "nothing is known of it yet"
     progress = Progress("run a", step=3)
     progress.write(store.progress("a"))
     store.work("b").mkdir()
     Progress("run b, whose worker was killed").write(store.progress("b"))
     enlist(store.path / "work")
-    assert store.going_on() == {"a": progress}
+    assert store.in_progress() == {"a": progress}
     theirs.release()
-    assert store.going_on() == {}
+    assert store.in_progress() == {}
 
 
 def test_a_discarded_run_is_gone_in_one_move(store: Store) -> None:

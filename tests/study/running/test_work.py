@@ -20,8 +20,8 @@ from hybrid_dip.restoring.memory import memory_of_a_step
 from hybrid_dip.restoring.restore import restore
 from hybrid_dip.stopping.selection import Bootstrap, HeldOut
 from hybrid_dip.study.reporting import results
+from hybrid_dip.study.reporting.gallery import gallery_of
 from hybrid_dip.study.reporting.report import report_study
-from hybrid_dip.study.reporting.shown import maps_of
 from hybrid_dip.study.running import progress, work
 from hybrid_dip.study.running.locks import held, take
 from hybrid_dip.study.running.store import Store
@@ -40,9 +40,9 @@ def late(x):
 def test_a_run_is_what_restore_gives_and_what_it_wrote(make_plan: MakePlan, store: Store) -> None:
     run = make_plan(metrics=["psnr", "psnr_raw", "ssim"], tasks=[{"kind": "missing-pixels"}]).runs[1]
     assert perform(run, str(store.path)).status == "done"
-    subject = run.preparing.build(run.source)
+    subject = run.preparation.build(run.source)
     assert subject.reference is not None
-    recipe, terms, rule = run.fitting.build(subject.task)
+    recipe, terms, rule = run.method.build(subject.task)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     result = restore(subject.task, preset=recipe, regularisers=terms, rule=rule, seed=0, device="cpu")
@@ -243,8 +243,8 @@ def test_an_arm_may_be_a_stack(make_plan: MakePlan, store: Store) -> None:
     run = make_plan(arms=STACK).runs[1]
     assert run.passes == 4, "two of the arms are fits, and each is judged in another one"
     assert perform(run, str(store.path)).status == "done"
-    subject = run.preparing.build(run.source)
-    arms = run.fitting.stack(subject.task)
+    subject = run.preparation.build(run.source)
+    arms = run.method.stack(subject.task)
     assert [arm.name for arm in arms] == ["dip", "dip+tv", "one-shot:denoiser=median"]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -285,7 +285,7 @@ def test_an_estimated_noise_level_does_not_make_a_bootstrap(make_plan: MakePlan,
     for options, expected in (({}, HeldOut), ({"sigma": 25}, Bootstrap)):
         task = {"kind": "denoise", "observed": True, "held_out": 0.1, **options}
         plan = make_plan(arms=STACK, images=["noisy.png"], metrics=["held_out"], tasks=[task])
-        judges = plan.runs[1].judges(replace(plan.runs[1].subject().task, weight=None))
+        judges = plan.runs[1].selection(replace(plan.runs[1].subject().task, weight=None))
         assert isinstance(judges, expected)
 
 
@@ -306,7 +306,7 @@ def test_what_is_wrong_with_a_stack_is_said_beforehand(make_plan: MakePlan, arm:
 
 def test_a_time_budget_is_for_each_fit_of_a_stack(make_plan: MakePlan, store: Store) -> None:
     plan = make_plan(arms=STACK, budget={"seconds_per_run": 1e-6})
-    run = next(run for run in plan.runs if run.fitting.arm.fuse == "stack")
+    run = next(run for run in plan.runs if run.method.entry.fuse == "stack")
     perform(run, str(store.path))
     record = store.record(run.key)
     assert record is not None
@@ -322,7 +322,7 @@ def test_maps_of_a_stack_are_kept_and_shown(make_plan: MakePlan, store: Store) -
     found = store.weights(run.key)
     assert found is not None
     assert torch.equal(found, maps)
-    (shown,) = maps_of(plan, store)["denoise"]["astronaut"].values()
+    (shown,) = gallery_of(plan, store, results.load(plan, store)).maps["denoise"]["astronaut"].values()
     assert list(shown) == ["dip", "dip+tv", "one-shot:denoiser=median"]
     report_study(plan, store)
     assert "stack: weight of dip+tv" in (store.path / "report.html").read_text()

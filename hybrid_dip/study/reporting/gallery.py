@@ -1,6 +1,7 @@
 """What a report shows of a study's first images: pictures, curves along the fits, maps of weights."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 from torch import Tensor
@@ -14,37 +15,32 @@ MOST_PICTURES = 6
 """Images shown of each task."""
 
 Pictures = Mapping[str, Mapping[str, Mapping[str, tuple[str, Tensor]]]]
-"""Task -> image -> column -> caption and (1, C, H, W)."""
+"""Task -> image -> arm, "degraded" or "clean" -> caption and (1, C, H, W)."""
 
-
-def pictures_of(plan: Plan, store: Store) -> Pictures:
-    """What the arms made of the first images, with the first seed.
-
-    Args:
-        plan: The study.
-        store: Its folder.
-
-    Returns:
-        Task -> image -> what :func:`panels` gives; without those of which no arm is finished.
-    """
-    there = store.finished()
-    found: dict[str, dict[str, Mapping[str, tuple[str, Tensor]]]] = {}
-    for task in plan.tasks:
-        for image in plan.images[:MOST_PICTURES]:
-            cell = (task, image, plan.study.seeds[0])
-            runs = [run for run in plan.runs if (run.task, run.image, run.seed) == cell and run.key in there]
-            good = [run for run in runs if not (store.record(run.key) or {}).get("error", "")]
-            if good:
-                found.setdefault(task, {})[image] = panels(good, store)
-    return found
-
-
-Curves = Mapping[str, Mapping[str, Mapping[str, figures.Curve]]]
+Curves = Mapping[str, Mapping[str, Mapping[str, figures.PsnrCurve]]]
 """Task -> image -> arm -> PSNR along the fit."""
 
+Maps = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Tensor]]]]
+"""Task -> image -> arm -> arm of its stack -> the weight of each pixel, (1, 1, H, W)."""
 
-def curves_of(plan: Plan, store: Store, table: pd.DataFrame) -> Curves:
-    """PSNR along the fits of the first images, with the first seed.
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """What a report shows of the first images, with the first seed.
+
+    Attributes:
+        pictures: What the arms made of them; without images of which no arm is finished.
+        curves: PSNR along the fits; without arms that are no fit.
+        maps: The weights of stacks; without stacks that have one weight for an image.
+    """
+
+    pictures: Pictures
+    curves: Curves
+    maps: Maps
+
+
+def gallery_of(plan: Plan, store: Store, table: pd.DataFrame) -> Gallery:
+    """Collect what a report shows.
 
     Args:
         plan: The study.
@@ -52,34 +48,45 @@ def curves_of(plan: Plan, store: Store, table: pd.DataFrame) -> Curves:
         table: Its finished runs.
 
     Returns:
-        The curves; without those of arms that are no fit.
+        The gallery.
+
+    Raises:
+        StorageError: A run's folder is damaged.
     """
-    shown = set(plan.images[:MOST_PICTURES])
-    found: dict[str, dict[str, dict[str, figures.Curve]]] = {}
+    return Gallery(_pictures(plan, store), _curves(plan, store, table), _maps(plan, store))
+
+
+def _pictures(plan: Plan, store: Store) -> Pictures:
+    there = store.finished_keys()
+    shown: dict[str, dict[str, Mapping[str, tuple[str, Tensor]]]] = {}
+    for task in plan.tasks:
+        for image in plan.images[:MOST_PICTURES]:
+            cell = (task, image, plan.study.seeds[0])
+            runs = [run for run in plan.runs if (run.task, run.image, run.seed) == cell and run.key in there]
+            good = [run for run in runs if not (store.record(run.key) or {}).get("error", "")]
+            if good:
+                shown.setdefault(task, {})[image] = panels(good, store)
+    return shown
+
+
+def _curves(plan: Plan, store: Store, table: pd.DataFrame) -> Curves:
+    first = set(plan.images[:MOST_PICTURES])
+    shown: dict[str, dict[str, dict[str, figures.PsnrCurve]]] = {}
     kept = {(row.image, row.task, row.arm, row.seed): row.kept_at for row in table.itertuples() if not row.error}
     for run in plan.runs:
         cell = (run.image, run.task, run.arm, run.seed)
-        if run.seed != plan.study.seeds[0] or run.image not in shown or cell not in kept:
+        if run.seed != plan.study.seeds[0] or run.image not in first or cell not in kept:
             continue
         history = store.history(run.key)
         rows = [row for row in history if row["seed"] == history[0]["seed"] and "psnr" in row]
         if len(rows) > 1:
-            curve = figures.Curve([row["step"] for row in rows], [row["psnr"] for row in rows], int(kept[cell]))
-            found.setdefault(run.task, {}).setdefault(run.image, {})[run.arm] = curve
-    return found
+            curve = figures.PsnrCurve([row["step"] for row in rows], [row["psnr"] for row in rows], int(kept[cell]))
+            shown.setdefault(run.task, {}).setdefault(run.image, {})[run.arm] = curve
+    return shown
 
 
-def maps_of(plan: Plan, store: Store) -> Mapping[str, Mapping[str, Mapping[str, Mapping[str, Tensor]]]]:
-    """The weights of stacks as maps, of the images shown, with the first seed.
-
-    Args:
-        plan: The study.
-        store: Its folder.
-
-    Returns:
-        Task -> image -> arm -> arm of the stack -> (1, 1, H, W); without those that have one weight an image.
-    """
-    found: dict[str, dict[str, dict[str, Mapping[str, Tensor]]]] = {}
+def _maps(plan: Plan, store: Store) -> Maps:
+    shown: dict[str, dict[str, dict[str, Mapping[str, Tensor]]]] = {}
     for run in plan.runs:
         if run.seed != plan.study.seeds[0] or run.image not in plan.images[:MOST_PICTURES]:
             continue
@@ -87,21 +94,21 @@ def maps_of(plan: Plan, store: Store) -> Mapping[str, Mapping[str, Mapping[str, 
         maps = store.weights(run.key) if weights else None
         if maps is not None:
             named = dict(zip(weights, (one[None, None] for one in maps), strict=True))
-            found.setdefault(run.task, {}).setdefault(run.image, {})[run.arm] = named
-    return found
+            shown.setdefault(run.task, {}).setdefault(run.image, {})[run.arm] = named
+    return shown
 
 
 def panels(runs: Sequence[Run], store: Store) -> dict[str, tuple[str, Tensor]]:
     """What the arms made of one image, to be drawn.
 
     Args:
-        runs: Of one task, image and seed, done.
+        runs: Finished runs of one task, image and seed.
         store: The study's folder.
 
     Returns:
-        Column -> caption and image: degraded (where that is an image), the arms, clean (where it is known).
+        Title -> caption and image: degraded (where that is an image), the arms, clean (where it is known).
     """
-    subject = runs[0].preparing.build(runs[0].source)
+    subject = runs[0].preparation.build(runs[0].source)
     shown = {}
     reference = subject.reference
     observation = _shown_observation(subject.task)

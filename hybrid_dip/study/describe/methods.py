@@ -1,4 +1,4 @@
-"""An arm of a study, with its names made into objects."""
+"""How an arm of a study fits a task: its names made into objects."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,68 +21,68 @@ SPEC_KINDS = {"preset": "presets", "network": "networks", "latent": "latents", "
 """Keys of an arm that hold one SPEC -> kind of the catalogue."""
 
 LIST_KINDS = {"regularisers": "regularisers", "presets": "presets"}
-"""Keys of an arm that hold several."""
+"""Keys of an arm that hold several SPECs -> kind of the catalogue."""
 
 
 @dataclass(frozen=True)
-class Fitting:
-    """One arm, ready to be made for a case. Plain data: it travels to worker processes.
+class Method:
+    """How an arm fits a task. Plain data: it travels to worker processes.
 
     Attributes:
-        arm: As written.
-        folder: What paths of one's own Python files in it are relative to.
+        entry: The arm as written.
+        folder: Folder that paths in it are relative to.
     """
 
-    arm: ArmEntry
+    entry: ArmEntry
     folder: Path
 
     @property
-    def located(self) -> ArmEntry:
-        """The arm with absolute paths."""
-        start = None if self.arm.start is None else str((self.folder / self.arm.start).absolute())
-        own = {name: spec_files.locate(text, self.folder) for name, text in self._texts().items()}
-        lists = {name: [spec_files.locate(text, self.folder) for text in getattr(self.arm, name)] for name in LIST_KINDS}
-        return self.arm.model_copy(update={**own, **lists, "start": start})
+    def with_absolute_paths(self) -> ArmEntry:
+        """The arm as it reads from any folder."""
+        start = None if self.entry.start is None else str((self.folder / self.entry.start).absolute())
+        single = {name: spec_files.locate(text, self.folder) for name, text in self._single_specs().items()}
+        lists = {name: [spec_files.locate(text, self.folder) for text in getattr(self.entry, name)] for name in LIST_KINDS}
+        return self.entry.model_copy(update={**single, **lists, "start": start})
 
     def files(self) -> dict[str, str]:
-        """SHA-256 of one's own Python files and of plug-ins, by the text that names them."""
-        texts = [(text, SPEC_KINDS[name]) for name, text in self._texts().items()]
-        texts += [(text, kind) for name, kind in LIST_KINDS.items() for text in getattr(self.arm, name)]
-        found = {text: spec_files.fingerprint(spec_files.locate(text, self.folder), kind, catalogue()) for text, kind in texts}
-        return {text: sha256 for text, sha256 in found.items() if sha256}
+        """SHA-256 of the user's own Python files and of plug-ins, by the SPEC that names them."""
+        texts = [(text, SPEC_KINDS[name]) for name, text in self._single_specs().items()]
+        texts += [(text, kind) for name, kind in LIST_KINDS.items() for text in getattr(self.entry, name)]
+        hashes = {text: spec_files.fingerprint(spec_files.locate(text, self.folder), kind, catalogue()) for text, kind in texts}
+        return {text: sha256 for text, sha256 in hashes.items() if sha256}
 
-    def _texts(self) -> dict[str, str]:
-        named = {name: getattr(self.arm, name) for name in SPEC_KINDS}
-        return {name: text for name, text in named.items() if text is not None}
+    def _single_specs(self) -> dict[str, str]:
+        specs = {name: getattr(self.entry, name) for name in SPEC_KINDS}
+        return {name: text for name, text in specs.items() if text is not None}
 
     def recipe(self, task: Task) -> Recipe:
-        """The preset, with those settings replaced that the arm gives.
+        """The preset's recipe with the arm's own settings.
 
         Args:
-            task: The recipe is chosen for it.
+            task: The task that the recipe is chosen for.
 
         Returns:
-            The recipe for all of it at once.
+            The recipe for the whole image at once.
 
         Raises:
             SettingsError: A name, an option or a value is wrong.
         """
-        arm = self.located
+        arm = self.with_absolute_paths
         return override(resolve(arm.preset, task), **arm.overrides)
 
     def build(self, task: Task) -> tuple[Recipe, Terms, Rule | Selection]:
         """Make what a fit needs.
 
         Args:
-            task: The recipe is chosen for it.
+            task: The task to fit.
 
         Returns:
-            Recipe (of an image in tiles, that of a tile), regularisers and stopping rule.
+            Recipe (for one tile where the image is fitted in tiles), regularisers and stopping rule.
 
         Raises:
             SettingsError: A name, an option or a value is wrong, or the rule does not apply to the task.
         """
-        names, arm = catalogue(), self.located
+        names, arm = catalogue(), self.with_absolute_paths
         terms = as_terms([spec.term(text, names) for text in arm.regularisers])
         recipe, _ = recipe_and_tiles(task, self.recipe, arm.tile if arm.fuse is None else 0, terms)
         rule: Rule | Selection = recipe.rule if arm.stop is None else spec.build(arm.stop, "stopping", names)
@@ -100,21 +100,21 @@ class Fitting:
         return recipe, terms, rule
 
     def stack(self, task: Task) -> list[Arm]:
-        """The arms of an arm that is a stack; none where it is a plain one.
+        """The fits that an arm with ``fuse = "stack"`` combines.
 
         Args:
-            task: The recipe is chosen for it.
+            task: The task to fit.
 
         Returns:
-            At least two, or none.
+            At least two; none for any other arm.
 
         Raises:
-            SettingsError: As :meth:`build`, or only one arm.
+            SettingsError: As :meth:`build`; or there is only one.
         """
-        if self.arm.fuse is None:
+        if self.entry.fuse is None:
             return []
         recipe, terms, _ = self.build(task)
-        arms = [*arms_of(recipe, terms), *(Arm(spec.parse(text).text, text) for text in self.located.presets)]
+        arms = [*arms_of(recipe, terms), *(Arm(spec.parse(text).text, text) for text in self.with_absolute_paths.presets)]
         if len(arms) < 2:
             raise SettingsError("A stack needs at least two arms: add 'regularisers', or 'presets'.")
         for arm in arms:

@@ -1,4 +1,4 @@
-"""The page's template, style and script put together."""
+"""The page's template, style and script, put together."""
 
 import json
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ def render(content: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Make the page.
 
     Args:
-        content: What the template shows, see :func:`hybrid_dip.study.reporting.page.content.page_content`.
+        content: What the template shows (hybrid_dip.study.reporting.page.content).
         data: What the script draws: arms, and tasks with images, pictures and curves.
 
     Returns:
-        HTML that refers to nothing outside of it.
+        HTML that needs no other file.
     """
     parts = {name: (files(__package__) / name).read_text("utf-8") for name in ("page.html.j2", "page.css", "page.js")}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
