@@ -17,7 +17,7 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.images.files import Picture, crop_to_centre, load_image, read_picture
 from hybrid_dip.recipes import spec_files
 from hybrid_dip.recipes.limits import check_at_least_one
-from hybrid_dip.study.describe.arms import LIST_KINDS, SPEC_KINDS
+from hybrid_dip.study.describe.methods import LIST_KINDS, SPEC_KINDS
 
 OPTIONS = Group("Options", sort_key=1)
 WRONG = Group("What is wrong with the image", sort_key=2)

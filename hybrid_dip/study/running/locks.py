@@ -94,6 +94,9 @@ def other_machines(folder: Path) -> set[str]:
 
     Args:
         folder: Where the files of runners are.
+
+    Returns:
+        Host names, without this machine's.
     """
     return {_machine(path) for path in folder.glob(f"{RUNNER}*") if held(path)} - {socket.gethostname()}
 
