@@ -130,7 +130,7 @@ def test_what_is_wrong_is_one_sentence(
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(content: dict[str, Any], tmp_path: Path) -> None:
     study = tmp_path / "study.toml"
-    arms = [{"name": "long", **TINY, "steps": 400}]
+    arms = [{"name": "long", **TINY, "steps": 1000}]
     study.write_text(as_toml({**content, "arms": arms, "seeds": [0, 1]}))
     command = [sys.executable, "-m", "hybrid_dip.cli", "study", "run", str(study), "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
