@@ -17,7 +17,7 @@ from hybrid_dip.problem import tasks
 from hybrid_dip.recipes.presets import quick
 from hybrid_dip.restoring.memory import memory_of_a_step
 from hybrid_dip.study.ready_made.many import processes, side_for_all
-from hybrid_dip.study.running import terminal
+from hybrid_dip.study.running import machine
 from hybrid_dip.study.running.forecast import PROCESS
 from tests.command import SMALL
 from tests.studies import MakePlan
@@ -213,7 +213,7 @@ def test_scarce_memory_means_fewer_images_at_a_time(make_plan: MakePlan, monkeyp
     plan = make_plan(arms=[{"name": "a", "preset": "quick", "steps": 2}], seeds=[0, 1, 2, 3], crop=32)
     task = plan.runs[0].subject().task
     needed = memory_of_a_step(task, quick(task)) + PROCESS
-    monkeypatch.setattr(terminal, "core_count", lambda: 3)
+    monkeypatch.setattr(machine, "core_count", lambda: 3)
     for free, at_a_time in {needed - 1: 1, 2 * needed: 2, 100 * needed: 3}.items():
         monkeypatch.setattr(devices, "free_memory", lambda device, free=free: free)
         assert processes(plan, None) == at_a_time

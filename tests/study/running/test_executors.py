@@ -1,7 +1,5 @@
 import os
 import signal
-import time
-from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
@@ -13,20 +11,36 @@ from hybrid_dip.study.running.machine import gpu_names
 from hybrid_dip.study.running.run import run_study
 from hybrid_dip.study.running.store import Store
 from tests.studies import TINY, MakePlan, contents
-from tests.waiting import HANG
+from tests.waiting import HANG, wait_for
 
 
-def test_a_worker_that_dies_loses_its_own_call_alone() -> None:
-    with Workers(2) as workers:
-        slow = workers.submit(time.sleep, 2)
-        dead = workers.submit(os.kill, workers.submit(os.getpid).result(), signal.SIGKILL)
-        # The other worker is asleep, so the kill went to the one that was asked for its number, from itself.
+def visible(folder: Path, guests: int) -> tuple[str, int]:
+    """The GPU and the number of this process, once it is one of several that are here at a time."""
+    (folder / str(os.getpid())).touch()
+    wait_for(lambda: len(list(folder.iterdir())) >= guests)
+    return os.environ["CUDA_VISIBLE_DEVICES"], os.getpid()
+
+
+def test_a_worker_that_dies_loses_its_own_call_alone(tmp_path: Path) -> None:
+    """Each has a GPU of those that they share, and the one in its place has the same."""
+    rooms = [tmp_path / name for name in ("first", "second", "third")]
+    for room in rooms:
+        room.mkdir()
+    with Workers(2, ["2", "3"]) as workers:
+        there = dict(future.result(HANG) for future in [workers.submit(visible, rooms[0], 2) for _ in range(2)])
+        assert set(there) == {"2", "3"}
+        slow = workers.submit(visible, rooms[1], 2)
+        (busy,) = wait_for(lambda: list(rooms[1].iterdir()))
+        (idle,) = set(there.values()) - {int(busy.name)}
+        dead = workers.submit(os.kill, idle, signal.SIGKILL)
         with pytest.raises(WorkerDiedError, match="killed"):
-            dead.result(timeout=HANG)
-        assert slow.result(timeout=HANG) is None
-        found = [workers.submit(os.getpid) for _ in range(4)]
-        wait(found)
-        assert os.getpid() not in {future.result() for future in found}
+            dead.result(HANG)
+        (rooms[1] / "go on").touch()
+        assert slow.result(HANG)[1] == int(busy.name)
+        now = dict(future.result(HANG) for future in [workers.submit(visible, rooms[2], 2) for _ in range(2)])
+        assert set(now) == {"2", "3"}
+        assert int(busy.name) in now.values()
+        assert idle not in now.values()
 
 
 def test_workers_share_the_gpus_that_the_user_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,14 +50,6 @@ def test_workers_share_the_gpus_that_the_user_names(monkeypatch: pytest.MonkeyPa
     assert gpu_names("cuda") == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     assert gpu_names("cuda") == ["2", "3"]
-    with Workers(2, gpu_names("cuda")) as workers:
-        slow = [workers.submit(_visible, 1.0) for _ in range(2)]
-        assert sorted(future.result() for future in slow) == ["2", "3"]
-
-
-def _visible(seconds: float) -> str:
-    time.sleep(seconds)
-    return os.environ["CUDA_VISIBLE_DEVICES"]
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence() -> None:
@@ -85,10 +91,8 @@ def test_a_ray_cluster_that_loses_a_node_goes_on(make_plan: MakePlan, tmp_path: 
             found = run_study(plan, spread, executor, watcher=Killer())
         assert killed
         assert (found.done, found.failed) == (8, 0)
-        deadline = time.monotonic() + HANG  # Ray takes some seconds to notice that a node is silent
-        while sum(node["Alive"] for node in ray.nodes()) != 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        # Ray takes some seconds to notice that a node is silent.
+        wait_for(lambda: sum(node["Alive"] for node in ray.nodes()) == 1)
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -97,6 +101,7 @@ def test_a_ray_cluster_that_loses_a_node_goes_on(make_plan: MakePlan, tmp_path: 
     assert contents(spread) == contents(local)
 
 
+@pytest.mark.slow
 def test_more_than_the_cluster_has_is_refused() -> None:
     ray = pytest.importorskip("ray")
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)

@@ -1,10 +1,7 @@
-import multiprocessing
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,21 +13,22 @@ import psutil
 import pytest
 
 from hybrid_dip.errors import HybridDIPError, StorageError
+from hybrid_dip.study.describe.plan import Plan
 from hybrid_dip.study.describe.settings import as_toml
 from hybrid_dip.study.running import run as run_module
 from hybrid_dip.study.running.executors import WorkerDiedError
 from hybrid_dip.study.running.locks import RUNNER, take
 from hybrid_dip.study.running.run import run_study
 from hybrid_dip.study.running.store import Store
+from tests.command import COPIES, Started
 from tests.studies import TINY, Inline, MakePlan, contents
-from tests.waiting import HANG
+from tests.waiting import HANG, wait_for
 
 
 def test_any_executor_serves(make_plan: MakePlan, tmp_path: Path) -> None:
     plan = make_plan()
     stores = {}
-    spawn = multiprocessing.get_context("spawn")  # a fork of a process that has computed with torch may hang
-    with ThreadPoolExecutor(2) as threads, ProcessPoolExecutor(1, mp_context=spawn) as processes:
+    with ThreadPoolExecutor(2) as threads, ProcessPoolExecutor(1, mp_context=COPIES) as processes:
         for name, executor in {"inline": Inline(), "threads": threads, "processes": processes}.items():
             stores[name] = Store(tmp_path / name)
             found = run_study(plan, stores[name], executor)
@@ -154,56 +152,6 @@ def test_a_runner_whose_file_is_removed_says_so(make_plan: MakePlan, store: Stor
         run_study(make_plan(seeds=list(range(20))), store, executor, at_once=1, watcher=Vandal())
 
 
-def run_in_the_background(study: Path, out: Path, workers: int = 2) -> "subprocess.Popen[bytes]":
-    command = [
-        sys.executable,
-        "-m",
-        "hybrid_dip.cli",
-        "study",
-        "run",
-        str(study),
-        "-o",
-        str(out),
-        "--workers",
-        str(workers),
-        "--device",
-        "cpu",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
-
-
-def family(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
-    try:
-        parent = psutil.Process(process.pid)
-        return [parent, *parent.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def test_two_runners_share_the_work(content: dict[str, Any], tmp_path: Path) -> None:
-    """Each run is begun by one of them only, and each of them does some."""
-    study = tmp_path / "study.toml"
-    arms = [{**arm, "steps": 40} for arm in content["arms"]]
-    study.write_text(as_toml({**content, "arms": arms, "seeds": list(range(4))}))
-    store = Store(tmp_path / "shared")
-    runners = [run_in_the_background(study, store.path, workers=1) for _ in range(2)]
-    held: dict[str, set[int]] = {}
-    relatives: dict[int, set[int]] = {runner.pid: set() for runner in runners}
-    while any(runner.poll() is None for runner in runners):
-        for runner in runners:
-            relatives[runner.pid] |= {process.pid for process in family(runner)}
-        for key, progress in store.in_progress().items():
-            held.setdefault(key, set()).add(progress.pid)
-        time.sleep(0.05)
-    assert [runner.returncode for runner in runners] == [0, 0]
-    assert len(store.finished_keys()) == 8
-    assert set(held) == store.finished_keys()
-    assert all(len(pids) == 1 for pids in held.values())
-    for pids in relatives.values():
-        assert any(pids & by for by in held.values())
-
-
 def test_two_machines_are_refused(make_plan: MakePlan, store: Store) -> None:
     plan = make_plan()
     theirs = take(store.path / "work" / f"{RUNNER}0123abcd.elsewhere")
@@ -214,25 +162,88 @@ def test_two_machines_are_refused(make_plan: MakePlan, store: Store) -> None:
     assert run_study(plan, store, Inline()).done == 2, "one that was killed there is in nobody's way"
 
 
-def kill_and_resume(content: dict[str, Any], tmp_path: Path, kills: int) -> None:
-    """SIGKILL of a worker or of the runner at random moments, resumed each time: the same as if nothing had happened."""
-    draw = random.Random(0)
+def start(study: Path, out: Path, workers: int = 2) -> Started:
+    given = ["study", "run", study, "-o", out, "--workers", str(workers), "--device", "cpu"]
+    return Started(study.with_suffix(".said"), *given)
+
+
+def family(process: Started) -> list[psutil.Process]:
+    try:
+        parent = psutil.Process(process.pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def workers_at(store: Store) -> set[int]:
+    """Numbers of the processes that are at a run."""
+    return {progress.pid for progress in store.in_progress().values()}
+
+
+def test_two_runners_share_the_work(content: dict[str, Any], tmp_path: Path) -> None:
+    """Each run is begun by one of them only, and each of them does some."""
     study = tmp_path / "study.toml"
-    study.write_text(as_toml(content))
-    quiet, shaken = Store(tmp_path / "quiet"), Store(tmp_path / "shaken")
-    assert run_in_the_background(study, quiet.path).wait(timeout=HANG) == 0
-    total = len(quiet.finished_keys())
-    done = 0
+    arms = [{**arm, "steps": 40} for arm in content["arms"]]
+    study.write_text(as_toml({**content, "arms": arms, "seeds": list(range(4))}))
+    store = Store(tmp_path / "shared")
+    runners = [start(study, store.path, workers=1) for _ in range(2)]
+    held: dict[str, set[int]] = {}
+    relatives: dict[int, set[int]] = {runner.pid: set() for runner in runners}
+    while any(runner.poll() is None for runner in runners):
+        for runner in runners:
+            relatives[runner.pid] |= {process.pid for process in family(runner)}
+        for key, progress in store.in_progress().items():
+            held.setdefault(key, set()).add(progress.pid)
+        time.sleep(0.05)
+    assert [runner.poll() for runner in runners] == [0, 0]
+    assert len(store.finished_keys()) == 8
+    assert set(held) == store.finished_keys()
+    assert all(len(pids) == 1 for pids in held.values())
+    for pids in relatives.values():
+        assert any(pids & by for by in held.values())
+
+
+def assert_nothing_was_lost(shaken: Store, plan: Plan, quiet: Store) -> None:
+    """A study that was killed is finished here, and is the same as one that nothing happened to."""
+    assert run_study(plan, shaken, Inline()).left == 0
+    run_study(plan, quiet, Inline())
+    assert contents(shaken) == contents(quiet)
+    assert [path.name for path in (shaken.path / "runs").iterdir() if path.name.startswith(".")] == []
+    assert not (shaken.path / "work").exists()
+
+
+def test_a_killed_study_goes_on_to_the_same_results(content: dict[str, Any], make_plan: MakePlan, tmp_path: Path) -> None:
+    """SIGKILL of a worker, whose run is done again, and of the runner, with which its other workers end."""
+    study, shaken = tmp_path / "study.toml", Store(tmp_path / "shaken")
+    changed = {"seeds": list(range(4)), "arms": [{**arm, "steps": 12} for arm in content["arms"]]}
+    study.write_text(as_toml({**content, **changed}))
+    process = start(study, shaken.path)
+    victim = wait_for(lambda: workers_at(shaken), process).pop()
+    os.kill(victim, signal.SIGKILL)
+    before = len(shaken.finished_keys())
+    wait_for(lambda: len(shaken.finished_keys()) > before and workers_at(shaken), process)
+    assert victim not in workers_at(shaken)
+    rest = family(process)
+    assert process.end(signal.SIGKILL) == -signal.SIGKILL
+    assert not psutil.wait_procs(rest, timeout=HANG)[1], "workers end with their runner"
+    assert len(shaken.finished_keys()) < 8
+    assert_nothing_was_lost(shaken, make_plan(**changed), Store(tmp_path / "quiet"))
+
+
+@pytest.mark.slow
+def test_twenty_kills_in_two_hundred_runs(content: dict[str, Any], make_plan: MakePlan, tmp_path: Path) -> None:
+    """SIGKILL of a worker or of the runner at random moments, resumed each time."""
+    draw, kills, seeds = random.Random(0), 20, list(range(100))
+    study, shaken = tmp_path / "study.toml", Store(tmp_path / "shaken")
+    study.write_text(as_toml({**content, "seeds": seeds}))
+    total, done = 200, 0
     seen: set[str] = set()
     while done < kills:
-        process = run_in_the_background(study, shaken.path)
+        process = start(study, shaken.path)
         before = len(shaken.finished_keys())
         # Kill only once something has begun, and not too late: each part of a study has to meet its end.
-        deadline = time.monotonic() + HANG
-        share = (total - before) / (kills - done + 1)
-        aim = before + draw.uniform(0, 2 * share)
-        while process.poll() is None and len(shaken.finished_keys()) < aim and time.monotonic() < deadline:
-            time.sleep(0.005)
+        aim = before + draw.uniform(0, 2 * (total - before) / (kills - done + 1))
+        wait_for(lambda aim=aim, process=process: process.poll() is not None or len(shaken.finished_keys()) >= aim)  # type: ignore[misc]
         time.sleep(draw.uniform(0, 0.05))
         victims = family(process)
         workers = victims[1:]
@@ -243,27 +254,12 @@ def kill_and_resume(content: dict[str, Any], tmp_path: Path, kills: int) -> None
                 done += 1
             time.sleep(draw.uniform(0, 0.5))
         if process.poll() is None and done < kills:
-            process.kill()
+            process.end(signal.SIGKILL)
             done += 1
-        gone = psutil.wait_procs(victims, timeout=HANG)[1]
-        assert not gone, "workers end with their runner"
-        process.wait()
+        assert not psutil.wait_procs(victims, timeout=HANG)[1], "workers end with their runner"
         assert seen <= shaken.finished_keys(), "what is finished stays"
         seen = shaken.finished_keys()
-        if process.returncode == 0:
+        if process.wait() == 0:
             break
-    assert run_in_the_background(study, shaken.path).wait(timeout=HANG) == 0
-    assert done >= min(kills, 1)
-    assert len(shaken.finished_keys()) == total
-    assert contents(shaken) == contents(quiet)
-    assert [path.name for path in (shaken.path / "runs").iterdir() if path.name.startswith(".")] == []
-    assert not (shaken.path / "work").exists()
-
-
-def test_a_killed_study_goes_on_to_the_same_results(content: dict[str, Any], tmp_path: Path) -> None:
-    kill_and_resume({**content, "seeds": list(range(10))}, tmp_path, kills=3)
-
-
-@pytest.mark.slow
-def test_twenty_kills_in_two_hundred_runs(content: dict[str, Any], tmp_path: Path) -> None:
-    kill_and_resume({**content, "seeds": list(range(100))}, tmp_path, kills=20)
+    assert done > 0
+    assert_nothing_was_lost(shaken, make_plan(seeds=seeds), Store(tmp_path / "quiet"))
