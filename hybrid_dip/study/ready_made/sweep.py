@@ -125,7 +125,7 @@ def report_sweep(plan: Plan, store: Store, swept: Sequence[Point]) -> dict[str, 
     """
     table = results.write_results(plan, store)
     names = [name for name in results.columns(plan) if name in ("psnr", HELD_OUT)]
-    summary: dict[str, Any] = {"metrics": {name: _result(table, swept, name) for name in names}}
+    summary: dict[str, Any] = {"metrics": {name: summarise(table, swept, name) for name in names}}
     panels = [_panel(table, swept, name) for name in names]
     with store.writing():
         figures.save_sweep(store.path / PICTURE, panels)
@@ -142,7 +142,17 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _result(table: pd.DataFrame, swept: Sequence[Point], metric: str) -> dict[str, Any]:
+def summarise(table: pd.DataFrame, swept: Sequence[Point], metric: str) -> dict[str, Any]:
+    """What a metric says of each point.
+
+    Args:
+        table: The finished runs of the sweep.
+        swept: The points.
+        metric: Column of the table.
+
+    Returns:
+        Plain data: the value without, a row for each point, and the best point, None where none is better than without.
+    """
     rows: list[dict[str, Any]] = [
         {"line": point.line, "weight": point.weight, "spec": point.text, "value": _mean(_values(table, point.arm, metric))}
         for point in swept

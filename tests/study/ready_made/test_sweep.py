@@ -10,7 +10,7 @@ from torch import Tensor
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images.files import save_image
 from hybrid_dip.study.describe.settings import as_study, as_toml
-from hybrid_dip.study.ready_made.sweep import WITHOUT, _result, points, sentences, sweep_content
+from hybrid_dip.study.ready_made.sweep import WITHOUT, points, sentences, summarise, sweep_content
 
 Command = Callable[..., tuple[int, str, str]]
 SMALL = ["--preset", "quick", "--steps", 4, "--network", "skip:down=8,8,skip=2,2", "--latent", "uniform:channels=4"]
@@ -96,7 +96,7 @@ def test_a_best_weight_is_one_that_is_better_than_none(metric: str) -> None:
     def report(without: float, small: float, large: float) -> tuple[object, str]:
         arms = {WITHOUT: without, "tv@0.1": small, "tv@1": large}
         table = pd.DataFrame({"arm": list(arms), "error": "", metric: list(arms.values())})
-        measured = _result(table, swept, metric)
+        measured = summarise(table, swept, metric)
         return measured["best"], sentences({"metrics": {metric: measured}})
 
     sign = 1 if metric == "psnr" else -1
