@@ -61,25 +61,29 @@ def noisy(
     """
     if noise not in NOISES:
         raise SettingsError(f"Unknown noise '{noise}': {nearest(noise, list(NOISES))}.")
-    given = {"gaussian": ("sigma", sigma), "poisson": ("peak", peak), "l1": ("share", share), "speckle": ("looks", looks)}
-    for of, (name, value) in given.items():
-        if value is not None and of != noise:
-            raise SettingsError(f"{name} is a level of '{of}' noise, not of '{noise}'.")
+    levels = {
+        "gaussian": ("sigma", sigma, 25 / 255),
+        "poisson": ("peak", peak, 30.0),
+        "l1": ("share", share, 0.1),
+        "speckle": ("looks", looks, 4.0),
+    }
+    for other, (name, given, _) in levels.items():
+        if given is not None and other != noise:
+            raise SettingsError(f"{name} is a level of '{other}' noise, not of '{noise}'.")
+    _, given, default = levels[noise]
+    level = default if given is None else given
     protocol = MeasurementProtocol(clipped=clip and noise == "gaussian")
     if noise == "gaussian":
-        sigma = 25 / 255 if sigma is None else sigma
-        y = add_gaussian(clean, sigma, seed=seed, clip=clip)
-        return Case(tasks.denoise(y, sigma=sigma), clean, f"gaussian {255 * sigma:g}", protocol)
-    if noise == "poisson":
-        peak = 30.0 if peak is None else peak
-        y, name = add_photon_noise(clean, peak, seed=seed), f"poisson {peak:g}"
-    elif noise == "speckle":
-        looks = 4.0 if looks is None else looks
-        y, name = add_speckle(clean, looks, seed=seed), f"speckle {looks:g}"
-    else:
-        share = 0.1 if share is None else share
-        y, name = add_salt_and_pepper(clean, share, seed=seed), f"salt and pepper {share:g}"
-    return Case(tasks.denoise(y, fidelity=NOISES[noise]), clean, name, protocol)
+        y = add_gaussian(clean, level, seed=seed, clip=clip)
+        return Case(tasks.denoise(y, sigma=level), clean, f"gaussian {255 * level:g}", protocol)
+    draws = {
+        "poisson": ("poisson", add_photon_noise),
+        "l1": ("salt and pepper", add_salt_and_pepper),
+        "speckle": ("speckle", add_speckle),
+    }
+    title, draw = draws[noise]
+    y = draw(clean, level, seed=seed)
+    return Case(tasks.denoise(y, fidelity=NOISES[noise]), clean, f"{title} {level:g}", protocol)
 
 
 STAND_INS = ("image", "noisy", "shuffled", "noise")
