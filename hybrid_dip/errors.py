@@ -36,11 +36,11 @@ class Interrupted(Exception):
 
 @contextmanager
 def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[None]:
-    """Around a program: what this package raises on purpose, a file that is not there and Ctrl-C end it in one sentence.
+    """End a program in one sentence: after an error of this package, a file that is not there, or Ctrl-C.
 
     Args:
-        program: Its name, which the sentence begins with.
-        interrupted: What it says on Ctrl-C.
+        program: Name of the program; the sentence begins with it.
+        interrupted: Sentence to print on Ctrl-C.
 
     Yields:
         Nothing.
@@ -62,15 +62,15 @@ def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[No
 
 
 MANY = 120
-"""Names, more than which nobody reads."""
+"""Most names that are listed in an error."""
 
 
-def brief(error: BaseException, most: int = 120) -> str:
-    """What another package's error says, on one line and not too long, to be quoted in a sentence.
+def shorten_error(error: BaseException, most: int = 120) -> str:
+    """The message of an error on one line, shortened, to be quoted in a sentence.
 
     Args:
-        error: Whatever was raised.
-        most: Characters; a word that goes beyond them is left out.
+        error: The error.
+        most: Most characters; words beyond them are left out.
 
     Returns:
         The text without a full stop at its end.
@@ -78,25 +78,25 @@ def brief(error: BaseException, most: int = 120) -> str:
     return textwrap.shorten(str(error).strip().rstrip("."), most, placeholder=" ...") or "no reason given"
 
 
-def told(error: BaseException) -> str:
-    """What anybody's code has raised, as the end of a sentence, on one line and without its full stop.
+def describe_error(error: BaseException) -> str:
+    """The class and message of an error on one line, as the end of a sentence.
 
     Args:
-        error: Of any class.
+        error: The error, of any class.
 
     Returns:
-        ``"IndexError: index 1 is out of range"``.
+        Text without a full stop, such as ``"IndexError: index 1 is out of range"``.
     """
     said = " ".join(str(error).split()).rstrip(".")
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """A hint for a misspelt name: the closest known ones, or where none is close all of them, unless they are too many.
+    """A hint for a misspelt name: the closest known names, or all of them where none is close.
 
     Args:
-        name: What was asked for.
-        known: The names that exist.
+        name: Name that was asked for.
+        known: Names that exist; of more than :data:`MANY` the nearest are given.
 
     Returns:
         ``"did you mean 'tv'"``, ``"known are 'a', 'b'"`` or ``"the nearest of 900 names are 'a', 'b'"``.
@@ -113,18 +113,18 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 @contextmanager
-def blaming(what: str, when: str) -> Iterator[None]:
-    """Around anybody's code: whatever it raises becomes a sentence that names it.
+def blame_errors_on(what: str, when: str) -> Iterator[None]:
+    """Turn what a user's code raises into a sentence that names it.
 
     Args:
-        what: Whose code it is, such as "The network".
-        when: It runs, such as "at step 0".
+        what: Part whose code runs, such as "The network".
+        when: When it runs, such as "at step 0".
 
     Yields:
         Nothing.
 
     Raises:
-        FitError: It has raised something; what is a sentence already, and a lack of memory, stay as they are.
+        FitError: The code raised an error. Errors of this package, and a lack of memory, stay as they are.
     """
     try:
         yield
@@ -133,7 +133,7 @@ def blaming(what: str, when: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if "allocate memory" in str(error):  # so torch says it on the CPU
             raise
-        raise FitError(f"{what} failed {when}: {told(error)}.") from error
+        raise FitError(f"{what} failed {when}: {describe_error(error)}.") from error
 
 
 @contextmanager

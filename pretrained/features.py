@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybrid_dip.cli.quiet import is_quiet
-from hybrid_dip.errors import SettingsError, brief, nearest
+from hybrid_dip.errors import SettingsError, nearest, shorten_error
 from pretrained import weights
 from pretrained.placing import loaded_once
 from pretrained.weights import WeightsError
@@ -139,7 +139,7 @@ def _load(model: str, **options: Any) -> Features:
         raise
     except Exception as error:  # whatever a network, or its lack, makes timm say
         raise WeightsError(
-            f"timm cannot load '{model}' ({type(error).__name__}: {brief(error)}); models that work with no network: "
+            f"timm cannot load '{model}' ({type(error).__name__}: {shorten_error(error)}); models that work with no network: "
             f"{', '.join(CARRIED)}, or those in timm's own cache."
         ) from None
     if carried is not None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hybrid_dip.cli.quiet import is_quiet
-from hybrid_dip.errors import HybridDIPError, SettingsError, brief, nearest
+from hybrid_dip.errors import HybridDIPError, SettingsError, nearest, shorten_error
 from hybrid_dip.images.atomic import replacement
 
 HERE = Path(__file__).parent
@@ -103,7 +103,8 @@ class Weights:
             found = pooch.retrieve(self.url, None, fname=self.file, path=cache_folder(), progressbar=not quiet)
         except Exception as error:  # whatever a network makes of it
             raise WeightsError(
-                f"The weights '{self.name}' cannot be downloaded ({type(error).__name__}: {brief(error)}); {self._ways()}."
+                f"The weights '{self.name}' cannot be downloaded ({type(error).__name__}: {shorten_error(error)}); "
+                f"{self._ways()}."
             ) from None
         return Path(found)
 
@@ -172,7 +173,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or a hostile file makes its reader say
-        raise WeightsError(f"{path} cannot be read as tensors alone ({type(error).__name__}: {brief(error)}).") from None
+        raise WeightsError(
+            f"{path} cannot be read as tensors alone ({type(error).__name__}: {shorten_error(error)})."
+        ) from None
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise WeightsError(f"{path} holds something other than named tensors.")
     return dict(found)

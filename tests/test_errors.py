@@ -1,11 +1,11 @@
 import pytest
 
-from hybrid_dip.errors import Interrupted, SettingsError, one_sentence, told
+from hybrid_dip.errors import Interrupted, SettingsError, describe_error, one_sentence
 
 
 def test_what_anybodys_code_raises_is_the_end_of_a_sentence() -> None:
-    assert told(FileNotFoundError("There is no file\n  nofile.png.")) == "FileNotFoundError: There is no file nofile.png"
-    assert told(KeyError()) == "KeyError"
+    assert describe_error(FileNotFoundError("No file\n  nofile.png.")) == "FileNotFoundError: No file nofile.png"
+    assert describe_error(KeyError()) == "KeyError"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from torch import Tensor, optim
 
-from hybrid_dip.errors import FitError, blaming
+from hybrid_dip.errors import FitError, blame_errors_on
 from hybrid_dip.fitting.objective import Evaluation, Objective
 from hybrid_dip.fitting.parts import Occasion
 from hybrid_dip.fitting.unknowns import Unknowns
@@ -31,7 +31,7 @@ class Closure:
         self.optimizer.zero_grad()
         occasion = Occasion(self.step, again=self._first is not None)
         z = self.unknowns.latent if self.noise is None else self.unknowns.latent + self.noise
-        with blaming("The network", str(occasion)):
+        with blame_errors_on("The network", str(occasion)):
             image = self.unknowns.network(z)
         evaluation = self.objective.backward(self.unknowns, z, image, occasion)
         self._first = self._first or evaluation

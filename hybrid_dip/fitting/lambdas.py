@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hybrid_dip.contracts import Task
-from hybrid_dip.errors import FitError, blaming
+from hybrid_dip.errors import FitError, blame_errors_on
 from hybrid_dip.fitting.parts import Occasion
 from hybrid_dip.regularisers.terms import Moment, Term, Terms
 
@@ -47,7 +47,7 @@ class Lambdas:
         norm = norm.detach()
         if self.counted < BALANCING_STEPS and not occasion.again:
             self.norms[term.name] = self.norms[term.name] + (norm - self.norms[term.name]) / (self.counted + 1)
-        with blaming(f"The weight of '{term.name}'", str(occasion)):
+        with blame_errors_on(f"The weight of '{term.name}'", str(occasion)):
             value: float | Tensor
             if callable(term.weight):
                 value = term.weight(Moment(occasion.step, self.steps, self.norms[term.name], self.noise_gradient))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Task
-from hybrid_dip.errors import FitError, blaming
+from hybrid_dip.errors import FitError, blame_errors_on
 from hybrid_dip.fitting.lambdas import Lambdas
 from hybrid_dip.fitting.parts import Occasion, check_value, gradients
 from hybrid_dip.fitting.unknowns import Unknowns
@@ -79,7 +79,7 @@ class Objective:
         if occasion.first:
             self._check_image(image)
         x = image.detach().requires_grad_()
-        with blaming("The forward operator or the fidelity", str(occasion)):
+        with blame_errors_on("The forward operator or the fidelity", str(occasion)):
             prediction = task.forward(x)
             fidelity = task.fidelity(prediction, task.observation, task.weight)
         check_value("The fidelity", fidelity, occasion)
@@ -93,7 +93,7 @@ class Objective:
             weight = self.lambdas.weigh(term, norm, occasion)
             losses[term.name], weights[term.name], norms[term.name] = value.detach(), weight, weight * norm
             gradient = gradient + weight * pull
-        with blaming("The network", str(occasion)):
+        with blame_errors_on("The network", str(occasion)):
             image.backward(gradient, retain_graph=bool(self.on_network))  # type: ignore[no-untyped-call]
 
         for term in self.on_network:
@@ -142,7 +142,7 @@ class Objective:
 
 
 def _bind(term: Term, task: Task) -> Term:
-    with blaming(_name(term), "to bind to the task"):
+    with blame_errors_on(_name(term), "to bind to the task"):
         return term.bind(task)
 
 
@@ -152,7 +152,7 @@ def _name(term: Term) -> str:
 
 def _evaluate(term: Term, arguments: tuple[Any, ...], occasion: Occasion) -> Tensor:
     """The value of a term, which is refreshed before it once in a step."""
-    with blaming(_name(term), str(occasion)):
+    with blame_errors_on(_name(term), str(occasion)):
         refresh = getattr(term.regulariser, "refresh", None)
         if callable(refresh) and not occasion.again:
             refresh(occasion.step, arguments[-1].detach())

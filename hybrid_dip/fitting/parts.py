@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hybrid_dip.errors import FitError, blaming
+from hybrid_dip.errors import FitError, blame_errors_on
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def gradients(
     Raises:
         FitError: The gradient cannot be taken, depends on no leaf, or is not finite on the first occasion.
     """
-    with blaming(name, f"{occasion}, in its gradient"):
+    with blame_errors_on(name, f"{occasion}, in its gradient"):
         taken = torch.autograd.grad(value, leaves, allow_unused=True, retain_graph=keep_graph or None)
     if all(part is None for part in taken):
         raise _cut_off(name, of)

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from hybrid_dip.contracts import Case, MeasurementProtocol
-from hybrid_dip.errors import HybridDIPError, SettingsError, nearest, told
+from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error, nearest
 from hybrid_dip.images.files import as_pillow
 from hybrid_dip.problem import operators, tasks
 from hybrid_dip.problem.noise import (
@@ -304,7 +304,7 @@ def measured(clean: Tensor, operator: Callable[[Tensor], Tensor], *, sigma: floa
     except HybridDIPError:
         raise
     except Exception as error:  # the operator may be the user's
-        raise SettingsError(f"The forward operator fails on {tuple(clean.shape)}: {told(error)}.") from None
+        raise SettingsError(f"The forward operator fails on {tuple(clean.shape)}: {describe_error(error)}.") from None
     if not isinstance(y, Tensor):
         raise SettingsError(f"The forward operator must return a tensor, got {type(y).__name__}.")
     return Case(tasks.linear(add_gaussian(y, sigma, seed=seed), operator, tuple(clean.shape), sigma=sigma), clean, "linear")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Fidelity, Task, clamp
-from hybrid_dip.errors import HybridDIPError, SettingsError, told
+from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error
 from hybrid_dip.problem import fidelity as likelihood
 from hybrid_dip.problem import operators
 from hybrid_dip.problem.noise import estimate_sigma
@@ -297,7 +297,7 @@ def linear(
     except HybridDIPError:
         raise
     except Exception as error:  # the operator may be the user's
-        raise SettingsError(f"The forward operator fails on an image of {shape}: {told(error)}.") from None
+        raise SettingsError(f"The forward operator fails on an image of {shape}: {describe_error(error)}.") from None
     if not isinstance(prediction, Tensor) or prediction.shape != observation.shape:
         got = tuple(prediction.shape) if isinstance(prediction, Tensor) else type(prediction).__name__
         raise SettingsError(

@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from importlib.metadata import entry_points
 from typing import Any
 
-from hybrid_dip.errors import SettingsError, nearest, told
+from hybrid_dip.errors import SettingsError, describe_error, nearest
 from hybrid_dip.recipes.built_in import PARTS, REGULARISERS
 from hybrid_dip.recipes.summary import summary_of
 
@@ -78,7 +78,7 @@ class Entry:
         try:
             return getattr(importlib.import_module(module), attribute)
         except ImportError as error:
-            raise SettingsError(f"'{self.name}' of {self.source} cannot be loaded: {told(error)}.") from None
+            raise SettingsError(f"'{self.name}' of {self.source} cannot be loaded: {describe_error(error)}.") from None
 
 
 class Catalogue:

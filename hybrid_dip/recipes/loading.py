@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hybrid_dip.errors import HybridDIPError, SettingsError, nearest, told
+from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error, nearest
 
 
 def load(place: str, attribute: str) -> Any:
@@ -32,7 +32,7 @@ def load(place: str, attribute: str) -> Any:
     except (Exception, SystemExit) as error:  # a user's file may fail in any way
         missing = isinstance(error, ModuleNotFoundError) and f"{place}.".startswith(f"{error.name}.")
         hint = "; an option is written NAME:option=value, what a file holds mine.py:NAME" if missing else ""
-        raise SettingsError(f"'{place}' cannot be loaded: {told(error)}{hint}.") from None
+        raise SettingsError(f"'{place}' cannot be loaded: {describe_error(error)}{hint}.") from None
     if not hasattr(module, attribute):
         public = [name for name in vars(module) if not name.startswith("_")]
         raise SettingsError(f"'{place}' has no '{attribute}': {nearest(attribute, public)}.")

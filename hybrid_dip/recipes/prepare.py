@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Task
-from hybrid_dip.errors import HybridDIPError, SettingsError, told
+from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error
 from hybrid_dip.networks import latents
 from hybrid_dip.recipes.recipe import Recipe
 
@@ -46,7 +46,7 @@ def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
     except HybridDIPError:
         raise
     except Exception as error:  # a user's network may fail in any way
-        raise SettingsError(f"The network or the latent cannot be made: {told(error)}.") from error
+        raise SettingsError(f"The network or the latent cannot be made: {describe_error(error)}.") from error
 
 
 def sketch(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:

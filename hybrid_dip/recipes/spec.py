@@ -14,7 +14,7 @@ from dataclasses import dataclass, is_dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from hybrid_dip.errors import HybridDIPError, SettingsError, nearest, told
+from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error, nearest
 from hybrid_dip.recipes.catalogue import Catalogue
 from hybrid_dip.recipes.loading import load
 from hybrid_dip.recipes.schedule_spec import read_schedule
@@ -157,7 +157,7 @@ def _build(spec: Spec, kind: str, catalogue: Catalogue) -> Any:
         except HybridDIPError as error:
             raise type(error)(f"'{spec.text}': {error}") from None
         except (Exception, SystemExit) as error:  # a user's class may fail in any way
-            raise SettingsError(f"'{spec.text}' cannot be made: {told(error)}.") from None
+            raise SettingsError(f"'{spec.text}' cannot be made: {describe_error(error)}.") from None
     return partial(maker, **options) if options else maker
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hybrid_dip.contracts import Rule, State, Step, Task, Verdict
-from hybrid_dip.errors import FitError, SettingsError, blaming
+from hybrid_dip.errors import FitError, SettingsError, blame_errors_on
 
 
 def start_rule(rule: Rule, task: Task) -> State:
@@ -25,7 +25,7 @@ def start_rule(rule: Rule, task: Task) -> State:
     if isinstance(rule, type) or lacking:
         fault = f"has no '{lacking[0]}'" if lacking else "is a class, not an object"
         raise SettingsError(f"{_name(rule)} {fault}: it needs start(task), update(state, step) and reason.")
-    with blaming(_name(rule), "to start"):
+    with blame_errors_on(_name(rule), "to start"):
         state = rule.start(task)
     if not isinstance(state, dict):
         raise FitError(f"{_name(rule)} must start with a dictionary of tensors, got {type(state).__name__}.")
@@ -46,7 +46,7 @@ def update_rule(rule: Rule, state: State, step: Step) -> tuple[State, Verdict]:
     Raises:
         FitError: It fails, or returns something else.
     """
-    with blaming(_name(rule), f"at step {step.index}"):
+    with blame_errors_on(_name(rule), f"at step {step.index}"):
         answer: object = rule.update(state, step)
     match answer:
         case (dict() as after, Verdict(keep=keep, stop=stop)) if _is_boolean(keep) and _is_boolean(stop):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hybrid_dip.errors import SettingsError, brief
+from hybrid_dip.errors import SettingsError, shorten_error
 from pretrained import weights
 from pretrained.weights import Weights, WeightsError, get, index, read_own, read_tensors, write_own
 
@@ -115,10 +115,10 @@ def test_unknown_names() -> None:
 
 
 def test_a_long_reason_ends_after_a_word() -> None:
-    found = brief(OSError("word " * 40 + "and a half\n"))
+    found = shorten_error(OSError("word " * 40 + "and a half\n"))
     assert len(found) <= 120
     assert found.endswith("word ...")
-    assert brief(OSError("Not found.\n")) == "Not found"
+    assert shorten_error(OSError("Not found.\n")) == "Not found"
 
 
 def test_weights_of_ones_own_carry_their_hash(tmp_path: Path) -> None:

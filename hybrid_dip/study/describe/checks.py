@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from hybrid_dip.contracts import Task
-from hybrid_dip.errors import HybridDIPError, SettingsError, told
+from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error
 from hybrid_dip.recipes.prepare import sketch
 from hybrid_dip.study.describe.measures import Outputs, measure
 from hybrid_dip.study.describe.methods import Method
@@ -50,7 +50,7 @@ def try_network(method: Method, task: Task) -> None:
     try:
         recipe.optimizer(recipe.lr)([torch.zeros(1, requires_grad=True)])
     except ValueError as error:
-        raise SettingsError(f"The optimiser cannot be made: {told(error)}.") from None
+        raise SettingsError(f"The optimiser cannot be made: {describe_error(error)}.") from None
 
 
 def try_metrics(texts: Sequence[str], subject: Subject) -> None:
@@ -76,4 +76,4 @@ def try_metrics(texts: Sequence[str], subject: Subject) -> None:
             except HybridDIPError:
                 raise
             except Exception as error:  # a metric may be the user's own
-                raise SettingsError(f"'{text}' cannot be measured: {told(error)}.") from None
+                raise SettingsError(f"'{text}' cannot be measured: {describe_error(error)}.") from None

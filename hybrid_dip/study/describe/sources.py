@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hybrid_dip.errors import ImageFileError, SettingsError, brief, nearest
+from hybrid_dip.errors import ImageFileError, SettingsError, nearest, shorten_error
 from hybrid_dip.images.files import crop_to_centre, load_image
 from hybrid_dip.study.describe.sections import ImageEntry
 from hybrid_dip.study.describe.settings import place
@@ -187,7 +187,7 @@ def _sample(name: str) -> Tensor:
         array = getattr(skimage.data, name)()
     except (OSError, ImportError) as error:  # most come with the package; others are downloaded
         raise ImageFileError(
-            f"scikit-image's '{name}' is not in its package and cannot be downloaded ({brief(error)})."
+            f"scikit-image's '{name}' is not in its package and cannot be downloaded ({shorten_error(error)})."
         ) from None
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or not (array.ndim == 2 or array.shape[2:] in ((3,), (4,))):
         raise ImageFileError(f"scikit-image's '{name}' is not a photograph of 8 bits a channel.")

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from hybrid_dip.contracts import MeasurementProtocol, Task, Validation
-from hybrid_dip.errors import HybridDIPError, SettingsError, told
+from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error
 from hybrid_dip.images.files import fingerprint
 from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
@@ -81,7 +81,9 @@ class Preparation:
         except (TypeError, AttributeError, ValueError, RuntimeError) as error:  # a value that cannot be worked with
             if isinstance(error, HybridDIPError):
                 raise
-            raise SettingsError(f"An option of '{self.entry.kind}' has a value that cannot be used: {told(error)}.") from None
+            raise SettingsError(
+                f"An option of '{self.entry.kind}' has a value that cannot be used: {describe_error(error)}."
+            ) from None
         if self.entry.held_out is None:
             return subject
         task, validation = subject.task.split(self.entry.held_out)
