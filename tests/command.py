@@ -1,6 +1,7 @@
 """What all tests of the command line share."""
 
-import multiprocessing
+import contextlib
+import io
 import os
 import signal
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hybrid_dip.cli import app
+from tests.copies import COPIES
 from tests.waiting import HANG
 
 Command = Callable[..., tuple[int, str, str]]
@@ -15,9 +17,16 @@ Command = Callable[..., tuple[int, str, str]]
 # A network small enough for a test, by the same options that a user has.
 SMALL = ["--preset", "quick", "--network", "skip:down=8,8,skip=4,4,upsample=bilinear", "--latent", "uniform:channels=8"]
 
-# One server imports torch, and each process is a copy of it: a new interpreter takes seconds to come as far.
-COPIES = multiprocessing.get_context("forkserver")
-COPIES.set_forkserver_preload(["hybrid_dip.cli.app", "torch._dynamo", "matplotlib.figure", "scipy.ndimage"])
+
+def run_here(*arguments: str | Path) -> tuple[int, str]:
+    """The command line in this process: its exit status and stderr."""
+    sys.argv = ["hybrid-dip", *map(str, arguments)]
+    try:
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            app.main()
+    except SystemExit as end:
+        return int(end.code or 0), said.getvalue()
+    raise AssertionError("the command line did not end")
 
 
 class Started:

@@ -1,9 +1,9 @@
+import multiprocessing
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from hybrid_dip.study.describe.plan import Plan, plan_study
 from hybrid_dip.study.describe.settings import as_study
 from hybrid_dip.study.running import machine
 from hybrid_dip.study.running.store import Store
-from tests.studies import TINY, Inline, InNamespace, MakePlan
+from tests.copies import COPIES, InCopy, become_root_of_a_namespace
+from tests.studies import TINY, Inline, MakePlan
+from tests.waiting import HANG
 
 
 @pytest.fixture(scope="session")
@@ -98,17 +100,27 @@ def executor() -> Iterator[Executor]:
 
 
 @pytest.fixture
-def in_namespace(tmp_path: Path) -> InNamespace:
-    """Runs a shell script that may mount file systems, seen by itself only."""
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
-        pytest.skip("a file system of one's own needs user namespaces, which are not given here")
+def in_copy() -> Iterator[InCopy]:
+    """Calls a function in a process of its own, and returns what it returns."""
+    with ProcessPoolExecutor(1, mp_context=COPIES) as process:
+        yield lambda function, *given: process.submit(function, *given).result(HANG)
 
-    def run(script: str, *given: str) -> "subprocess.CompletedProcess[str]":
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = ["unshare", "-rm", "sh", "-c", script, "sh", *given]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
 
-    return run
+@pytest.fixture
+def in_namespace() -> Iterator[InCopy]:
+    """Calls a function in a process that may mount file systems, which it alone sees."""
+    with ProcessPoolExecutor(1, mp_context=COPIES, initializer=become_root_of_a_namespace) as process:
+        try:
+            process.submit(os.getpid).result(HANG)
+        except BrokenProcessPool:
+            pytest.skip("a file system of one's own needs user namespaces, which are not given here")
+        yield lambda function, *given: process.submit(function, *given).result(HANG)
+
+
+@pytest.fixture
+def copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that the code under test starts are copies of one that has imported torch."""
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: COPIES)
 
 
 PRIORS = """

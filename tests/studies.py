@@ -1,6 +1,5 @@
 """What all tests of studies share."""
 
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
@@ -9,7 +8,6 @@ from hybrid_dip.study.describe.plan import Plan
 from hybrid_dip.study.running.store import Store
 
 MakePlan = Callable[..., Plan]
-InNamespace = Callable[..., "subprocess.CompletedProcess[str]"]
 TINY = {"preset": "quick", "network": "skip:down=8,8,skip=2,2,upsample=bilinear", "latent": "uniform:channels=4"}
 """What an arm is fitted with, where any network does."""
 TIMINGS = ("seconds", "hardware")

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import multiprocessing
 import re
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from torch import Tensor
 
 import hybrid_dip as hd
 from hybrid_dip.networks.kernels import reflection, upsampling
-from tests.command import COPIES
 from tests.waiting import HANG
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -58,10 +56,8 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     "task", ["denoise", pytest.param("super-resolve", marks=SLOW), pytest.param("missing-pixels", marks=SLOW)]
 )
-def test_time_to_quality(
-    task: str, tmp_path: Path, photograph: Tensor, command: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(multiprocessing, "get_context", lambda method: COPIES)  # the original is timed in processes of its own
+@pytest.mark.usefixtures("copies")  # the original is timed in processes of its own
+def test_time_to_quality(task: str, tmp_path: Path, photograph: Tensor, command: Callable[..., str]) -> None:
     save_larger(photograph, tmp_path / "clean.png")
     common = [
         "time_to_quality", "--task", task, "--size", 64, "--images", tmp_path / "clean.png",

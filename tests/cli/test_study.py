@@ -1,10 +1,7 @@
 import csv
 import json
-import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +11,10 @@ import pytest
 from hybrid_dip.study.describe.settings import as_toml
 from hybrid_dip.study.running import machine
 from hybrid_dip.study.running.store import Store
-from tests.studies import TINY, InNamespace, MakePlan, contents
-from tests.waiting import HANG
+from tests.command import Started, run_here
+from tests.copies import InCopy
+from tests.studies import TINY, Inline, MakePlan, contents
+from tests.waiting import wait_for
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -128,50 +127,59 @@ def test_what_is_wrong_is_one_sentence(
     assert err.strip().count("\n") == 0
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(content: dict[str, Any], tmp_path: Path) -> None:
-    study = tmp_path / "study.toml"
-    arms = [{"name": "long", **TINY, "steps": 1000}]
+SLOW_AT_FIRST = """
+import time
+from pathlib import Path
+
+def slow(x):
+    if not (Path(__file__).parent / "fast").exists():
+        time.sleep(0.2)
+    return x.square().mean()
+"""
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(
+    content: dict[str, Any], tmp_path: Path, hybrid_dip_command: Command
+) -> None:
+    study, store = tmp_path / "study.toml", Store(tmp_path)
+    (tmp_path / "mine.py").write_text(SLOW_AT_FIRST)
+    arms = [{"name": "long", **TINY, "steps": 60, "regularisers": ["mine.py:slow@0.01"]}]
     study.write_text(as_toml({**content, "arms": arms, "seeds": [0, 1]}))
-    command = [sys.executable, "-m", "hybrid_dip.cli", "study", "run", str(study), "--device", "cpu"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    store = Store(tmp_path)
-    while not any(progress.step > 5 for progress in store.in_progress().values()):
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=HANG)
-    assert process.returncode == 130
-    assert err.splitlines()[-1] == "Interrupted with 2 of 2 runs left; repeat the command to go on."
+    command = ["study", "run", study, "--device", "cpu"]
+    process = Started(tmp_path / "said", *command, "--workers", "2")
+    wait_for(lambda: len(store.in_progress()) == 2 and all(run.step > 0 for run in store.in_progress().values()), process)
+    assert process.end(signal.SIGINT) == 130
+    said = (tmp_path / "said").read_text()
+    assert said.splitlines()[-1] == "Interrupted with 2 of 2 runs left; repeat the command to go on."
     assert store.in_progress() == {}
-    assert subprocess.run(command, capture_output=True, env=environment).returncode == 0
+    (tmp_path / "fast").touch()
+    assert hybrid_dip_command(*command)[0] == 0
     assert len(contents(store)) == 2
 
 
-def test_a_full_or_read_only_disk_loses_nothing(content: dict[str, Any], tmp_path: Path, in_namespace: InNamespace) -> None:
-    (tmp_path / "study.toml").write_text(as_toml({**content, "seeds": list(range(10))}))
-    (tmp_path / "disk").mkdir()
-    run = f"{sys.executable} -m hybrid_dip.cli study run study.toml -o disk --device cpu --quiet"
-    script = f"""
-mount -t tmpfs -o size=160k tmpfs disk
-{run} || echo "ended with $?"
-ls disk/runs | wc -l
-find disk -name '*.partial*' | wc -l
-mount -o remount,size=10m,ro tmpfs disk
-{run} || echo "ended with $?"
-mount -o remount,rw tmpfs disk
-{run} && ls disk/runs | wc -l
-"""
-    done = in_namespace(script)
-    lines = [str(done.returncode), *done.stdout.splitlines(), *done.stderr.splitlines()]
-    assert lines[0] == "0", lines
-    said = [line for line in lines if line.startswith("hybrid-dip:")]
-    assert len(said) == 2
-    assert "No space left on device" in said[0]
-    assert "Read-only file system" in said[1]
-    assert all("what is finished is safe" in line for line in said)
-    counted = [line for line in lines[1:] if line not in said]
-    assert counted[0] == counted[3] == "ended with 2"
-    assert 0 < int(counted[1]) < 20
-    assert counted[2] == "0", "nothing half-written is left"
-    assert counted[4] == "20"
+def run_on_a_small_disk(study: Path, disk: Path) -> list[tuple[int, str, int, int]]:
+    """Run a study on a disk that is full, read-only and large; status, stderr, finished runs, and files left half-written."""
+    machine.Workers = lambda count, gpus: Inline()  # type: ignore[assignment, misc]
+    ends = []
+    for options in ("size=160k", "remount,size=10m,ro", "remount,rw"):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], check=True)
+        status, said = run_here("study", "run", study, "-o", disk, "--device", "cpu", "--quiet")
+        ends.append((status, said, len(list((disk / "runs").iterdir())), len(list(disk.rglob("*.partial*")))))
+    return ends
+
+
+def test_a_full_or_read_only_disk_loses_nothing(content: dict[str, Any], tmp_path: Path, in_namespace: InCopy) -> None:
+    study, disk = tmp_path / "study.toml", tmp_path / "disk"
+    study.write_text(as_toml({**content, "seeds": list(range(10))}))
+    disk.mkdir()
+    full, read_only, large = in_namespace(run_on_a_small_disk, study, disk)
+    for (status, said, _, _), reason in ((full, "No space left on device"), (read_only, "Read-only file system")):
+        assert status == 2
+        assert said.startswith("hybrid-dip:")
+        assert len(said.splitlines()) == 1
+        assert reason in said
+        assert "what is finished is safe" in said
+    assert 0 < full[2] < 20
+    assert full[3] == 0, "nothing half-written is left"
+    assert read_only[2] == full[2]
+    assert large == (0, "", 20, 0)

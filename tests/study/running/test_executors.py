@@ -21,6 +21,7 @@ def visible(folder: Path, guests: int) -> tuple[str, int]:
     return os.environ["CUDA_VISIBLE_DEVICES"], os.getpid()
 
 
+@pytest.mark.usefixtures("copies")
 def test_a_worker_that_dies_loses_its_own_call_alone(tmp_path: Path) -> None:
     """Each has a GPU of those that they share, and the one in its place has the same."""
     rooms = [tmp_path / name for name in ("first", "second", "third")]

@@ -1,23 +1,21 @@
 import multiprocessing
 import os
-import signal
 import socket
 import subprocess
-import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hybrid_dip.study.running.locks import RUNNER, enlist, held, other_machines, remove_dead_runners, take
-from tests.studies import InNamespace
+from tests.copies import InCopy
+from tests.waiting import HANG, wait_for
 
-HOLDER = """
-import sys, time
-from pathlib import Path
-from hybrid_dip.study.running.locks import take
-lock = take(Path(sys.argv[1]))
-print("there", flush=True)
-time.sleep(600)
-"""
+
+def hold(mine: Path, parents: Path, there: Path) -> None:
+    lock = take(mine)
+    there.with_suffix(".new").write_text(f"{lock is not None} {held(parents)}")
+    there.with_suffix(".new").replace(there)
+    time.sleep(HANG)
 
 
 def test_one_gets_it_and_the_next_after_a_release(tmp_path: Path) -> None:
@@ -40,26 +38,23 @@ def test_of_many_that_ask_at_once_one_gets_it(tmp_path: Path) -> None:
 
 
 def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
-    """Also while nobody has collected the dead process, and it keeps its number."""
-    path = tmp_path / "lock"
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        assert held(path)
-        assert take(path) is None
-        process.send_signal(signal.SIGKILL)
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert not held(path)
-        assert take(path) is not None
-
-
-def test_a_child_of_the_holder_does_not_hold_it(tmp_path: Path) -> None:
-    first = take(tmp_path / "lock")
+    """Also while the dead process is not collected, and keeps its number. It does not hold the lock of its parent."""
+    path, parents, there = (tmp_path / name for name in ("lock", "parents", "there"))
+    first = take(parents)
     assert first is not None
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(held, (tmp_path / "lock",))
-        first.release()
-        assert not pool.apply(held, (tmp_path / "lock",))
+    process = multiprocessing.get_context("spawn").Process(target=hold, args=(path, parents, there))
+    process.start()
+    wait_for(there.exists)
+    assert there.read_text() == "True True"
+    first.release()
+    assert not held(parents)
+    assert held(path)
+    assert take(path) is None
+    process.kill()
+    os.waitid(os.P_PID, process.pid or 0, os.WEXITED | os.WNOWAIT)
+    assert not held(path)
+    assert take(path) is not None
+    process.join()
 
 
 def test_a_file_that_was_removed_locks_nothing(tmp_path: Path) -> None:
@@ -72,10 +67,15 @@ def test_a_file_that_was_removed_locks_nothing(tmp_path: Path) -> None:
     assert take(tmp_path / "run" / "lock") is not None
 
 
-def test_a_lock_that_may_not_be_tried_counts_as_held(in_namespace: InNamespace) -> None:
-    script = 'mkdir disk && mount -t tmpfs tmpfs disk && touch disk/lock && mount -o remount,ro tmpfs disk && exec "$1" -c "$2"'
-    code = "from pathlib import Path; from hybrid_dip.study.running.locks import held; print(held(Path('disk/lock')))"
-    assert in_namespace(script, sys.executable, code).stdout.split() == ["True"]
+def held_on_a_disk_that_is_read_only(disk: Path) -> bool:
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], check=True)
+    (disk / "lock").touch()
+    subprocess.run(["mount", "-o", "remount,ro", "tmpfs", disk], check=True)
+    return held(disk / "lock")
+
+
+def test_a_lock_that_may_not_be_tried_counts_as_held(tmp_path: Path, in_namespace: InCopy) -> None:
+    assert in_namespace(held_on_a_disk_that_is_read_only, tmp_path)
 
 
 def test_a_runner_of_another_machine_is_seen_while_it_lives(tmp_path: Path) -> None:

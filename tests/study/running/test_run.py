@@ -20,7 +20,8 @@ from hybrid_dip.study.running.executors import WorkerDiedError
 from hybrid_dip.study.running.locks import RUNNER, take
 from hybrid_dip.study.running.run import run_study
 from hybrid_dip.study.running.store import Store
-from tests.command import COPIES, Started
+from tests.command import Started
+from tests.copies import COPIES
 from tests.studies import TINY, Inline, MakePlan, contents
 from tests.waiting import HANG, wait_for
 

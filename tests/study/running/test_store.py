@@ -1,6 +1,6 @@
+import resource
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ from hybrid_dip.errors import StorageError
 from hybrid_dip.study.running.locks import enlist, take
 from hybrid_dip.study.running.progress import Progress
 from hybrid_dip.study.running.store import Store
-from tests.studies import InNamespace
+from tests.copies import InCopy
 
 
 def test_a_run_appears_whole_or_not_at_all(store: Store) -> None:
@@ -102,37 +102,37 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "out").publish("a", {})
 
 
-FILLING = """
-import sys
-from pathlib import Path
-from hybrid_dip.errors import StorageError
-from hybrid_dip.study.running.store import Store
-store = Store(Path(sys.argv[1]) / "out")
-store.publish("a", {"error": "", "metrics": {}}, lambda folder: (folder / "x").write_bytes(b"x" * 100_000))
-try:
-    store.publish("b", {"error": "", "metrics": {}}, lambda folder: (folder / "x").write_bytes(b"x" * 300_000))
-except StorageError as error:
-    print(error)
-print(sorted(path.name for path in (store.path / "runs").iterdir()), (store.run("a") / "x").stat().st_size)
-print(list(store.work("b").iterdir()))
-"""
+def fill(place: Path) -> tuple[str, list[str], int, list[Path]]:
+    """Publish what fits and what does not; what was said, the runs that are there, a file's size, and what is left over."""
+    store = Store(place / "out")
+    store.publish("a", {"error": "", "metrics": {}}, lambda folder: (folder / "x").write_bytes(b"x" * 100_000))
+    with pytest.raises(StorageError) as caught:
+        store.publish("b", {"error": "", "metrics": {}}, lambda folder: (folder / "x").write_bytes(b"x" * 300_000))
+    runs = sorted(path.name for path in (store.path / "runs").iterdir())
+    return str(caught.value), runs, (store.run("a") / "x").stat().st_size, list(store.work("b").iterdir())
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, in_namespace: InNamespace) -> None:
-    script = 'mount -t tmpfs -o size=256k tmpfs "$1" && exec "$2" -c "$3" "$1"'
-    sentence, whole, rest = in_namespace(script, str(tmp_path), sys.executable, FILLING).stdout.splitlines()
+def fill_a_small_disk(place: Path) -> tuple[str, list[str], int, list[Path]]:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], check=True)
+    return fill(place)
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, in_namespace: InCopy) -> None:
+    sentence, *rest = in_namespace(fill_a_small_disk, tmp_path)
     assert "cannot be written (No space left on device): what is finished is safe" in sentence
-    assert (whole, rest) == ("['a'] 100000", "[]")
+    assert rest == [["a"], 100_000, []]
 
 
-def test_a_file_that_grows_too_large_leaves_nothing_half_written(tmp_path: Path) -> None:
+def fill_with_small_files(place: Path) -> tuple[str, list[str], int, list[Path]]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    return fill(place)
+
+
+def test_a_file_that_grows_too_large_leaves_nothing_half_written(tmp_path: Path, in_copy: InCopy) -> None:
     """The same where no file system may be mounted: a limit on the size of files stops the write in the middle."""
-    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
-    command = [sys.executable, "-c", limit + FILLING, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    sentence, whole, rest = done.stdout.splitlines()
+    sentence, *rest = in_copy(fill_with_small_files, tmp_path)
     assert "cannot be written (File too large): what is finished is safe" in sentence
-    assert (whole, rest) == ("['a'] 100000", "[]")
+    assert rest == [["a"], 100_000, []]
 
 
 def test_outputs_and_histories_that_are_missing_or_damaged_are_named(store: Store) -> None:
