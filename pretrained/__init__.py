@@ -1,4 +1,4 @@
-"""Learned global priors, a plug-in of hybrid_dip: what was trained on many images, to be used beside the image's own prior."""
+"""Learned global priors, a plug-in of hybrid_dip: networks trained on many images, to use with the image's own prior."""
 
 from functools import partial
 
@@ -19,28 +19,26 @@ METRICS = {
 }
 """Name -> weights."""
 COMMANDS = {
-    "weights": ("pretrained.commands:app", "Learned weights: what there is, what is here, and whether it is sound."),
-    "pretrain-network": ("pretrained.pretrain_network:pretrain_network", "Learn from images where fits begin."),
-    "invert-features": ("pretrained.visualise:invert", "The image that has the same features to a classifier."),
-    "maximise-activation": (
-        "pretrained.visualise:maximise",
-        "The image that a class or a channel of a classifier likes best.",
-    ),
+    "pretrain-network": "pretrained.pretrain_network:pretrain_network",
+    "invert-features": "pretrained.visualise:invert",
+    "maximise-activation": "pretrained.visualise:maximise",
 }
-"""Name -> target, summary."""
+"""Name -> function."""
 
 
 def register(catalogue: Catalogue) -> None:
     """Add what this package brings; nothing is loaded before it is asked for."""
-    for name, known in weights.index().items():
-        catalogue.add("weights", name, partial(weights.get, name), known.purpose)
-    for name, (target, summary) in COMMANDS.items():
-        catalogue.add("commands", name, target, summary)
+    for name, one in weights.index().items():
+        catalogue.add("weights", name, partial(weights.get, name), one.purpose)
+    about = "Learned weights: what there is, what is here, and whether it is sound"
+    catalogue.add("commands", "weights", "pretrained.commands:app", about)
+    for name, function in COMMANDS.items():
+        catalogue.add("commands", name, function)
     catalogue.add("denoisers", "bundled", "pretrained.denoisers:bundled", needs=["denoiser"])
     catalogue.add("denoisers", "trained", "pretrained.denoisers:Trained")
     catalogue.add("denoisers", "ffdnet", "pretrained.denoisers:ffdnet", needs=["ffdnet-colour", "ffdnet-grey"])
-    for name, attribute, needs in (("deep-features", "DeepFeatures", "efficientnet-lite0"), ("lpips", "LPIPS", "stlpips-alex")):
-        target = f"pretrained.likeness:{attribute}"
-        catalogue.add("regularisers", name, target, family="learned", needs=[needs, "denoiser"])
+    features, perceptual = "pretrained.likeness:DeepFeatures", "pretrained.likeness:LPIPS"
+    catalogue.add("regularisers", "deep-features", features, family="learned", needs=["efficientnet-lite0", "denoiser"])
+    catalogue.add("regularisers", "lpips", perceptual, family="learned", needs=["stlpips-alex", "denoiser"])
     for name, needed in METRICS.items():
         catalogue.add("metrics", name, f"pretrained.metrics:{name.replace('-', '_')}", needs=needed)

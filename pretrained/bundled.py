@@ -1,8 +1,8 @@
-"""The network of the denoiser that this project trained itself: a small U-Net without biases that is told the noise level.
+"""The network of the denoiser that this project trained: a small U-Net without biases that is given the noise level.
 
-After DRUNet (Zhang et al. 2021, "Plug-and-Play Image Restoration with Deep Denoiser Prior") in small: residual blocks at three
+It is a small DRUNet (Zhang et al. 2021, "Plug-and-Play Image Restoration with Deep Denoiser Prior"): residual blocks at three
 scales, the noise level as one more channel, no biases, so that an image and a noise level twice as large give a result twice as
-large; after FFDNet (Zhang et al. 2018) the first scale is half the image's, which saves three quarters of the work.
+large. As in FFDNet (Zhang et al. 2018) the first scale is half the image's, which saves three quarters of the work.
 """
 
 from collections.abc import Sequence
@@ -32,9 +32,9 @@ class Block(nn.Module):
         self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of the shape of x."""
-        found: Tensor = x + self.second(F.relu(self.first(x)))
-        return found
+        """Apply the block; the result has the shape of x."""
+        result: Tensor = x + self.second(F.relu(self.first(x)))
+        return result
 
 
 def _blocks(width: int, count: int) -> nn.Sequential:
@@ -66,18 +66,18 @@ class DenoisingNetwork(nn.Module):
 
         Args:
             x: (N, 3, H, W), H and W multiples of :attr:`multiple`.
-            sigma: Noise level at each pixel, in x's units, (N, 1, H, W).
+            sigma: Noise level at each pixel, in the units of x, (N, 1, H, W).
 
         Returns:
-            Of the shape of x.
+            The clean image, of the shape of x.
         """
         deep = self.first(F.pixel_unshuffle(torch.cat([x, sigma], 1), 2))
-        passed = []
+        skipped = []
         for blocks, smaller in zip(self.down, self.smaller, strict=True):
-            passed.append(blocks(deep))
-            deep = smaller(passed[-1])
+            skipped.append(blocks(deep))
+            deep = smaller(skipped[-1])
         deep = self.deepest(deep)
-        for blocks, larger, beside in zip(reversed(self.up), reversed(self.larger), reversed(passed), strict=True):
-            deep = blocks(larger(deep) + beside)
-        # What it finds is the noise.
+        for blocks, larger, skip in zip(reversed(self.up), reversed(self.larger), reversed(skipped), strict=True):
+            deep = blocks(larger(deep) + skip)
+        # The network's output is the noise.
         return x - F.pixel_shuffle(self.last(deep), 2)

@@ -1,4 +1,4 @@
-"""Learned denoisers as callables (x, sigma) -> x: the one that this project trained itself, and FFDNet."""
+"""Learned denoisers as callables (x, sigma) -> x: the one that this project trained, and FFDNet."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from hybrid_dip.errors import SettingsError, nearest
 from pretrained import weights
 from pretrained.bundled import DenoisingNetwork
 from pretrained.ffdnet import FFDNet
-from pretrained.placing import beside, loaded_once
+from pretrained.shared_networks import copy_for, load_once
 from pretrained.weights import WeightsError
 
 COLOURS = 3
 STRONGEST = 75 / 255
-"""Noise level up to which the networks were trained, in units of [0, 1]."""
+"""Highest noise level that the networks were trained on, in units of [0, 1]."""
 
 
 class AsColour(nn.Module):
-    """A network of colour images, for grey ones: the channel three times over, and the mean of what comes out.
+    """A network for colour images, applied to grey ones: the channel three times, then the mean of the three results.
 
     Args:
         network: (N, 3, H, W), sigma -> (N, 3, H, W).
@@ -32,17 +32,17 @@ class AsColour(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """(N, 1, H, W), (N, 1, H, W) -> (N, 1, H, W)."""
-        found: Tensor = self.network(x.expand(-1, COLOURS, -1, -1), sigma)
-        return found.mean(1, keepdim=True)
+        colour: Tensor = self.network(x.expand(-1, COLOURS, -1, -1), sigma)
+        return colour.mean(1, keepdim=True)
 
 
 class Denoiser:
-    """(x, sigma) -> x, for images of any size and number of channels, frozen, on whatever device x is.
+    """(x, sigma) -> x, for images of any size and number of channels; frozen; it computes on the device of x.
 
     Args:
         colour: (N, 3, H, W), (N, 1, H, W) -> (N, 3, H, W), for images of three channels.
-        grey: (N, 1, H, W), (N, 1, H, W) -> (N, 1, H, W), for each channel of any others.
-        multiple: What H and W must be multiples of; others are continued by their borders.
+        grey: (N, 1, H, W), (N, 1, H, W) -> (N, 1, H, W), for each channel of all other images.
+        multiple: Number that H and W must be multiples of; other images are continued by their borders.
     """
 
     def __init__(self, colour: nn.Module, grey: nn.Module, multiple: int):
@@ -55,23 +55,22 @@ class Denoiser:
 
         Args:
             x: (N, C, H, W) in [0, 1] plus noise.
-            sigma: Of the noise, in units of [0, 1]: a number (at 0 there is nothing to remove, and x is returned), or a map
-                that broadcasts to (N, 1, H, W). Above STRONGEST, which the networks have learnt at most, image and level are
-                made smaller together, and the result as much larger.
+            sigma: Noise level in units of [0, 1]: a number (0 returns x), or a map that broadcasts to (N, 1, H, W). Above
+                STRONGEST image and level are scaled down together, and the result is scaled up again.
 
         Returns:
-            Of the shape of x.
+            The clean image, of the shape of x.
 
         Raises:
-            SettingsError: A level that is not from 0 to 1.
+            SettingsError: The level is not from 0 to 1.
         """
-        if isinstance(sigma, float | int) and sigma == 0:  # nothing to remove
+        if isinstance(sigma, float | int) and sigma == 0:
             return x.clone()
         count, channels, height, width = x.shape
         level = (x.new_tensor(sigma) if isinstance(sigma, float | int) else sigma.to(x)).expand(count, 1, height, width)
-        if not bool(((level >= 0) & (level <= 1)).all()):  # NaN, too
-            said = f"{sigma}" if isinstance(sigma, float | int) else f"a map from {float(level.min())} to {float(level.max())}"
-            raise SettingsError(f"A noise level is from 0 to 1 (25 grey levels are 25/255), got {said}.")
+        if not bool(((level >= 0) & (level <= 1)).all()):  # NaN is refused as well
+            got = f"{sigma}" if isinstance(sigma, float | int) else f"a map from {float(level.min())} to {float(level.max())}"
+            raise SettingsError(f"A noise level is from 0 to 1 (25 grey levels are 25/255), got {got}.")
         scale = (level.amax((1, 2, 3), keepdim=True) / STRONGEST).clamp(min=1)
         x, level = x / scale, level / scale
         padding = (0, -width % self.multiple, 0, -height % self.multiple)
@@ -80,8 +79,8 @@ class Denoiser:
             planes, level = x.reshape(-1, 1, height, width), level.repeat_interleave(channels, 0)
             network = self.grey
         padded = [F.pad(part, padding, mode="replicate") for part in (planes, level)]
-        found: Tensor = beside(network, x)(*padded)[..., :height, :width]
-        return found.reshape(x.shape) * scale
+        clean: Tensor = copy_for(network, x)(*padded)[..., :height, :width]
+        return clean.reshape(x.shape) * scale
 
 
 @dataclass(frozen=True)
@@ -89,16 +88,16 @@ class Kind:
     """One of the denoisers.
 
     Attributes:
-        make: Path of the weights or None -> denoiser.
-        several: It has more than one file of weights, so that none can be given.
+        make: Path of the weights, or None -> denoiser.
+        several: It has more than one file of weights, so the user cannot give one.
     """
 
     make: Callable[[Path | None], Denoiser]
     several: bool = False
 
 
-def of_network(network: DenoisingNetwork) -> Denoiser:
-    """The denoiser of a network that :mod:`pretrained.train_denoiser` trains, which has learnt grey images, too."""
+def denoiser_of(network: DenoisingNetwork) -> Denoiser:
+    """Make a denoiser of a network that :mod:`pretrained.train_denoiser` trains, on colour and grey images."""
     return Denoiser(network, AsColour(network), network.multiple)
 
 
@@ -110,7 +109,7 @@ def _bundled(path: Path | None) -> Denoiser:
         network.load_state_dict(tensors)
     except RuntimeError:
         raise WeightsError(f"{path} does not hold the weights of the denoiser of this version.") from None
-    return of_network(network)
+    return denoiser_of(network)
 
 
 def _ffdnet(path: Path | None) -> Denoiser:
@@ -124,8 +123,8 @@ def fill(network: FFDNet, tensors: Mapping[str, Tensor]) -> None:
     """Fill FFDNet with weights as their authors name them.
 
     Args:
-        network: To be filled.
-        tensors: "module.intermediate_dncnn.itermediate_dncnn.3.weight".
+        network: Network that is filled.
+        tensors: Name -> tensor, such as "module.intermediate_dncnn.itermediate_dncnn.3.weight".
     """
     own = {f"layers.{'.'.join(name.split('.')[-2:])}": value for name, value in tensors.items()}
     counted = {name: value for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
@@ -135,21 +134,21 @@ def fill(network: FFDNet, tensors: Mapping[str, Tensor]) -> None:
 KINDS: Mapping[str, Kind] = {"bundled": Kind(_bundled), "ffdnet": Kind(_ffdnet, several=True)}
 
 
-@loaded_once
+@load_once
 def load_denoiser(name: str = "bundled", path: str | Path | None = None) -> Denoiser:
-    """A learned denoiser.
+    """Load a learned denoiser.
 
     Args:
-        name: "bundled", which this project trained itself and its package holds; "ffdnet" (extra ``ffdnet``, GPL-3).
-        path: Of one's own weights for "bundled", as :mod:`pretrained.train_denoiser` writes them: with a hash of their
-            content, which is checked. Any other file must be the one of this package, by its SHA-256.
+        name: "bundled", which this project trained and this package holds; "ffdnet" (extra ``ffdnet``, GPL-3).
+        path: File of your own weights for "bundled", as :mod:`pretrained.train_denoiser` writes it: with a hash of its content,
+            which is checked. Any other file must be that of this package, by its SHA-256.
 
     Returns:
         (x, sigma) -> x, x (N, C, H, W) in [0, 1] plus noise, sigma in the same units.
 
     Raises:
         SettingsError: Another name, or a path for a denoiser of several files.
-        WeightsError: The weights are not here, or not what they should be, or no such file is there.
+        WeightsError: The weights are not on this machine or not what they should be, or there is no such file.
     """
     if name not in KINDS:
         raise SettingsError(f"There is no learned denoiser '{name}': {nearest(name, list(KINDS))}.")
@@ -161,26 +160,26 @@ def load_denoiser(name: str = "bundled", path: str | Path | None = None) -> Deno
 
 
 def bundled(x: Tensor, sigma: float | Tensor) -> Tensor:
-    """The denoiser that this project trained itself on BSDS500: see pretrained/denoiser.md.
+    """The denoiser that this project trained on BSDS500, colour and grey, any noise level up to 75 (pretrained/denoiser.md).
 
     Args:
         x: (N, C, H, W) in [0, 1] plus noise.
-        sigma: Of the noise, in units of [0, 1]: a number, or a map that broadcasts to (N, 1, H, W).
+        sigma: Noise level in units of [0, 1]: a number, or a map that broadcasts to (N, 1, H, W).
 
     Returns:
-        Of the shape of x.
+        The clean image, of the shape of x.
     """
     return load_denoiser("bundled")(x, sigma)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A denoiser that you trained yourself by ``python -m pretrained.train_denoiser``: ``trained:path=FILE``.
+    """A denoiser of your own, trained by ``python -m pretrained.train_denoiser``: ``trained:path=FILE``.
 
-    As an option, ``-R red:denoiser=trained:path=FILE@0.3`` or ``--preset one-shot:denoiser=trained:path=FILE``.
+    As an option: ``-R red:denoiser=trained:path=FILE@0.3`` or ``--preset one-shot:denoiser=trained:path=FILE``.
 
     Attributes:
-        path: Of the weights.
+        path: File of the weights.
     """
 
     path: str = ""
@@ -188,25 +187,25 @@ class Trained:
     def __post_init__(self) -> None:
         if not isinstance(self.path, str) or not self.path:
             raise SettingsError("The denoiser 'trained' needs the file of its weights: trained:path=FILE.")
-        load_denoiser("bundled", self.path)  # says so now where it is no such file
+        load_denoiser("bundled", self.path)  # raises here if it is no such file
 
     def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """Denoise, see :class:`Denoiser`."""
         return load_denoiser("bundled", self.path)(x, sigma)
 
     def describe(self) -> dict[str, str]:
-        """For a manifest."""
+        """The settings for a manifest."""
         return {"name": "trained", "path": self.path}
 
 
 def ffdnet(x: Tensor, sigma: float | Tensor) -> Tensor:
-    """FFDNet (Zhang, Zuo & Zhang 2018) with the weights of Tassano, Delon & Veit 2019: the extra ``ffdnet``, GPL-3.
+    """FFDNet (Zhang, Zuo & Zhang 2018), weights of Tassano, Delon & Veit 2019: the extra ``ffdnet``, GPL-3.
 
     Args:
         x: (N, C, H, W) in [0, 1] plus noise.
-        sigma: Of the noise, in units of [0, 1]: a number, or a map that broadcasts to (N, 1, H, W).
+        sigma: Noise level in units of [0, 1]: a number, or a map that broadcasts to (N, 1, H, W).
 
     Returns:
-        Of the shape of x.
+        The clean image, of the shape of x.
     """
     return load_denoiser("ffdnet")(x, sigma)

@@ -1,4 +1,4 @@
-"""Distances between feature maps, relative to the target: place by place, or between what is in them, wherever it is."""
+"""Distances between feature maps, relative to the target: at each place, or of what the maps hold at any place."""
 
 from collections.abc import Callable
 
@@ -9,11 +9,11 @@ from torch import Tensor
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 LEAST = 1e-8
-"""Added where something is divided by."""
+"""Added to divisors."""
 DIRECTIONS = 32
-"""Of the sliced Wasserstein distance."""
+"""Directions of the sliced Wasserstein distance."""
 MOST_PLACES = 1024
-"""Of the contextual loss, which compares each with each."""
+"""Places of the contextual loss at most; it compares each with each."""
 BANDWIDTH = 0.5
 """h of the contextual loss, the authors' own."""
 
@@ -24,11 +24,11 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
         d = mean (a - b)^2 / mean b^2
 
     Args:
-        a: (1, C, h, w).
-        b: The target, of the same shape.
+        a: Features of the image, (1, C, h, w).
+        b: Features of the target, of the same shape.
 
     Returns:
-        ().
+        The distance, ().
     """
     return (a - b).square().mean() / (b.square().mean() + LEAST)
 
@@ -37,26 +37,26 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     """One minus the cosine between the vectors at each place, a mean over places.
 
     Args:
-        a: (1, C, h, w).
-        b: The target, of the same shape.
+        a: Features of the image, (1, C, h, w).
+        b: Features of the target, of the same shape.
 
     Returns:
-        ().
+        The distance, ().
     """
     return 1 - F.cosine_similarity(a, b, dim=1, eps=1e-4).mean()
 
 
 def gram(a: Tensor, b: Tensor) -> Tensor:
-    """Style: which channels occur together, wherever (Gatys, Ecker & Bethge 2016).
+    """Style: which channels occur together, at any place (Gatys, Ecker & Bethge 2016).
 
         d = |G(a) - G(b)|^2 / |G(b)|^2,   G(f) = f f^T / places
 
     Args:
-        a: (1, C, h, w).
-        b: The target, (1, C, h', w').
+        a: Features of the image, (1, C, h, w).
+        b: Features of the target, (1, C, h', w').
 
     Returns:
-        ().
+        The distance, ().
     """
     mine, other = _gram(a), _gram(b)
     return (mine - other).square().sum() / (other.square().sum() + LEAST)
@@ -68,18 +68,18 @@ def _gram(f: Tensor) -> Tensor:
 
 
 def sliced_wasserstein(a: Tensor, b: Tensor) -> Tensor:
-    """Between the distributions of the vectors, along random directions (Heitz et al. 2021).
+    """Distance between the distributions of the vectors, along random directions (Heitz et al. 2021).
 
         d = mean over directions v of mean_q (Q_q(<v, a>) - Q_q(<v, b>))^2 / var <v, b>
 
-    The directions are the same at each call, for a fit to have an energy.
+    The directions are the same at each call, so that a fit has an energy.
 
     Args:
-        a: (1, C, h, w).
-        b: The target, (1, C, h', w').
+        a: Features of the image, (1, C, h, w).
+        b: Features of the target, (1, C, h', w').
 
     Returns:
-        ().
+        The distance, ().
     """
     drawn = torch.randn(DIRECTIONS, a.shape[1], generator=torch.Generator().manual_seed(0))
     directions = F.normalize(drawn, dim=1).to(a)
@@ -89,17 +89,17 @@ def sliced_wasserstein(a: Tensor, b: Tensor) -> Tensor:
 
 
 def contextual(a: Tensor, b: Tensor) -> Tensor:
-    """Each vector of the target should be matched by one of the image, wherever (Mechrez, Talmi & Zelnik-Manor 2018).
+    """Each vector of the target should match one of the image, at any place (Mechrez, Talmi & Zelnik-Manor 2018).
 
         d_ij = 1 - cos(a_i - m, b_j - m),   w_ij = exp((1 - d_ij / min_j d_ij) / h),   c_ij = w_ij / sum_j w_ij
         d = - log mean_j max_i c_ij,   m the mean of b
 
     Args:
-        a: (1, C, h, w).
-        b: The target, (1, C, h', w').
+        a: Features of the image, (1, C, h, w).
+        b: Features of the target, (1, C, h', w').
 
     Returns:
-        ().
+        The distance, ().
     """
     centre = b.mean((2, 3), keepdim=True)
     mine, other = (F.normalize(_places(f - centre), dim=1, eps=1e-4) for f in (a, b))
@@ -110,7 +110,7 @@ def contextual(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _places(f: Tensor) -> Tensor:
-    """Vectors (places, C), evenly thinned to the most there may be."""
+    """Vectors (places, C), evenly thinned to at most MOST_PLACES."""
     rows = f[0].flatten(1).T
     if len(rows) <= MOST_PLACES:
         return rows
@@ -125,4 +125,4 @@ DISTANCES: dict[str, Distance] = {
     "contextual": contextual,
 }
 ALIKE = ("mse", "cosine")
-"""Those that compare place by place, and so need maps of one size."""
+"""Distances that compare at each place, and so need maps of one size."""

@@ -1,4 +1,4 @@
-"""Deep features of networks trained on ImageNet, by timm: what an image is like to a network that has seen many."""
+"""Deep features of networks trained on ImageNet, by timm."""
 
 import warnings
 from collections.abc import Sequence
@@ -11,24 +11,24 @@ from torch import Tensor, nn
 from hybrid_dip.cli.quiet import is_quiet
 from hybrid_dip.errors import SettingsError, nearest, shorten_error
 from pretrained import weights
-from pretrained.placing import loaded_once
+from pretrained.shared_networks import load_once
 from pretrained.weights import WeightsError
 
 DEFAULT = "tf_efficientnet_lite0"
 CARRIED = {DEFAULT: "efficientnet-lite0"}
-"""Models of timm whose weights a package of ours carries."""
+"""Model of timm -> name of the weights that this project can load without a network."""
 
 SMALLEST = 32
-"""Smaller images are continued by their borders: deep layers need some pixels to look at."""
+"""Side in pixels below which images are continued by their borders: deep layers need some pixels."""
 
 
 class Features(nn.Module):
     """x -> feature maps, or scores, frozen and in evaluation mode, with gradients to x.
 
     Args:
-        trunk: Normalised x of three channels -> what is looked at.
-        mean: Of its training images, a channel each.
-        deviation: Of its training images.
+        trunk: Normalised x of three channels -> feature maps or scores.
+        mean: Mean of its training images, for each channel.
+        deviation: Standard deviation of its training images, for each channel.
     """
 
     mean: Tensor
@@ -42,7 +42,7 @@ class Features(nn.Module):
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> "Features":
-        """Stay in evaluation mode: statistics of batch norm belong to the training images."""
+        """Stay in evaluation mode: the statistics of batch norm are those of the training images."""
         return super().train(False)
 
     def forward(self, x: Tensor) -> Any:
@@ -52,21 +52,21 @@ class Features(nn.Module):
             x: (N, 3, H, W) or (N, 1, H, W) in [0, 1], of any size.
 
         Returns:
-            What the trunk gives: maps, (N, C, h, w) each, from fine to coarse, or scores, (N, classes).
+            The trunk's output: maps, (N, C, h, w) each, from fine to coarse, or scores, (N, classes).
 
         Raises:
-            SettingsError: Neither 1 nor 3 channels.
+            SettingsError: The image has neither 1 nor 3 channels.
         """
         return self.trunk((as_colour(x, "Deep features") - self.mean) / self.deviation)
 
 
 def as_colour(x: Tensor, who: str, smallest: int = SMALLEST) -> Tensor:
-    """Three channels of an image, and so many pixels a side at least.
+    """Give an image three channels and at least ``smallest`` pixels a side.
 
     Args:
         x: (N, 3, H, W) or (N, 1, H, W).
-        who: Looks at it, for messages.
-        smallest: Side in pixels, below which the image is continued by its borders.
+        who: What needs the image, for messages.
+        smallest: Side in pixels below which the image is continued by its borders.
 
     Returns:
         (N, 3, H', W').
@@ -81,20 +81,20 @@ def as_colour(x: Tensor, who: str, smallest: int = SMALLEST) -> Tensor:
     return F.pad(x.expand(-1, 3, -1, -1), padding, mode="replicate")
 
 
-@loaded_once
+@load_once
 def load_features(model: str = DEFAULT, layers: tuple[int, ...] = (0, 1, 2)) -> Features:
-    """A network of timm, trained on ImageNet, up to some of its stages.
+    """Load a network of timm, trained on ImageNet, up to some of its stages.
 
     Args:
         model: A name of timm; the default's weights come with the extra ``offline``, others are downloaded by timm.
-        layers: Which of its stages, from 0, fine to coarse.
+        layers: Numbers of its stages, from 0, fine to coarse.
 
     Returns:
         The network, on the CPU.
 
     Raises:
         SettingsError: An unknown model or stage.
-        WeightsError: The weights are not here and cannot be downloaded.
+        WeightsError: The weights are not on this machine and cannot be downloaded.
     """
     try:
         return _load(model, features_only=True, out_indices=layers)
@@ -102,9 +102,9 @@ def load_features(model: str = DEFAULT, layers: tuple[int, ...] = (0, 1, 2)) -> 
         raise SettingsError(f"The layers {layers} of '{model}' cannot be taken; it has no such stages.") from None
 
 
-@loaded_once
+@load_once
 def load_classifier(model: str = DEFAULT) -> Features:
-    """A classifier of timm, trained on ImageNet: x -> the classes' scores before the softmax, (N, classes).
+    """Load a classifier of timm, trained on ImageNet: x -> scores of the classes before the softmax, (N, classes).
 
     Args:
         model: A name of timm; the default's weights come with the extra ``offline``, others are downloaded by timm.
@@ -114,7 +114,7 @@ def load_classifier(model: str = DEFAULT) -> Features:
 
     Raises:
         SettingsError: An unknown model.
-        WeightsError: The weights are not here and cannot be downloaded.
+        WeightsError: The weights are not on this machine and cannot be downloaded.
     """
     return _load(model)
 
@@ -128,33 +128,33 @@ def _load(model: str, **options: Any) -> Features:
         raise SettingsError(f"timm has no model '{model}': {nearest(model, timm.list_models())}.")
     carried = CARRIED.get(model)
     if carried is None and is_quiet():
-        from huggingface_hub.utils.tqdm import disable_progress_bars  # timm downloads by it
+        from huggingface_hub.utils.tqdm import disable_progress_bars  # timm downloads with it
 
         disable_progress_bars()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about names that timm has given up
+            warnings.simplefilter("ignore")  # about names that timm no longer uses
             trunk = timm.create_model(model, pretrained=carried is None, **options)
-    except (IndexError, AssertionError):  # stages that it does not have
+    except (IndexError, AssertionError):  # stages that the model does not have
         raise
-    except Exception as error:  # whatever a network, or its lack, makes timm say
+    except Exception as error:  # timm raises many kinds, with a network and without one
         raise WeightsError(
             f"timm cannot load '{model}' ({type(error).__name__}: {shorten_error(error)}); models that work with no network: "
             f"{', '.join(CARRIED)}, or those in timm's own cache."
         ) from None
     if carried is not None:
         load_in_order(trunk, weights.get(carried).load(), model)
-    found: Any = trunk.pretrained_cfg
-    return Features(trunk, found["mean"], found["std"])
+    settings: Any = trunk.pretrained_cfg
+    return Features(trunk, settings["mean"], settings["std"])
 
 
 def load_in_order(network: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
-    """Load weights whose names differ but whose order is the network's; what comes after its last tensor is left out.
+    """Load weights whose names differ but whose order is the network's; tensors after its last one are left out.
 
     Args:
-        network: To be filled.
-        tensors: In order.
-        name: Of the network, for messages.
+        network: Network that is filled.
+        tensors: Name -> tensor, in order.
+        name: Name of the network, for messages.
 
     Raises:
         WeightsError: A shape differs.

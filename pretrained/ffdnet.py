@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LAYERS = {3: (12, 96), 1: (15, 64)}
-"""Channels of the image -> convolutions, and their width."""
+"""Channels of the image -> number of convolutions, and their width."""
 
 
 class FFDNet(nn.Module):
     """Noisy image and noise level -> clean image.
 
     Args:
-        channels: Of the image, 3 or 1.
+        channels: Channels of the image, 3 or 1.
     """
 
     multiple = 2
@@ -45,7 +45,7 @@ class FFDNet(nn.Module):
             sigma: Noise level at each pixel, in units of [0, 1], (N, 1, H, W); the mean of four pixels is taken.
 
         Returns:
-            Of the shape of x.
+            The clean image, of the shape of x.
         """
         level = F.avg_pool2d(sigma, 2).expand(-1, self.channels, -1, -1)
         noise: Tensor = self.layers(torch.cat([level, F.pixel_unshuffle(x, 2)], 1))

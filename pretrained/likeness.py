@@ -1,6 +1,6 @@
-"""Regularisers: small for images that a network which has seen many others takes for the target.
+"""Learned regularisers: small for images that have the features of a target, to a network trained on many images.
 
-The target is a guide image, the observation (A x against y), or what a denoiser makes of the current estimate.
+The target is a guide image, the observation (A x against y), or the current estimate, denoised.
 """
 
 from abc import abstractmethod
@@ -22,7 +22,7 @@ from pretrained.denoisers import bundled
 from pretrained.distances import ALIKE, DISTANCES
 from pretrained.features import load_features
 from pretrained.perceptual import load_perceptual
-from pretrained.placing import beside
+from pretrained.shared_networks import copy_for
 
 Target = Literal["estimate", "observation", "guide"]
 TARGETS = ("estimate", "observation", "guide")
@@ -30,17 +30,17 @@ TARGETS = ("estimate", "observation", "guide")
 
 @dataclass(frozen=True, eq=False)
 class Likeness(WithMemory):
-    """What the regularisers of this module have in common: the target, and when it is looked at.
+    """What the regularisers of this module have in common: the target, and when its features are taken.
 
     Attributes:
         to: "estimate": the denoised current estimate, constant in the gradient, as in RED; "observation": y, compared with A x;
             "guide": an image.
         image: File of the guide, or (1, C, H, W) in [0, 1].
-        denoiser: Of the estimate, (x, sigma) -> x.
-        sigma: Noise level that it removes, 0..1, a number or a schedule; "residual" for that of the current residual; None for
-            the task's (at least 2/255; 10/255 where the task has none).
+        denoiser: Denoiser of the estimate, (x, sigma) -> x.
+        sigma: Noise level that it removes, in [0, 1], a number or a schedule; "residual" for that of the current residual; None
+            for the task's (at least 2/255; 10/255 where the task has none).
         over: Steps that a schedule of sigma takes.
-        every: Steps between two estimates.
+        every: Steps between two looks at the estimate.
     """
 
     to: Target = "estimate"
@@ -58,51 +58,51 @@ class Likeness(WithMemory):
         check_sigma(type(self).__name__, self.sigma)
 
     @abstractmethod
-    def look(self, x: Tensor) -> list[Tensor]:
-        """What is compared of an image."""
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The features of an image."""
 
     @abstractmethod
     def compare(self, mine: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
-        """The distance of what :meth:`look` gave, ()."""
+        """The distance between the features of two images, ()."""
 
     def bind(self, task: Task) -> Regulariser:
         """Begin a fit."""
         return Observed(self, task) if self.to == "observation" else Bound(self, task)
 
     def remember(self, x: Tensor, step: int, memory: Memory, task: Task | None = None) -> Memory:
-        """What is compared of a guide, which stays, or of the denoised x."""
+        """The features of the guide, which stay, or of the denoised x."""
         if self.to == "observation":
             raise SettingsError(f"{type(self).__name__} can be compared with the observation within a fit only.")
         if self.to == "guide":
-            return memory or self.seen(self.guide(x))
+            return memory or self.memory_of(self.guide(x))
         with torch.no_grad():
-            return self.seen(self.denoiser(x, level_at(self.sigma, self.over, x, step, task)))
+            return self.memory_of(self.denoiser(x, level_at(self.sigma, self.over, x, step, task)))
 
     @property
     def of_whole_image(self) -> bool:
-        """Whether it is compared with a guide, which is as large as the image."""
+        """Whether the target is a guide, which is as large as the image."""
         return self.to == "guide"
 
     def guide(self, x: Tensor) -> Tensor:
-        """The guide image for an x."""
+        """The guide, with the channels of x and on its device."""
         name = type(self).__name__
         return same_size(x, guide_like(x, self.image, name), name)
 
-    def seen(self, target: Tensor) -> Memory:
-        """What is compared of a target, to be remembered."""
+    def memory_of(self, target: Tensor) -> Memory:
+        """The features of a target, as a memory."""
         with torch.no_grad():
-            return {str(index): part for index, part in enumerate(self.look(target))}
+            return {str(index): part for index, part in enumerate(self.features(target))}
 
     def energy(self, x: Tensor, memory: Memory) -> Tensor:
         """The distance to the target."""
-        return self.compare(self.look(x), [memory[str(index)] for index in range(len(memory))])
+        return self.compare(self.features(x), [memory[str(index)] for index in range(len(memory))])
 
 
 class Observed:
-    """A likeness of A x to y, within one fit; what is compared of y stays.
+    """A likeness of A x to y, within one fit; the features of y stay.
 
     Args:
-        likeness: What compares.
+        likeness: The likeness.
         task: The task to fit, with A and y.
 
     Raises:
@@ -114,14 +114,14 @@ class Observed:
         if y.ndim != 4 or y.shape[0] != 1:
             raise SettingsError(f"An observation of the shape {tuple(y.shape)} is no image to look at; take another target.")
         self.likeness, self.task = likeness, task
-        self.target = likeness.seen(self._measured(y))
+        self.target = likeness.memory_of(self._where_measured(y))
 
     def __call__(self, x: Tensor) -> Tensor:
         """The distance of A x to y, as ()."""
-        return self.likeness.energy(self._measured(self.task.forward(x)), self.target)
+        return self.likeness.energy(self._where_measured(self.task.forward(x)), self.target)
 
-    def _measured(self, y: Tensor) -> Tensor:
-        """An image like y, 0 where nothing was measured."""
+    def _where_measured(self, y: Tensor) -> Tensor:
+        """The same image, with 0 where nothing was measured."""
         return y if self.task.weight is None else y * self.task.weight
 
 
@@ -131,20 +131,20 @@ class DeepFeatures(Likeness):
 
         R(x) = mean over layers l of d(f_l(x), f_l(target))
 
-    f_l are maps of a network that was trained on ImageNet, d one of "mse", "cosine", "gram" (style), "sliced-wasserstein" and
-    "contextual"; see pretrained/distances.py for the formulas.
+    f_l are feature maps of a network that was trained on ImageNet. d is one of "mse", "cosine", "gram" (style),
+    "sliced-wasserstein" and "contextual"; pretrained/distances.py has the formulas.
 
     Attributes:
-        model: Of timm; the default works with no network (extra ``offline``).
-        layers: Stages of it, from 0, fine to coarse.
-        distance: Between maps.
-        to: "estimate": what the denoiser makes of the current estimate; "observation": y, compared with A x; "guide": an image.
+        model: Model of timm; the default works with no network (extra ``offline``).
+        layers: Numbers of its stages, from 0, fine to coarse.
+        distance: Distance between maps.
+        to: "estimate": the denoised current estimate; "observation": y, compared with A x; "guide": an image.
         image: File of the guide, or (1, C, H, W) in [0, 1].
-        denoiser: Of the estimate, (x, sigma) -> x.
-        sigma: Noise level that it removes, 0..1, a number or a schedule; "residual" for that of the current residual; None for
-            the task's.
+        denoiser: Denoiser of the estimate, (x, sigma) -> x.
+        sigma: Noise level that it removes, in [0, 1], a number or a schedule; "residual" for that of the current residual; None
+            for the task's.
         over: Steps that a schedule of sigma takes.
-        every: Steps between two estimates.
+        every: Steps between two looks at the estimate.
     """
 
     model: str = "tf_efficientnet_lite0"
@@ -156,18 +156,18 @@ class DeepFeatures(Likeness):
         if self.distance not in DISTANCES:
             raise SettingsError(f"The distance of DeepFeatures: {nearest(self.distance, list(DISTANCES))}.")
 
-    def look(self, x: Tensor) -> list[Tensor]:
+    def features(self, x: Tensor) -> list[Tensor]:
         """Maps of the layers."""
-        found: list[Tensor] = beside(load_features(self.model, tuple(self.layers)), x)(x)
-        return found
+        maps: list[Tensor] = copy_for(load_features(self.model, tuple(self.layers)), x)(x)
+        return maps
 
     def compare(self, mine: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
         """The mean of the distances."""
-        measured = DISTANCES[self.distance]
-        return torch.stack([measured(a, b) for a, b in zip(mine, other, strict=True)]).mean()
+        distance = DISTANCES[self.distance]
+        return torch.stack([distance(a, b) for a, b in zip(mine, other, strict=True)]).mean()
 
     def guide(self, x: Tensor) -> Tensor:
-        """The guide image for an x; where the distance does not ask what is where, another size will do."""
+        """The guide, of the size of x if the distance compares place by place."""
         return super().guide(x) if self.distance in ALIKE else guide_like(x, self.image, "DeepFeatures")
 
 
@@ -182,21 +182,21 @@ class LPIPS(Likeness):
     Attributes:
         name: "stlpips-alex" or "stlpips-vgg", which work with no network (extra ``offline``); "lpips-alex", "lpips-vgg",
             "lpips-squeeze".
-        to: "estimate": what the denoiser makes of the current estimate; "observation": y, compared with A x; "guide": an image.
+        to: "estimate": the denoised current estimate; "observation": y, compared with A x; "guide": an image.
         image: File of the guide, or (1, C, H, W) in [0, 1].
-        denoiser: Of the estimate, (x, sigma) -> x.
-        sigma: Noise level that it removes, 0..1, a number or a schedule; "residual" for that of the current residual; None for
-            the task's.
+        denoiser: Denoiser of the estimate, (x, sigma) -> x.
+        sigma: Noise level that it removes, in [0, 1], a number or a schedule; "residual" for that of the current residual; None
+            for the task's.
         over: Steps that a schedule of sigma takes.
-        every: Steps between two estimates.
+        every: Steps between two looks at the estimate.
     """
 
     name: str = "stlpips-alex"
 
-    def look(self, x: Tensor) -> list[Tensor]:
+    def features(self, x: Tensor) -> list[Tensor]:
         """Features of length one."""
-        return beside(load_perceptual(self.name), x).features(x)
+        return copy_for(load_perceptual(self.name), x).features(x)
 
     def compare(self, mine: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
         """The weighted squared distance."""
-        return beside(load_perceptual(self.name), mine[0]).compare(mine, other).mean()
+        return copy_for(load_perceptual(self.name), mine[0]).compare(mine, other).mean()

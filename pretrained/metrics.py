@@ -13,11 +13,11 @@ def perceptual(x: Tensor, reference: Tensor, *, name: str) -> float:
 
     Args:
         x: (1, C, H, W) in [0, 1], C 1 or 3.
-        reference: Of the same shape.
-        name: Of the distance, see :func:`pretrained.perceptual.load_perceptual`.
+        reference: The image to compare with, of the same shape.
+        name: Name of the distance, see :func:`pretrained.perceptual.load_perceptual`.
 
     Returns:
-        At least 0, 0 for equal images.
+        The distance, at least 0, and 0 for equal images.
     """
     with torch.no_grad():
         return float(load_perceptual(name)(x.float().cpu(), reference.float().cpu()))

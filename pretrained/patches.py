@@ -1,4 +1,4 @@
-"""Photographs to learn to denoise from: patches of them with noise of any level, and some held back."""
+"""Photographs to learn denoising from: noisy patches of them, and some that are held back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from pretrained.model_card import content, luminance, photographs
 GREY = 0.25
 """Share of grey patches."""
 SCALES = (1.0, 0.8)
-"""Of the photographs; smaller ones have finer detail and less of what their JPEG files have added."""
+"""Scales of the photographs; at the smaller one detail is finer and JPEG artefacts are weaker."""
 HELD_BACK = 8
-"""Photographs that are only looked at."""
+"""Photographs that are not trained on, to measure progress."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Photographs:
     """Photographs as bytes, to draw patches from.
 
     Attributes:
-        images: (3, H, W) each.
-        side: Of a patch.
+        images: Photographs, (3, H, W) each.
+        side: Side of a patch in pixels.
     """
 
     images: Sequence[Tensor]
@@ -38,8 +38,8 @@ class Photographs:
         """Draw patches, turned and mirrored, and make them noisy.
 
         Args:
-            size: How many.
-            draw: Where randomness comes from.
+            size: Number of patches.
+            draw: Generator of the random numbers.
 
         Returns:
             Clean and noisy, (size, 3, side, side), and the noise level, (size, 1, 1, 1).
@@ -67,11 +67,12 @@ def read(folder: Path, side: int) -> tuple[list[Tensor], list[Tensor], list[str]
     """Read a folder and the folders in it.
 
     Args:
-        folder: Of photographs.
-        side: Of a patch; smaller photographs are left out.
+        folder: Folder of photographs.
+        side: Side of a patch in pixels; smaller photographs are left out.
 
     Returns:
-        Photographs to train on, in all scales, as bytes (3, H, W); those held back; and what :func:`content` says of both.
+        Photographs to train on, in all scales, as bytes (3, H, W); those held back, (1, 3, H, W); and the hashes by
+        :func:`content` of both.
 
     Raises:
         ImageFileError: There are too few, or one cannot be read.

@@ -2,8 +2,8 @@
 
     d(x, y) = sum over layers of mean over places of sum_c w_c (f_c(x) - f_c(y))^2
 
-f are a trunk's features, of length one at each place, w weights that were fitted to people's judgements. The length is taken
-with an epsilon inside its root, so that gradients are finite where all features are zero, and where x = y.
+f are the features of a trunk, of length one at each place, w weights that were fitted to people's judgements. The length has an
+epsilon inside its root, so that gradients are finite where all features are zero, and where x = y.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,23 +16,23 @@ from torch import Tensor, nn
 from hybrid_dip.errors import SettingsError, nearest
 from pretrained import weights
 from pretrained.features import as_colour
-from pretrained.placing import loaded_once
+from pretrained.shared_networks import load_once
 
 EPSILON = 1e-10
 """Added to the squared length of a feature vector."""
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-"""Of the trunks' input, on the scale [-1, 1], as LPIPS was fitted."""
+"""Normalisation of the trunks' input, on the scale [-1, 1], as LPIPS was fitted."""
 
 SHIFT_TOLERANT_SIDE = 40
-"""Below it the reflections of the shift-tolerant trunks have nothing to reflect."""
+"""Side in pixels below which the reflections of the shift-tolerant trunks have nothing to reflect."""
 
 
 class Blur(nn.Module):
     """Reflect, blur by [1 2 1], keep every second pixel (Zhang 2019, "Making convolutional networks shift-invariant again").
 
     Args:
-        channels: Of the maps.
+        channels: Channels of the maps.
     """
 
     filt: Tensor
@@ -52,7 +52,7 @@ def _conv(wide: int, deep: int, size: int = 3, padding: int = 1, stride: int = 1
 
 
 def _slices(layers: Sequence[nn.Module], ends: Sequence[int], first: int = 0) -> nn.ModuleDict:
-    """Layers in parts, each layer under its number, as the files of weights name them."""
+    """Divide layers into parts; each layer has its number as its name, as in the files of weights."""
     starts = [first, *ends[:-1]]
     parts = {f"slice{number}": nn.Sequential() for number in range(1, len(ends) + 1)}
     for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=1):
@@ -88,7 +88,7 @@ class Perceptual(nn.Module):
     """(x, y) -> distance, frozen, for images in [0, 1].
 
     Args:
-        trunk: Parts that are run one after the other.
+        trunk: Parts that run one after the other.
         widths: Channels of each part's output.
     """
 
@@ -110,31 +110,31 @@ class Perceptual(nn.Module):
             x: (N, 3, H, W) or (N, 1, H, W) in [0, 1].
 
         Returns:
-            (N, C, h, w) each.
+            One map for each part, (N, C, h, w).
         """
-        maps, found = (2 * as_colour(x, "Perceptual distances", SHIFT_TOLERANT_SIDE) - 1 - self.shift) / self.scale, []
+        maps, features = (2 * as_colour(x, "Perceptual distances", SHIFT_TOLERANT_SIDE) - 1 - self.shift) / self.scale, []
         for part in self.net.values():
             maps = part(maps)
-            found.append(maps / (maps.square().sum(1, keepdim=True) + EPSILON).sqrt())
-        return found
+            features.append(maps / (maps.square().sum(1, keepdim=True) + EPSILON).sqrt())
+        return features
 
     def compare(self, mine: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
-        """The distance of what :meth:`features` gave of two images, (N,)."""
+        """The distance between the features of two images, (N,)."""
         pairs = zip(mine, other, self.heads, strict=True)
         return torch.stack([((a - b).square() * head).sum(1).mean((1, 2)) for a, b, head in pairs]).sum(0)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """The distance.
+        """The distance of two images.
 
         Args:
             x: (N, 3, H, W) or (N, 1, H, W) in [0, 1], of any size.
-            y: Of the same shape.
+            y: The other image, of the same shape.
 
         Returns:
-            (N,).
+            The distance, (N,).
 
         Raises:
-            SettingsError: Two sizes, or neither 1 nor 3 channels.
+            SettingsError: The images differ in size, or have neither 1 nor 3 channels.
         """
         if x.shape[-2:] != y.shape[-2:]:
             raise SettingsError(
@@ -155,11 +155,11 @@ class Kind:
     """One of the distances.
 
     Attributes:
-        trunk: Makes it, with random weights.
+        trunk: Makes the trunk, with random weights.
         widths: Channels of each part's output.
-        whole: Weights of trunk and heads in one; "" where they are two.
-        classifier: Weights of the trunk.
-        heads: Weights of the heads.
+        whole: Name of the weights of trunk and heads together; "" where they are two files.
+        classifier: Name of the trunk's weights.
+        heads: Name of the heads' weights.
     """
 
     trunk: Callable[[], nn.ModuleDict]
@@ -188,9 +188,9 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-@loaded_once
+@load_once
 def load_perceptual(name: str = "stlpips-alex") -> Perceptual:
-    """A learned perceptual distance.
+    """Load a learned perceptual distance.
 
     Args:
         name: "stlpips-alex" or "stlpips-vgg", whose weights come with the extra ``offline``; "lpips-alex", "lpips-vgg" or
@@ -201,7 +201,7 @@ def load_perceptual(name: str = "stlpips-alex") -> Perceptual:
 
     Raises:
         SettingsError: Another name.
-        WeightsError: The weights are not here and cannot be downloaded.
+        WeightsError: The weights are not on this machine and cannot be downloaded.
     """
     if name not in KINDS:
         raise SettingsError(f"There is no perceptual distance '{name}': {nearest(name, list(KINDS))}.")
@@ -211,26 +211,25 @@ def load_perceptual(name: str = "stlpips-alex") -> Perceptual:
         trunk, heads = tensors, tensors
     else:
         trunk, heads = weights.get(kind.classifier).load(), weights.get(kind.heads).load()
-    return filled(Perceptual(kind.trunk(), kind.widths), trunk, heads)
+    return fill(Perceptual(kind.trunk(), kind.widths), trunk, heads)
 
 
-def filled(made: Perceptual, trunk: Mapping[str, Tensor], heads: Mapping[str, Tensor]) -> Perceptual:
+def fill(distance: Perceptual, trunk: Mapping[str, Tensor], heads: Mapping[str, Tensor]) -> Perceptual:
     """Fill a distance with weights, as their authors name them.
 
     Args:
-        made: To be filled.
-        trunk: "net.slice2.5.weight", or "features.5.weight" of a classifier.
-        heads: "lin2.model.1.weight".
+        distance: Distance that is filled.
+        trunk: Name -> tensor, such as "net.slice2.5.weight", or "features.5.weight" of a classifier.
+        heads: Name -> tensor, such as "lin2.model.1.weight".
 
     Returns:
-        The same.
+        The same distance.
     """
-    own = made.net.state_dict()
-    found = {}
-    for name in own:
+    tensors = {}
+    for name in distance.net.state_dict():
         number = name.partition(".")[2]
-        found[name] = trunk[f"net.{name}"] if f"net.{name}" in trunk else trunk[f"features.{number}"]
-    made.net.load_state_dict(found)
-    for index, head in enumerate(made.heads):
+        tensors[name] = trunk[f"net.{name}"] if f"net.{name}" in trunk else trunk[f"features.{number}"]
+    distance.net.load_state_dict(tensors)
+    for index, head in enumerate(distance.heads):
         head.data.copy_(heads[f"lin{index}.model.1.weight"])
-    return made
+    return distance

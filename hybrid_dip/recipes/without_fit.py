@@ -200,8 +200,8 @@ def guided(task: Task, preset: Annotated[Preset, "presets"] = fast, denoiser: An
     """A fit whose latent is the denoised image, as in ``guided:preset=fast,denoiser=NAME``.
 
     The fit only has to learn what to change about it. It goes well with ``-R denoised-observation:denoiser=NAME@10 --stop
-    max_steps``: then noise is a small part of what is fitted. An image in place of noise as z leads a fit in the original's
-    flash/no-flash task, too.
+    max_steps``: then noise is a small part of what is fitted. In the original an image in place of noise leads the fit of its
+    flash/no-flash task.
 
     Args:
         task: Denoising of Gaussian noise.

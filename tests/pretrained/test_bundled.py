@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from pretrained.bundled import DenoisingNetwork
-from pretrained.denoisers import Denoiser, of_network
+from pretrained.denoisers import Denoiser, denoiser_of
 
 
 @pytest.fixture
 def denoiser() -> Denoiser:
-    return of_network(DenoisingNetwork(widths=(8, 8, 8), blocks=1))
+    return denoiser_of(DenoisingNetwork(widths=(8, 8, 8), blocks=1))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 16, 16), (1, 3, 17, 23), (2, 3, 8, 40), (1, 5, 9, 9)])

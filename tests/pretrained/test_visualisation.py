@@ -12,7 +12,7 @@ from hybrid_dip.recipes.presets import original
 from hybrid_dip.recipes.recipe import Recipe
 from pretrained import visualisation, weights
 from pretrained.features import load_classifier, load_features
-from pretrained.visualisation import class_names, invert_features, likely, maximise_activation, read_class
+from pretrained.visualisation import class_names, invert_features, likeliest_classes, maximise_activation, read_class
 
 pytest.importorskip("timm")
 pytestmark = pytest.mark.skipif(weights.get("efficientnet-lite0").here() is None, reason="the extra offline is not installed")
@@ -73,7 +73,7 @@ def test_a_fit_finds_the_features(photograph: Tensor) -> None:
 
 def test_a_fit_finds_what_the_class_likes() -> None:
     found = hd.restore(maximise_activation(ESPRESSO, size=48), preset=replace(SMALL, steps=120), device="cpu")
-    (name, probability), *_ = likely(found.image)
+    (name, probability), *_ = likeliest_classes(found.image)
     assert name == "espresso"
     assert probability > 0.9
 
@@ -82,7 +82,7 @@ def test_a_class_is_shown_by_its_usual_name() -> None:
     names = class_names()
     assert names is not None
     assert names[1] == ["goldfish", "Carassius auratus"]
-    assert not any("," in name for name, _ in likely(torch.rand(1, 3, 64, 64), count=5))
+    assert not any("," in name for name, _ in likeliest_classes(torch.rand(1, 3, 64, 64), count=5))
 
 
 def test_without_timm_a_class_name_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,7 @@ def test_weights_of_ones_own_carry_their_hash(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"own\.safetensors is damaged"):
         read_own(own, known)
     save_file({"a": torch.tensor([1.0, 2.5])}, tmp_path / "mine.safetensors")
-    with pytest.raises(WeightsError, match="neither the 'mine' that is known"):
+    with pytest.raises(WeightsError, match="neither the known 'mine', by its SHA-256"):
         read_own(tmp_path / "mine.safetensors", known)
     with pytest.raises(WeightsError, match="There is no file"):
         read_own(tmp_path / "none.safetensors", known)

@@ -8,11 +8,11 @@ from torch import nn
 from pretrained.denoisers import load_denoiser
 from pretrained.features import load_features
 from pretrained.perceptual import load_perceptual
-from pretrained.placing import beside, loaded_once
+from pretrained.shared_networks import copy_for, load_once
 
 
 def test_a_network_is_loaded_once_and_draws_nothing() -> None:
-    @loaded_once
+    @load_once
     def load(width: int) -> nn.Module:
         return nn.Linear(width, width)
 
@@ -36,9 +36,9 @@ def test_loading_a_network_leaves_the_fit_s_draws_alone(load: Callable[[], Any])
 def test_a_copy_of_another_type_is_kept() -> None:
     network = nn.Linear(2, 2)
     x = torch.rand(1, 2)
-    assert beside(network, x) is network
-    other = beside(network, x.double())
+    assert copy_for(network, x) is network
+    other = copy_for(network, x.double())
     assert other is not network
     assert other.weight.dtype == torch.float64
-    assert beside(network, x.double()) is other
+    assert copy_for(network, x.double()) is other
     assert network.weight.dtype == torch.float32
