@@ -63,5 +63,7 @@ def _run(said: Path, arguments: list[str]) -> None:
     with said.open("w") as errors, Path(os.devnull).open("w") as nothing:
         os.dup2(errors.fileno(), sys.stderr.fileno())
         os.dup2(nothing.fileno(), sys.stdout.fileno())
+    # A thread that meets no interrupts may have been the first to ask for a copy, and all copies inherit that.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     sys.argv = ["hybrid-dip", *arguments]
     app.main()

@@ -1,5 +1,4 @@
 import pytest
-import pytorch_optimizer
 import torch
 from torch import Tensor
 
@@ -31,6 +30,8 @@ def test_muon_moves_filters_equally_far_in_all_directions(shape: tuple[int, ...]
 
 
 def test_muon_moves_filters_as_another_package_does() -> None:
+    import pytorch_optimizer
+
     shapes = [(8, 4, 3, 3), (8, 4, 3, 3), (16, 8, 1, 1), (4, 12), (5,)]
     torch.manual_seed(0)
     start, *gradients = ([torch.randn(shape) for shape in shapes] for _ in range(4))

@@ -2,7 +2,6 @@ import math
 
 import pytest
 import torch
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images import metrics
@@ -16,6 +15,8 @@ def test_psnr_by_hand() -> None:
 
 
 def test_ssim_agrees_with_torchmetrics(photograph: torch.Tensor) -> None:
+    from torchmetrics.functional.image import structural_similarity_index_measure  # three seconds, in one process
+
     x = photograph + 0.1 * torch.randn_like(photograph)
     for height, width in ((11, 13), (32, 24)):
         pair = [image[..., :height, :width].double() for image in (x, photograph)]

@@ -8,7 +8,6 @@ from pretrained import weights
 from pretrained.features import load_features, load_in_order
 from pretrained.weights import WeightsError
 
-timm = pytest.importorskip("timm")
 pytestmark = pytest.mark.skipif(weights.get("efficientnet-lite0").here() is None, reason="the extra offline is not installed")
 
 
@@ -24,6 +23,8 @@ def sample(name: str) -> Tensor:
 
 
 def test_the_weights_classify_a_cat_and_an_espresso() -> None:
+    import timm
+
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
     load_in_order(network, weights.get("efficientnet-lite0").load(), "tf_efficientnet_lite0")
     with torch.no_grad():
@@ -32,6 +33,8 @@ def test_the_weights_classify_a_cat_and_an_espresso() -> None:
 
 
 def test_the_features_are_those_of_the_classifier() -> None:
+    import timm
+
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
     load_in_order(network, weights.get("efficientnet-lite0").load(), "tf_efficientnet_lite0")
     x = torch.rand(1, 3, 64, 64)

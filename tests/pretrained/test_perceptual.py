@@ -3,7 +3,6 @@ import importlib
 import sys
 from types import ModuleType
 
-import lpips
 import pytest
 import torch
 from torch import Tensor
@@ -19,6 +18,8 @@ here = pytest.mark.skipif(weights.get("stlpips-alex").here() is None, reason="th
 @pytest.mark.parametrize("trunk", ["alex", "vgg", "squeeze"])
 def test_lpips_is_the_packages(trunk: str, photograph: Tensor) -> None:
     """With the package's own heads and one and the same random trunk, for the trunks are downloads."""
+    import lpips
+
     theirs = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
     kind = KINDS[f"lpips-{trunk}"]
     named = {f"net.{name}": value for name, value in theirs.net.state_dict().items()}

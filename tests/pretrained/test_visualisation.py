@@ -14,7 +14,6 @@ from pretrained import visualisation, weights
 from pretrained.features import load_classifier, load_features
 from pretrained.visualisation import class_names, invert_features, likeliest_classes, maximise_activation, read_class
 
-pytest.importorskip("timm")
 pytestmark = pytest.mark.skipif(weights.get("efficientnet-lite0").here() is None, reason="the extra offline is not installed")
 ESPRESSO = 967
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from hybrid_dip.images.files import save_image
 from pretrained import weights
 
-pytest.importorskip("timm")
 pytestmark = pytest.mark.skipif(weights.get("efficientnet-lite0").here() is None, reason="the extra offline is not installed")
 Command = Callable[..., tuple[int, str, str]]
 

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import scipy.signal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -75,6 +74,8 @@ def test_sizes_that_do_not_divide_are_rounded_up() -> None:
 
 
 def test_blur_is_a_convolution() -> None:
+    import scipy.signal
+
     psf, x = torch.rand(3, 5), torch.rand(1, 1, 20, 21)
     expected = scipy.signal.convolve2d(x[0, 0].numpy(), (psf / psf.sum()).numpy(), mode="same")
     found = operators.Blur(psf)(x)[0, 0].numpy()

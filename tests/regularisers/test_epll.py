@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 import hybrid_dip as hd
@@ -25,6 +24,8 @@ def test_by_hand(tmp_path: Path) -> None:
 
 
 def test_the_likelihood_is_that_of_scikit_learn(photograph: Tensor) -> None:
+    from sklearn.mixture import GaussianMixture
+
     patches = patches_of(photograph.double(), 4)
     fitted = GaussianMixture(4, reg_covar=1e-4, random_state=0).fit(patches.numpy())
     parts = fitted.weights_, fitted.means_, fitted.precisions_cholesky_
