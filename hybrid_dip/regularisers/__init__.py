@@ -1,4 +1,4 @@
-"""R(x): energies of an image, one family a file. Each is a mean per pixel with a finite gradient everywhere."""
+"""R(x): energies of an image, one file for each family. Each is a mean per pixel with a finite gradient everywhere."""
 
 from hybrid_dip.regularisers.epll import EPLL
 from hybrid_dip.regularisers.generator import NoiseSensitivity, Orthogonality, SpectralNorm, StartDistance, WeightDecay
