@@ -84,8 +84,8 @@ class Denoiser:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One of the denoisers.
+class Loader:
+    """How one of the denoisers is loaded.
 
     Attributes:
         make: Path of the weights, or None -> denoiser.
@@ -131,7 +131,7 @@ def fill(network: FFDNet, tensors: Mapping[str, Tensor]) -> None:
     network.load_state_dict({**own, **counted})
 
 
-KINDS: Mapping[str, Kind] = {"bundled": Kind(_bundled), "ffdnet": Kind(_ffdnet, several=True)}
+KINDS: Mapping[str, Loader] = {"bundled": Loader(_bundled), "ffdnet": Loader(_ffdnet, several=True)}
 
 
 @load_once

@@ -151,8 +151,8 @@ def _torchvision(name: str) -> Sequence[nn.Module]:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One of the distances.
+class Parts:
+    """What one of the distances is made of.
 
     Attributes:
         trunk: Makes the trunk, with random weights.
@@ -170,16 +170,16 @@ class Kind:
 
 
 _ALEX, _VGG = (64, 192, 384, 256, 256), (64, 128, 256, 512, 512)
-KINDS: Mapping[str, Kind] = {
-    "stlpips-alex": Kind(alex_shift_tolerant, _ALEX, whole="stlpips-alex"),
-    "stlpips-vgg": Kind(vgg_shift_tolerant, _VGG, whole="stlpips-vgg"),
-    "lpips-alex": Kind(
+KINDS: Mapping[str, Parts] = {
+    "stlpips-alex": Parts(alex_shift_tolerant, _ALEX, whole="stlpips-alex"),
+    "stlpips-vgg": Parts(vgg_shift_tolerant, _VGG, whole="stlpips-vgg"),
+    "lpips-alex": Parts(
         lambda: _slices(_torchvision("alexnet"), (2, 5, 8, 10, 12)), _ALEX, classifier="alexnet", heads="lpips-alex-heads"
     ),
-    "lpips-vgg": Kind(
+    "lpips-vgg": Parts(
         lambda: _slices(_torchvision("vgg16"), (4, 9, 16, 23, 30)), _VGG, classifier="vgg16", heads="lpips-vgg-heads"
     ),
-    "lpips-squeeze": Kind(
+    "lpips-squeeze": Parts(
         lambda: _slices(_torchvision("squeezenet1_1"), (2, 5, 8, 10, 11, 12, 13)),
         (64, 128, 256, 384, 384, 512, 512),
         classifier="squeezenet",

@@ -68,7 +68,7 @@ def options_of(maker: Any) -> dict[str, Any]:
     return {p.name: _plain(p.default) for p in parameters if p.default is not p.empty and p.name != "out_channels"}
 
 
-def _required(factory: Any) -> list[str]:
+def _required_options(factory: Any) -> list[str]:
     """The options of the command line that a task or a degradation cannot do without."""
     _, *parameters = inspect.signature(factory).parameters.values()  # the image comes first
     return [as_option(OPTIONS.get(p.name, p.name)) for p in parameters if p.default is p.empty]
@@ -101,7 +101,7 @@ def _row(kind: str, entry: Entry) -> dict[str, Any]:
     if kind in WITH_OPTIONS:
         row["options"] = options_of(entry.load())
     if kind in OF_IMAGES:
-        row["required"] = _required(entry.load())
+        row["required"] = _required_options(entry.load())
     if kind == "weights":
         row |= _origin(entry.name)
     elif entry.needs:
@@ -199,7 +199,7 @@ def _explanation(kind: str, entry: Entry) -> str:
     lines.append("Use: " + _USAGE.get(kind, "{text}").format(text=f"{entry.name}:{example}" if example else entry.name))
     if kind in _PYTHON and isinstance(entry.target, str):
         needed = "image=guide" if entry.family == "reference" else ""
-        lines.append("Python: " + _PYTHON[kind].format(object=_dotted(entry.target), given=needed))
+        lines.append("Python: " + _PYTHON[kind].format(object=_python_name(entry.target), given=needed))
     return "\n".join(lines)
 
 
@@ -210,7 +210,7 @@ def _details(part: Any, summary: str) -> str:
     return rest if one_line(first) == summary else text
 
 
-def _dotted(target: str) -> str:
+def _python_name(target: str) -> str:
     """Where an object is in Python: hd.regularisers.TV, or its full name where ``hd`` does not show its module."""
     module, _, attribute = target.partition(":")
     face = importlib.import_module("hybrid_dip")
