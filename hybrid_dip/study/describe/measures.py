@@ -64,7 +64,7 @@ HELD_OUT = "held_out"
 def _best(outputs: Outputs) -> float:
     outputs.truth(BEST)
     if not outputs.along:
-        raise SettingsError(f"'{BEST}' is for fits of the whole image; in tiles no step is one of the whole image.")
+        raise SettingsError(f"'{BEST}' is for fits of the whole image; in tiles there is no step of all of it.")
     return max(outputs.along)
 
 

@@ -1,1 +1,1 @@
-"""Studies that a command writes by itself: sweeps, impedance, many images, the demo."""
+"""Studies that commands write: sweeps, impedance, many images, the demo."""

@@ -1,4 +1,4 @@
-"""A study that a command writes and runs by itself."""
+"""A study that a command writes and runs."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -93,8 +93,8 @@ def sweep_content(
         SettingsError: Nothing is swept, or two lines are the same.
     """
     by_text = {text: points(text) for text in regularisers}
-    swept = [point for found in by_text.values() for point in found]
-    fixed = [text for text, found in by_text.items() if not found]
+    swept = [point for several in by_text.values() for point in several]
+    fixed = [text for text, several in by_text.items() if not several]
     if not swept:
         raise SettingsError("A sweep needs a prior with several weights, as in -R tv@0.01,0.03,0.1.")
     names = [point.arm for point in swept]

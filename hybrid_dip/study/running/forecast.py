@@ -1,4 +1,4 @@
-"""What a study will cost, before anything starts: time from three timed steps an arm, disk, memory."""
+"""What a study will cost, before anything starts: time, from three timed steps of each arm; disk; memory."""
 
 import shutil
 from concurrent.futures import Executor
@@ -19,11 +19,13 @@ from hybrid_dip.study.describe.plan import Plan, Run
 from hybrid_dip.study.running.store import Store
 
 TIMED_STEPS = 3
+"""Steps that are timed of each arm on each task."""
+
 PROCESS = 350 * 2**20
 """Bytes that a worker process has for itself beside its fit (benchmarks/studies.py memory measures them)."""
 
 HISTORY_ROW, MANIFEST = 150, 4096
-"""Bytes of a row of history.csv, and of run.json."""
+"""Bytes of a row of history.csv, and bytes of run.json."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,11 @@ class Sample:
     """What three steps of a run showed.
 
     Attributes:
-        seconds_per_step: Median of three, after one to warm up.
-        memory: Bytes of a step; 0 where they cannot be told beforehand.
-        pixels: Of the image, or of the tile of it, that was timed.
+        seconds_per_step: Median of three steps, after one to warm up.
+        memory: Bytes that a step takes; 0 where this cannot be told beforehand.
+        pixels: Pixels of the image, or of a tile.
         state: Bytes of a saved state.
-        error: Why it could not be timed, or "".
+        error: Why the steps could not be timed; "" where they could.
     """
 
     seconds_per_step: float
@@ -50,12 +52,12 @@ class ArmForecast:
     """One arm on one task.
 
     Attributes:
-        arm: Label.
-        task: Label.
-        runs: Still to do.
-        seconds_per_step: On the largest image.
-        seconds: Of all those runs, one after the other.
-        error: Why its steps could not be timed, or "".
+        arm: Label of the arm.
+        task: Label of the task.
+        runs: Number of runs still to do.
+        seconds_per_step: Seconds of a step on the largest image.
+        seconds: Seconds of all those runs, one after the other.
+        error: Why the steps could not be timed; "" where they could.
     """
 
     arm: str
@@ -71,19 +73,19 @@ class Forecast:
     """What a study will cost.
 
     Attributes:
-        name: Of the study.
-        runs: In total.
-        finished: Of them.
-        workers: At a time.
-        threads: Of each.
-        device: Where.
-        seconds: Of all runs to do, one after the other.
-        wall_seconds: With all workers.
-        disk_bytes: That will be written.
-        disk_free: Where it is written to.
-        memory_bytes: Of all workers at a time.
-        memory_free: Of the machine, or of one GPU.
-        arms: One by one.
+        name: Name of the study.
+        runs: Number of runs.
+        finished: Number of those that are finished.
+        workers: Number of runs at a time.
+        threads: CPU threads of each run.
+        device: Kind of device.
+        seconds: Seconds of all runs to do, one after the other.
+        wall_seconds: Seconds with all workers.
+        disk_bytes: Bytes that will be written.
+        disk_free: Bytes that are free where the study is.
+        memory_bytes: Bytes of memory that all workers take together.
+        memory_free: Bytes of memory that are free, on this machine or on one GPU.
+        arms: The cost of each arm on each task.
     """
 
     name: str
@@ -103,20 +105,20 @@ class Forecast:
     @property
     def warnings(self) -> list[str]:
         """What will not fit, in sentences."""
-        found = []
+        warnings = []
         if self.disk_bytes > self.disk_free:
-            found.append(f"The disk has {_size(self.disk_free)} free, and {_size(self.disk_bytes)} will be written.")
+            warnings.append(f"The disk has {_size(self.disk_free)} free, and {_size(self.disk_bytes)} will be written.")
         if self.memory_bytes > self.memory_free:
-            found.append(f"{_size(self.memory_free)} of memory are free, which is too little: take fewer --workers.")
-        found += [f"{arm.arm} on {arm.task} does not work: {arm.error}" for arm in self.arms if arm.error]
-        return found
+            warnings.append(f"{_size(self.memory_free)} of memory are free, which is too little: take fewer --workers.")
+        warnings += [f"{arm.arm} on {arm.task} does not work: {arm.error}" for arm in self.arms if arm.error]
+        return warnings
 
     def as_json(self) -> dict[str, Any]:
-        """Plain numbers and strings."""
+        """The forecast as plain data."""
         return {**asdict(self), "warnings": self.warnings}
 
     def sentences(self) -> str:
-        """For a person."""
+        """The forecast in words."""
         head = f"{self.name}: {self.runs} runs, {self.finished} of them finished."
         rows = [
             f"  {arm.runs:>5} x {arm.arm:<24} {arm.task:<28} "
@@ -126,7 +128,7 @@ class Forecast:
         plural = "s" if self.workers > 1 else ""
         tail = (
             f"{duration(self.wall_seconds)} with {self.workers} worker{plural} of {self.threads} thread"
-            f"{'s' if self.threads > 1 else ''} on {self.device} (from {TIMED_STEPS} timed steps an arm and task); "
+            f"{'s' if self.threads > 1 else ''} on {self.device} (from {TIMED_STEPS} timed steps of each arm on each task); "
             f"{_size(self.disk_bytes)} of disk ({_size(self.disk_free)} free); "
             f"{_size(self.memory_bytes)} of memory ({_size(self.memory_free)} free)."
         )
@@ -134,13 +136,13 @@ class Forecast:
 
 
 def forecast(plan: Plan, store: Store, executor: Executor, workers: int) -> Forecast:
-    """What is left of a study will cost.
+    """Forecast what the rest of a study will cost.
 
     Args:
         plan: The study.
         store: Its folder; what is finished costs nothing.
-        executor: Where steps are timed, as many arms at a time as there are workers, because workers slow each other down.
-        workers: How many work at a time.
+        executor: Where steps are timed, by all workers at a time, because workers slow each other down.
+        workers: Number of runs at a time.
 
     Returns:
         The forecast.
@@ -187,7 +189,7 @@ def forecast(plan: Plan, store: Store, executor: Executor, workers: int) -> Fore
         seconds=seconds,
         wall_seconds=max(longest, seconds / at_once),
         disk_bytes=results + (states[0] * at_once if states else 0),
-        disk_free=shutil.disk_usage(_existing(store.path)).free,
+        disk_free=shutil.disk_usage(_nearest_folder(store.path)).free,
         memory_bytes=at_once * (peak + (PROCESS if device.type == "cpu" else 0)),
         memory_free=devices.free_memory(device),
         arms=tuple(arms),
@@ -195,13 +197,13 @@ def forecast(plan: Plan, store: Store, executor: Executor, workers: int) -> Fore
 
 
 def time_steps(run: Run) -> Sample:
-    """Time a few steps of a run, as a worker would do it.
+    """Time a few steps of a run, as a worker would do them.
 
     Args:
-        run: Any.
+        run: The run.
 
     Returns:
-        The sample; an error is in it rather than raised.
+        The sample; an error is part of it, and is not raised.
     """
     torch.set_num_threads(run.threads)
     device = devices.pick(run.device)
@@ -220,19 +222,21 @@ def time_steps(run: Run) -> Sample:
 
 
 def _pixels(runs: list[Run]) -> dict[tuple[str, str], int]:
-    found: dict[tuple[str, str], int] = {}
+    """Task and image -> pixels of the image."""
+    pixels: dict[tuple[str, str], int] = {}
     for run in runs:
-        if (run.task, run.image) not in found:
+        if (run.task, run.image) not in pixels:
             shape = run.preparation.build(run.source).task.shape
-            found[run.task, run.image] = shape[-1] * shape[-2]
-    return found
+            pixels[run.task, run.image] = shape[-1] * shape[-2]
+    return pixels
 
 
 def _rows(run: Run) -> int:
     return run.fits * run.steps // log_interval(run.steps)
 
 
-def _existing(path: Path) -> Path:
+def _nearest_folder(path: Path) -> Path:
+    """The folder, or the lowest one above it that exists."""
     path = path.absolute()
     while not path.exists():
         path = path.parent

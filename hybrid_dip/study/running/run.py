@@ -116,7 +116,6 @@ def run_study(
         StorageError: The folder cannot be written; what is finished is safe.
         HybridDIPError: The executor is broken, another machine is at work in the folder, or the runner's file was removed.
     """
-    watcher = watcher or NoWatcher()
     with store.writing():
         runner = enlist(store.path / "work")
     file = Path(runner.lock_file)
@@ -124,7 +123,8 @@ def run_study(
         _refuse_other_machines(store)
         if retry_failed:
             _forget_failures(plan, store)
-        reason = _run(plan, store, executor, file, at_once, halt, watcher, checkpoint_age)
+        queue = _Queue(plan, store, executor, file, checkpoint_age)
+        reason = _run_queue(queue, plan.study.budget.hours or math.inf, at_once, halt, watcher or NoWatcher())
     except BrokenExecutor as error:
         raise HybridDIPError(
             f"The executor is broken ({error}): what is finished is safe; run the study again with a new one."
@@ -146,62 +146,98 @@ def _refuse_other_machines(store: Store) -> None:
         )
 
 
-def _run(
-    plan: Plan,
-    store: Store,
-    executor: Executor,
-    runner: Path,
-    at_once: int | None,
-    halt: Callable[[], bool],
-    watcher: Watcher,
-    checkpoint_age: float,
-) -> str:
-    """Do what is left; the result says why it ended."""
-    there = store.finished_keys()
-    store.clear(there)
-    left = {key: run for key, run in plan.unique.items() if key not in there}
-    waiting = dict.fromkeys(left, 0.0)  # key -> time before which it is not tried again
-    active: dict[Future[Outcome], Run] = {}
-    deaths: Counter[str] = Counter()
-    deadline = time.monotonic() + 3600 * (plan.study.budget.hours or math.inf)
-    given = (str(store.path.absolute()), str(runner.absolute()), checkpoint_age)
-    reason, unwritable = "complete", ""
+class _Queue:
+    """The runs that are left: some wait, and some the executor has.
 
-    def end(why: str) -> None:
+    Args:
+        plan: The study.
+        store: Its folder.
+        executor: Where runs are submitted.
+        runner: The runner's file; the workers save and end when it is gone.
+        checkpoint_age: Seconds between two saved states of a run.
+    """
+
+    def __init__(self, plan: Plan, store: Store, executor: Executor, runner: Path, checkpoint_age: float):
+        there = store.finished_keys()
+        store.clear(there)
+        self.left = {key: run for key, run in plan.unique.items() if key not in there}
+        self.runner = runner
+        self._waiting = dict.fromkeys(self.left, 0.0)  # key -> time before which it is not tried again
+        self._active: dict[Future[Outcome], Run] = {}
+        self._deaths: Counter[str] = Counter()
+        self._store, self._executor = store, executor
+        self._given = (str(store.path.absolute()), str(runner.absolute()), checkpoint_age)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits and nothing is going on."""
+        return not self._waiting and not self._active
+
+    def submit(self, at_once: int | None) -> None:
+        """Give the executor what it has room for.
+
+        Args:
+            at_once: Number of runs that it is to have at a time; None for all.
+        """
+        room = len(self._waiting) if at_once is None else at_once - len(self._active)
+        for key in [key for key, when in self._waiting.items() if when <= time.monotonic()][:room]:
+            del self._waiting[key]
+            self._active[self._executor.submit(perform, self.left[key], *self._given)] = self.left[key]
+
+    def stop(self) -> None:
         """Start nothing more, and have what is going on saved."""
-        nonlocal reason, active
-        reason = why
-        waiting.clear()
-        active = {future: run for future, run in active.items() if not future.cancel()}
-        runner.unlink(missing_ok=True)
+        self._waiting.clear()
+        self._active = {future: run for future, run in self._active.items() if not future.cancel()}
+        with contextlib.suppress(OSError):  # in a folder that has become read-only the workers end on their own
+            self.runner.unlink(missing_ok=True)
 
-    while waiting or active:
-        if reason == "complete":
-            if not runner.exists():
-                raise HybridDIPError(f"{runner} was removed: what is finished is safe; run the study again.")
-            if halt():
-                end("interrupted")
-            elif time.monotonic() > deadline:
-                end("budget")
-        room = len(waiting) if at_once is None else at_once - len(active)
-        for key in [key for key, when in waiting.items() if when <= time.monotonic()][:room]:
-            del waiting[key]
-            active[executor.submit(perform, left[key], *given)] = left[key]
-        watcher.tick(list(left.values()))
-        if not active:
+    def outcomes(self) -> list[tuple[Run, Outcome]]:
+        """What has ended, after a second at most."""
+        if not self._active:
             time.sleep(0.2)
-            continue
-        for future in wait(active, timeout=1.0, return_when=FIRST_COMPLETED).done:
-            run = active.pop(future)
-            outcome = _outcome(future, run, store, deaths)
+            return []
+        done = wait(self._active, timeout=1.0, return_when=FIRST_COMPLETED).done
+        ended = [
+            (run, _outcome(future, run, self._store, self._deaths)) for future, run in self._active.items() if future in done
+        ]
+        self._active = {future: run for future, run in self._active.items() if future not in done}
+        return ended
+
+    def put_back(self, run: Run, pause: float) -> None:
+        """Have a run tried again.
+
+        Args:
+            run: The run.
+            pause: Seconds to wait before.
+        """
+        self._waiting[run.key] = time.monotonic() + pause
+
+
+def _run_queue(queue: _Queue, hours: float, at_once: int | None, halt: Callable[[], bool], watcher: Watcher) -> str:
+    """Do what is left; the result says why it ended."""
+    deadline = time.monotonic() + 3600 * hours
+    reason, unwritable = "complete", ""
+    while not queue.empty:
+        if reason == "complete":
+            if not queue.runner.exists():
+                raise HybridDIPError(f"{queue.runner} was removed: what is finished is safe; run the study again.")
+            if halt():
+                reason = "interrupted"
+            elif time.monotonic() > deadline:
+                reason = "budget"
+            if reason != "complete":
+                queue.stop()
+        queue.submit(at_once)
+        watcher.tick(list(queue.left.values()))
+        for run, outcome in queue.outcomes():
             if outcome.status in ("done", "failed"):
-                del left[run.key]
+                del queue.left[run.key]
                 watcher.note(run, outcome)
             elif outcome.status == "unwritable":
-                unwritable = outcome.message
-                end("unwritable")
+                reason, unwritable = "unwritable", outcome.message
+                queue.stop()
             elif reason == "complete":
-                waiting[run.key] = 0.0 if outcome.status == "died" else time.monotonic() + PATIENCE
+                queue.put_back(run, 0.0 if outcome.status == "died" else PATIENCE)
     if unwritable:
         raise StorageError(unwritable)
     return reason

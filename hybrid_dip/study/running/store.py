@@ -87,20 +87,20 @@ class Store:
         """
         path = self.run(key) / MANIFEST
         try:
-            found = json.loads(path.read_bytes())
+            record = json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
         except ValueError:
             raise _damaged(path) from None
-        if not isinstance(found, dict) or "error" not in found or (not found["error"] and "metrics" not in found):
+        if not isinstance(record, dict) or "error" not in record or (not record["error"] and "metrics" not in record):
             raise _damaged(path)
-        return found
+        return record
 
     def records(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """What those of the runs that are finished have to say."""
         there = self.finished_keys()
-        found = {key: self.record(key) for key in keys if key in there}
-        return {key: record for key, record in found.items() if record is not None}
+        records = {key: self.record(key) for key in keys if key in there}
+        return {key: record for key, record in records.items() if record is not None}
 
     def output(self, key: str) -> Tensor:
         """What the network put out at the step that was kept, before finishing.
@@ -245,8 +245,8 @@ class Store:
         """What is being worked on at this moment, by the key of the run."""
         folder = self.path / "work"
         keys = [entry.name for entry in os.scandir(folder) if entry.is_dir()] if folder.is_dir() else []
-        found = {key: read_progress(self.progress(key)) for key in keys if held(self.lock(key))}
-        return {key: progress for key, progress in found.items() if progress is not None}
+        notes = {key: read_progress(self.progress(key)) for key in keys if held(self.lock(key))}
+        return {key: progress for key, progress in notes.items() if progress is not None}
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -34,8 +34,8 @@ class Outcome:
     """What became of a run.
 
     Attributes:
-        key: Of the run.
-        status: "done"; "failed" (and recorded as such); "busy": another process works on it; "stopped": on request; "died": the
+        key: Key of the run.
+        status: "done"; "failed", and recorded as such; "busy": another process works on it; "stopped" on request; "died": its
             worker did; "unwritable": the folder cannot be written.
         message: The error, where there is one.
     """
@@ -46,16 +46,16 @@ class Outcome:
 
 
 _TURN = threading.Lock()
-"""Torch's random state and its number of threads belong to the process: threads that share one take turns."""
+"""Threads of one process take turns: torch's random state and its number of threads belong to the process."""
 
 
 def perform(run: Run, folder: str, runner: str = "", checkpoint_age: float = LEAST_AGE) -> Outcome:
     """Do a run and publish what came out, unless it is done or another process is at it.
 
     Args:
-        run: Plain data.
+        run: The run.
         folder: The study's folder, on a file system that all workers share.
-        runner: A file of the one who asked; when it is gone, the state is saved and the run ends.
+        runner: File of the runner; when it is gone, the state is saved and the run ends. "" for no runner.
         checkpoint_age: Seconds between two saved states.
 
     Returns:
@@ -113,18 +113,18 @@ def _fit_and_publish(run: Run, store: Store, progress: Progress, asked: Callable
         store.publish(run.key, {**run.identity, "error": message, "traceback": traceback.format_exc()})
         return Outcome(run.key, "failed", message)
     along = [psnr for watch in hooks.watches.values() for psnr in watch.psnr.values()]
-    measured = measure_all(run.metrics, Outputs(result.image, result.raw, subject.reference, along, subject.validation))
+    measurements = measure_all(run.metrics, Outputs(result.image, result.raw, subject.reference, along, subject.validation))
     first = result.fits[0]
     manifest = {
         **run.identity,
         "error": "",
-        "metrics": {found.measure.column: found.value for found in measured},
-        "measured": {found.measure.column: found.measure.identity for found in measured},
+        "metrics": {one.measure.column: one.value for one in measurements},
+        "measured": {one.measure.column: one.measure.identity for one in measurements},
         "seconds": result.seconds,
         "steps": made.steps,
         "kept_at": first.kept_at,
         "reason": made.reason,
-        "notes": [note for found in result.fits for note in found.notes],
+        "notes": [note for fit in result.fits for note in fit.notes],
         "parameters": result.parameters,
         "hardware": result.hardware,
         **({"weights": dict(made.weights)} if made.weights else {}),
@@ -164,12 +164,12 @@ def _stack(run: Run, subject: Subject, hooks: RunHooks) -> _Made:
     task, arms = subject.task, run.method.stack(subject.task)
     selection = run.selection(task)
     device = devices.pick(run.device)
-    found = stack(
+    fused = stack(
         task, arms, selection=selection, seed=run.seed * run.fits, device=device, time_budget=run.seconds, hooks=hooks
     )
-    first = replace(found.arms[arms[0].name], image=found.image, raw=found.raw, seconds=found.seconds)
+    first = replace(fused.arms[arms[0].name], image=fused.image, raw=fused.raw, seconds=fused.seconds)
     reason = f"stacked, judged by {selection.reason}"
-    return _Made(first, found.steps, reason, found.weights, found.combination.maps)
+    return _Made(first, fused.steps, reason, fused.weights, fused.combination.maps)
 
 
 def _fit(run: Run, subject: Subject, hooks: RunHooks) -> _Made:

@@ -22,7 +22,7 @@ def test_time_is_the_timed_steps_extrapolated(make_plan: MakePlan, store: Store,
     assert forecast(limited, store, Inline(), workers=1).seconds == 8.0
     text = found.sentences()
     assert "4 runs, 0 of them finished" in text
-    assert "25 s with 2 workers of 1 thread on cpu (from 3 timed steps an arm and task)" in text
+    assert "25 s with 2 workers of 1 thread on cpu (from 3 timed steps of each arm on each task)" in text
 
 
 def test_smaller_images_cost_less(make_plan: MakePlan, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

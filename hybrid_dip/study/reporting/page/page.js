@@ -1,5 +1,5 @@
 "use strict";
-// What the page does by itself: tables that sort, and for each task a viewer of its pictures and curves.
+// What the page does: tables that sort, and for each task a viewer of its pictures and curves.
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999", "#8a63d2"];
 const DASHES = ["", "6 3", "2 3", "8 3 2 3"];
 const GAIN = 4; // of a difference map: a grey level of error is four of brightness
@@ -67,19 +67,19 @@ async function pictured(shown, clean) {
 }
 
 function svg(name, attributes, text) {
-  const found = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) found.setAttribute(key, value);
-  if (text !== undefined) found.textContent = text;
-  return found;
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text !== undefined) element.textContent = text;
+  return element;
 }
 
 function ticks(low, high, most) {
   const rough = (high - low) / most;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
-  const found = [];
-  for (let at = Math.ceil(low / step) * step; at <= high + 1e-9; at += step) found.push(Number(at.toPrecision(6)));
-  return found;
+  const places = [];
+  for (let at = Math.ceil(low / step) * step; at <= high + 1e-9; at += step) places.push(Number(at.toPrecision(6)));
+  return places;
 }
 
 function drawCurves(place, curves, arms) {
