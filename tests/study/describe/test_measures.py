@@ -38,5 +38,5 @@ def test_an_unknown_one_is_refused_with_the_nearest() -> None:
 
 def test_the_best_along_a_fit_needs_one_whole_fit() -> None:
     x = torch.zeros(1, 3, 16, 16)
-    with pytest.raises(SettingsError, match="in tiles no step is one of the whole image"):
+    with pytest.raises(SettingsError, match="in tiles there is no step"):
         measure("psnr_best").of(Outputs(x, x, x, along=[]))
