@@ -48,7 +48,10 @@ def _make(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:
         if recipe.start is not None:
             recipe.start.fill(network)
         network.train()
-        return network, draw() if z is None else z
+        z = draw() if z is None else z
+        if recipe.spare_draws is not None:
+            recipe.spare_draws(task)
+        return network, z
     except HybridDIPError:
         raise
     except Exception as error:  # a user's network may fail in any way
