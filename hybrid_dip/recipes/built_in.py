@@ -6,6 +6,7 @@ PARTS: dict[str, dict[str, str]] = {
         "median": "hybrid_dip.regularisers.denoisers:median",
         "wavelet": "hybrid_dip.regularisers.denoisers:wavelet",
         "nlm": "hybrid_dip.regularisers.denoisers:nlm",
+        "nlm-channels": "hybrid_dip.regularisers.denoisers:nlm_channels",
         "bm3d": "hybrid_dip.regularisers.denoisers:bm3d",
     },
     "networks": {
