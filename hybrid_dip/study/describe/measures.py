@@ -97,7 +97,7 @@ def measure(text: str) -> Measure:
     function: Callable[[Tensor, Tensor], float] = spec.build(plain, "metrics", catalogue())
     parsed = spec.parse(plain)
     options = ",".join(f"{name}={value}" for name, value in parsed.options.items())
-    column = parsed.label + (f":{options}" if options else "") + (RAW if of_raw else "")
+    column = spec.label(parsed, "metrics", catalogue()) + (f":{options}" if options else "") + (RAW if of_raw else "")
 
     def of(outputs: Outputs) -> float:
         # The user's own function gets copies.
