@@ -95,7 +95,8 @@ def restore(
 ) -> Result:
     """Restore one image.
 
-    The caller's random state stays as it is. On the CPU, with the same number of threads, the same seed gives the same floats.
+    On the CPU, with the same number of threads, the same seed gives the same floats, from several threads at once as well. The
+    caller's random state is neither used nor changed.
 
     Args:
         task: The task, such as one of :mod:`hybrid_dip.problem.tasks`.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hybrid_dip.contracts import Fit, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.fit import fit
+from hybrid_dip.fitting.random_state import copy_of_global
 from hybrid_dip.problem.operators import shows_image
 from hybrid_dip.regularisers.terms import SomeTerms, Term, as_terms
 from hybrid_dip.stopping.zero_crossing import DIVERGENCE
@@ -21,23 +22,25 @@ class Perturbed(nn.Module):
         network: f.
         most: The level is uniform on [0, most].
         sigma: Standard deviation of the noise of y.
+        generator: Generator of all noise here.
     """
 
-    def __init__(self, network: nn.Module, most: float, sigma: float):
+    def __init__(self, network: nn.Module, most: float, sigma: float, generator: torch.Generator):
         super().__init__()
-        self.network, self.most, self.sigma = network, most, sigma
+        self.network, self.most, self.sigma, self.generator = network, most, sigma, generator
         self.z = torch.zeros(())
 
     def forward(self, latent: Tensor) -> Tensor:
         """Return f(z), z being the latent with noise."""
-        level = self.most * torch.rand((), device=latent.device)
-        self.z = (latent.detach() + level * torch.randn_like(latent)).requires_grad_()
+        level = self.most * torch.rand((), device=latent.device, generator=self.generator)
+        noise = torch.empty_like(latent).normal_(generator=self.generator)
+        self.z = (latent.detach() + level * noise).requires_grad_()
         x: Tensor = self.network(self.z)
         return x
 
     def divergence(self, network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
         """2 sigma^2 / n  b^T (df/dz)^T b at the last pass, b Gaussian, as ()."""
-        b = torch.randn_like(x)
+        b = torch.empty_like(x).normal_(generator=self.generator)
         (pulled,) = torch.autograd.grad((b * x).sum(), self.z, create_graph=True)
         return 2 * self.sigma**2 * (b * pulled).mean()
 
@@ -65,6 +68,8 @@ class ExtendedSURE:
             raise SettingsError("Extended SURE is for an image with Gaussian noise of a known level; give its sigma.")
         if latent.shape != task.shape:
             raise SettingsError("Extended SURE needs a network whose input is the noisy image: take the preset dip-sure.")
-        perturbed = Perturbed(network, self.level * task.noise_sigma, task.noise_sigma)
+        generator = options.get("generator") or copy_of_global(latent.device)
+        perturbed = Perturbed(network, self.level * task.noise_sigma, task.noise_sigma, generator)
         divergence = Term(perturbed.divergence, 1.0, DIVERGENCE)
-        return fit(perturbed, latent, task, [*as_terms(terms), divergence], **{**options, "jitter": 0.0})
+        fixed = {"jitter": 0.0, "generator": generator}
+        return fit(perturbed, latent, task, [*as_terms(terms), divergence], **{**options, **fixed})
