@@ -82,13 +82,15 @@ def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[No
 def _plain_warnings(program: str) -> Iterator[None]:
     """Inside, a warning of this package is printed without the place in the code."""
     with warnings.catch_warnings():
-        as_before = warnings.showwarning
+        as_before, said = warnings.showwarning, set()
+        warnings.simplefilter("always", HybridDIPWarning)  # Python forgets what was said whenever filters change
 
         def show(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
-            if issubclass(category, HybridDIPWarning):
-                print(f"{program}: {' '.join(str(message).split())}", file=sys.stderr)
-            else:
+            if not issubclass(category, HybridDIPWarning):
                 as_before(message, category, *where, **more)  # type: ignore[arg-type]
+            elif str(message) not in said:
+                said.add(str(message))
+                print(f"{program}: {' '.join(str(message).split())}", file=sys.stderr)
 
         warnings.showwarning = show
         yield
