@@ -157,8 +157,8 @@ def _lengthen(job: Job, folder: ResultFolder, before: int) -> None:
     parts = parts_over_all_steps(job.recipe, [*job.terms, *job.recipe.terms])
     if parts:
         job.say(
-            f"{' and '.join(parts)} followed a course for {before} steps so far: the result is not that of a fit that was begun "
-            f"with {job.recipe.steps}."
+            f"{' and '.join(parts)} followed a course for {before} steps so far: the result is not that of a fit that was "
+            f"begun with {job.recipe.steps}."
         )
 
 
