@@ -52,7 +52,7 @@ class Interrupted(Exception):
 def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[None]:
     """End a program in one sentence: after an error of this package, a file that is not there, or Ctrl-C.
 
-    Warnings of this package are a sentence each as well. A list, such as of settings that differ, has a line for each entry.
+    Warnings of this package are a sentence each as well. The notes of an error have a line each.
 
     Args:
         program: Name of the program; the sentence begins with it.
@@ -74,8 +74,9 @@ def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[No
         print(interrupted, file=sys.stderr)
         sys.exit(130)
     except (HybridDIPError, OSError) as error:
-        said = str(error) if isinstance(error, HybridDIPError) else on_one_line(error)
-        print(f"{program}: {said}", file=sys.stderr)
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        for note in getattr(error, "__notes__", ()):
+            print(f"  {note}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -95,11 +96,6 @@ def _plain_warnings(program: str) -> Iterator[None]:
 
         warnings.showwarning = show
         yield
-
-
-def on_one_line(error: BaseException | str) -> str:
-    """The message of an error that another package wrote, on one line."""
-    return " ".join(str(error).split())
 
 
 MANY = 120
@@ -128,7 +124,7 @@ def describe_error(error: BaseException) -> str:
     Returns:
         Text without a full stop, such as ``"IndexError: index 1 is out of range"``.
     """
-    said = on_one_line(error).rstrip(".")
+    said = " ".join(str(error).split()).rstrip(".")
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 

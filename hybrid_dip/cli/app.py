@@ -17,7 +17,7 @@ from hybrid_dip.cli.plugins import add_plugin_commands
 from hybrid_dip.cli.restore import restore
 from hybrid_dip.cli.study import study
 from hybrid_dip.cli.where import Machine
-from hybrid_dip.errors import HybridDIPError, SettingsError, on_one_line, one_sentence
+from hybrid_dip.errors import HybridDIPError, SettingsError, one_sentence
 from hybrid_dip.execution import devices
 from hybrid_dip.recipes import listing
 from hybrid_dip.recipes.catalogue import KINDS
@@ -139,11 +139,11 @@ def _run(words: list[str]) -> None:
             add_plugin_commands(app, called)
         app(words)
     except CycloptsError as error:
-        raise SettingsError(on_one_line(_sentence(error))) from None
+        raise SettingsError(_sentence(error)) from None
     except HybridDIPError:
         raise
     except ValueError as error:
-        raise SettingsError(on_one_line(error)) from error
+        raise SettingsError(str(error)) from error
     except (MemoryError, RuntimeError) as error:
         of_memory = any(sign in str(error) for sign in ("allocate memory", "out of memory"))  # a CPU's, a GPU's
         if isinstance(error, RuntimeError) and not of_memory:

@@ -182,10 +182,10 @@ class ResultFolder:
         before, now = _flat(self.settings()), _flat(json.loads(_as_text(settings)))
         names = [name for name in sorted({**before, **now}) if before.get(name) != now.get(name)]
         if names:
-            lines = [f"{name}: {_short(before.get(name))}, now {_short(now.get(name))}" for name in names]
-            raise SettingsError(
-                "\n  ".join([f"{self.path} began with other settings; repeat them to --resume, or --overwrite:", *lines])
-            )
+            error = SettingsError(f"{self.path} began with other settings; repeat them to --resume, or --overwrite:")
+            for name in names:
+                error.add_note(f"{name}: {_short(before.get(name))}, now {_short(now.get(name))}")
+            raise error
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
