@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from hybrid_dip.errors import ImageFileError, StorageError, warn
+from hybrid_dip.errors import ImageFileError, warn
 from hybrid_dip.images.arrays import FLOAT_LIMIT, check_floats, read_npy
 from hybrid_dip.images.atomic import replacement
 from hybrid_dip.images.deep_formats import MOST_PIXELS, Array, read_png, read_pnm, too_large, write_png, write_pnm
@@ -85,7 +85,9 @@ def read_picture(path: str | Path) -> Picture:
     try:
         return _read_npy(path) if path.suffix.lower() == ".npy" else _read_image(path)
     except UnidentifiedImageError:
-        raise ImageFileError(f"{path} is not an image in a format that can be read; expected PNG, JPEG, TIFF, ...") from None
+        raise ImageFileError(
+            f"{path} is not an image in a format that can be read; expected PNG, JPEG, TIFF or the like."
+        ) from None
     except PermissionError:
         raise ImageFileError(f"{path} cannot be read: permission denied.") from None
     except Image.DecompressionBombError:
@@ -147,8 +149,6 @@ def save_image(
         alpha = torch.where(mask.amin(1, keepdim=True) > 0, alpha, 1.0)
     try:
         _write(x, path, alpha, bits, about)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
     except (KeyError, ValueError) as error:
         if isinstance(error, ImageFileError):
             raise
