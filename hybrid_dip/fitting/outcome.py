@@ -13,8 +13,8 @@ from hybrid_dip.fitting.iterates import Tracker
 from hybrid_dip.fitting.unknowns import Unknowns
 
 GREY = 0.5
-SLACK = 1.0
-"""Decibels by which the fit to y may be worse than at the beginning: a short fit wobbles."""
+FEW_STEPS, SLACK_OF_FEW, SLACK = 20, 3.0, 1.0
+"""Decibels by which the fit to y may be worse than at the beginning: the first steps wobble by up to 2 dB."""
 DEAD = 1e-6
 """Below this share of the image's gradient, what reaches the parameters moves nothing any more."""
 
@@ -88,13 +88,14 @@ class Outcome:
     def _fault(self, residual: Tensor) -> str:
         """Why an image is no good: it explains y less well than the beginning and than grey, and the objective is no better."""
         quality = fit_to_observation(residual, self.task)
-        if quality > self.quality - SLACK:
+        slack = SLACK_OF_FEW if self.tracker.taken < FEW_STEPS else SLACK
+        if quality > self.quality - slack:
             return ""
         with torch.no_grad():
             plain = self.task.residual(torch.full(self.task.shape, GREY, device=residual.device))
         grey = fit_to_observation(plain, self.task)
         better = self._objective(self.last) < self._objective(self.first)
-        if quality > grey - SLACK or better:
+        if quality > grey - slack or better:
             return ""
         return f"the image explains the observation less well than plain grey does ({quality:.1f} dB, grey {grey:.1f} dB)"
 
