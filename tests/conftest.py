@@ -239,6 +239,8 @@ def files(tmp_path: Path, photograph: Tensor) -> Path:
     (tmp_path / "bad").mkdir()
     for name in ("noisy.png", "one.png", "empty.png", "text.png"):
         (tmp_path / "bad" / name).write_bytes((tmp_path / name).read_bytes())
+    (tmp_path / "photos").mkdir()
+    save_image(photograph, tmp_path / "photos" / "one.png")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("do not touch")
     (tmp_path / "prior.py").write_text(PRIORS)

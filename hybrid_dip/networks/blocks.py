@@ -10,7 +10,7 @@ from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.networks.convolution import convolution
 from hybrid_dip.problem import resampling
 
-Activation = Literal["leaky_relu", "swish", "elu", "none"]
+Activation = Literal["leaky_relu", "swish", "elu", "softplus", "none"]
 Upsampling = Literal["nearest", "bilinear"]
 Downsampling = Literal["stride", "avg", "max", "lanczos2", "lanczos3", "fixed-lanczos2", "fixed-lanczos3"]
 
@@ -18,6 +18,7 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "leaky_relu": lambda: nn.LeakyReLU(0.2, inplace=True),  # the batch norm before it does not need its output
     "swish": nn.SiLU,
     "elu": nn.ELU,
+    "softplus": nn.Softplus,
     "none": nn.Identity,
 }
 
@@ -26,7 +27,7 @@ def activation(name: str) -> nn.Module:
     """A non-linearity by name.
 
     Args:
-        name: "leaky_relu" (slope 0.2), "swish", "elu" or "none".
+        name: "leaky_relu" (slope 0.2), "swish", "elu", "softplus" or "none".
 
     Returns:
         A module without parameters.

@@ -14,6 +14,7 @@ PARTS: dict[str, dict[str, str]] = {
         "unet": "hybrid_dip.networks:unet",
         "resnet": "hybrid_dip.networks:resnet",
         "texture": "hybrid_dip.networks:texture",
+        "s2s": "hybrid_dip.networks:s2s",
         "decoder": "hybrid_dip.networks:decoder",
         "pixels": "hybrid_dip.networks:pixels",
     },
@@ -47,6 +48,7 @@ PARTS: dict[str, dict[str, str]] = {
         "self-guided": "hybrid_dip.recipes.published:self_guided",
         "aseqdip": "hybrid_dip.recipes.published:aseqdip",
         "dip-sure": "hybrid_dip.recipes.published:dip_sure",
+        "dip-sure-plain": "hybrid_dip.recipes.published:dip_sure_plain",
     },
     "solvers": {
         "admm": "hybrid_dip.fitting.solvers:ADMM",

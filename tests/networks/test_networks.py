@@ -1,4 +1,5 @@
 import copy
+import itertools
 from typing import Any
 
 import pytest
@@ -192,6 +193,36 @@ def test_decoder_reads_a_coarse_latent_and_has_few_parameters() -> None:
     changed = z.clone()
     changed[..., 1, 1] += 1
     torch.testing.assert_close(network(z), network(changed))
+
+
+def test_s2s_is_the_network_of_dip_sures_runs() -> None:
+    """A second, plain one from the same seed: twice (3x3, norm, softplus) at each scale, nearest neighbours on the way up."""
+
+    def stages(*widths: int, stride: int = 1) -> list[nn.Module]:
+        layers: list[nn.Module] = []
+        for one, other in itertools.pairwise(widths):
+            layers += [
+                nn.Conv2d(one, other, 3, stride, 1, padding_mode="reflect"), nn.BatchNorm2d(other), nn.Softplus(),
+            ]  # fmt: skip
+            stride = 1
+        return layers
+
+    torch.manual_seed(0)
+    down = [nn.Sequential(*stages(width, 48, 48, stride=2)) for width in (3, 48, 48, 48, 48)]
+    deepest = nn.Sequential(*stages(48, 96))
+    up = [nn.Sequential(nn.BatchNorm2d(144), *stages(144, 96, 96)) for _ in range(4)]
+    head = nn.Sequential(*stages(99, 64, 32), nn.Conv2d(32, 3, 3, 1, 1, padding_mode="reflect"), nn.Sigmoid())
+    torch.manual_seed(0)
+    network = networks.s2s(3)
+    z = torch.rand(1, 3, 64, 96)
+
+    maps = [z]
+    for one in down:
+        maps.append(one(maps[-1]))
+    x = deepest(maps.pop())
+    for part in (*up, head):
+        x = part(torch.cat([nn.functional.interpolate(x, scale_factor=2), maps.pop()], 1))
+    torch.testing.assert_close(network(z), x, atol=1e-5, rtol=0)
 
 
 def test_pixels_is_its_own_parameter() -> None:

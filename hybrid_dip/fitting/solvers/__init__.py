@@ -9,5 +9,6 @@ from hybrid_dip.fitting.solvers.deepred import DeepRED
 from hybrid_dip.fitting.solvers.langevin import Averaging, Langevin
 from hybrid_dip.fitting.solvers.self_guidance import SelfFed, SelfGuided
 from hybrid_dip.fitting.solvers.splitting import ADMM, HQS
+from hybrid_dip.fitting.solvers.stein import ExtendedSURE
 
-__all__ = ["ADMM", "HQS", "Averaging", "DeepRED", "Langevin", "SelfFed", "SelfGuided"]
+__all__ = ["ADMM", "HQS", "Averaging", "DeepRED", "ExtendedSURE", "Langevin", "SelfFed", "SelfGuided"]
