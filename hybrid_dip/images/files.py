@@ -318,10 +318,11 @@ def _spread_transparency(image: Image.Image, depth: int) -> None:
 
 def _eight_bits(path: Path, image: Image.Image) -> Array:
     """(H, W) or (H, W, C) from 0 to 255, with nothing lost: L, LA, RGB or RGBA."""
-    if image.mode == "LAB" or (image.mode == "CMYK" and image.info.get("icc_profile")):
-        return in_srgb(image)
-    if image.mode == "CMYK":
-        warn(f"{path} is in CMYK without a colour profile; its colours in RGB are estimates.")
+    if image.mode in ("LAB", "CMYK"):
+        colours = in_srgb(image)
+        if colours is not None:
+            return colours
+        warn(f"{path} is in CMYK without a colour profile that can be used; its colours in RGB are estimates.")
     transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     grey = image.mode in ("1", "L", "LA", "La")
     return np.asarray(image.convert(("LA" if transparent else "L") if grey else ("RGBA" if transparent else "RGB")))

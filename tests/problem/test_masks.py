@@ -33,7 +33,7 @@ def test_other_tasks_fill_in_nothing(photograph: Tensor) -> None:
 
 def test_a_mask_of_regions_that_leaves_less_than_half_may_be_inverted(photograph: Tensor) -> None:
     with pytest.warns(HybridDIPWarning, match=r"fills in 62.5 % of the image: is it inverted\? White .* is a known pixel"):
-        tasks.inpaint(photograph, rows_known(12))
+        tasks.inpaint(photograph, rows_known(12).bool())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tasks.inpaint(photograph, rows_known(16))
