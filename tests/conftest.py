@@ -236,9 +236,9 @@ def files(tmp_path: Path, photograph: Tensor) -> Path:
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "folder").mkdir()
-    (tmp_path / "bad").mkdir()
+    (tmp_path / "damaged").mkdir()
     for name in ("noisy.png", "one.png", "empty.png", "text.png"):
-        (tmp_path / "bad" / name).write_bytes((tmp_path / name).read_bytes())
+        (tmp_path / "damaged" / name).write_bytes((tmp_path / name).read_bytes())
     (tmp_path / "photos").mkdir()
     save_image(photograph, tmp_path / "photos" / "one.png")
     (tmp_path / "full").mkdir()
