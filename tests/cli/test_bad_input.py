@@ -24,7 +24,7 @@ BAD = {
     "empty word": (["", "--task", "denoise"], "What follows 'restore' is empty"),
     "empty option": (["noisy.png", "--reference="], "What follows '--reference' is empty"),
     "folder of bad files": (
-        ["bad"],
+        ["damaged"],
         "3 images cannot be used (empty: ",
     ),
     "no mask": (["noisy.png", "--task", "inpaint"], "needs --mask"),
