@@ -235,6 +235,8 @@ def files(tmp_path: Path, photograph: Tensor) -> Path:
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "folder").mkdir()
+    (tmp_path / "photos").mkdir()
+    save_image(photograph, tmp_path / "photos" / "one.png")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("do not touch")
     (tmp_path / "prior.py").write_text(PRIORS)

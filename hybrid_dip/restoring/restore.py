@@ -95,7 +95,8 @@ def restore(
 ) -> Result:
     """Restore one image.
 
-    The caller's random state stays as it is. On the CPU, with the same number of threads, the same seed gives the same floats.
+    On the CPU, with the same number of threads, the same seed gives the same floats, from several threads at once as well. The
+    caller's random state is neither used nor changed.
 
     Args:
         task: The task, such as one of :mod:`hybrid_dip.problem.tasks`.
@@ -111,7 +112,7 @@ def restore(
             recipe's.
         time_budget: Seconds for each seed; tiles share them evenly.
         execution: How the network is evaluated: its precision, and whether it is compiled or recorded.
-        log_every: Steps between two logged ones. The default is :func:`log_interval` of the steps.
+        log_every: Steps between two logged ones. The default is the recipe's, or :func:`log_interval` of the steps.
         hooks: Says for each fit, by its seed, tile and replicate, what watches it, where it is saved, and when it is to end
             (:mod:`hybrid_dip.restoring.hooks`).
 
@@ -121,7 +122,7 @@ def restore(
     Raises:
         SettingsError: An option is out of range; a name is not known; the rule does not apply to the task; the preset makes no
             fit and has no steps; there can be no CUDA graph; the task cannot be tiled; two fits are saved in one file.
-        FitError: The objective is not a finite scalar at the first step.
+        FitError: The objective is not a finite scalar at the first step, or no step led to an image that is better than none.
     """
     for name, count in {"runs": runs, "steps": steps, "log_every": log_every}.items():
         if count is not None and count < 1:
@@ -144,7 +145,7 @@ def restore(
         tiles=tiles,
         device=where,
         execution=execution,
-        log_every=log_every or log_interval(recipe.steps),
+        log_every=log_every or recipe.log_every or log_interval(recipe.steps),
         time_budget=time_budget if time_budget is None or tiles is None else time_budget / len(tiles.boxes),
         hooks=SeparateStates(hooks),
     )
