@@ -138,7 +138,7 @@ def _denoised(y: Tensor, known: Tensor, sigma: float) -> NDArray[np.float64]:
         filled = torch.where(known > 0, y, near / there.clamp(min=1e-6))
     image = filled[0].double().movedim(0, -1).cpu().numpy()  # scikit-image transposes a single channel that comes first
     options = {"patch_size": 5, "patch_distance": 6, "h": 0.5 * sigma, "sigma": sigma, "fast_mode": True}
-    denoised = denoise_nl_means(image, channel_axis=-1, **options).reshape(image.shape)
+    denoised: NDArray[np.float64] = denoise_nl_means(image, channel_axis=-1, **options).reshape(image.shape)
     return np.moveaxis(denoised, -1, 0)[None]
 
 

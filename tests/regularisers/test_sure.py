@@ -50,7 +50,7 @@ def test_sure_is_unbiased_over_a_thousand_draws() -> None:
 
 @pytest.mark.parametrize("level", [0.0, 0.05, 1.0])
 def test_sure_of_clipped_noise_is_unbiased(level: float) -> None:
-    """Of an image that is black, nearly black, or white; the energy is that of the rule. Without account of clipping it errs by 0.2 sigma^2."""
+    """On black, nearly black and white. Without account of the clipping it errs by 0.2 sigma^2."""
     truth, sigma, network = torch.full((1, 1, 32, 32), level), 0.1, Shrink(curved=0.2)
     errors = []
     for draw in range(30):
