@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Case
-from hybrid_dip.fitting.random_state import random_state, set_random_state
+from hybrid_dip.fitting.random_state import global_state, set_global_state
 from hybrid_dip.images import metrics
 from hybrid_dip.recipes.recipe import Recipe
 
@@ -143,7 +143,7 @@ class PlainFit:
             "adam": self.adam.state_dict(),
             "images": (self.output, self.average),
             "counters": (self.done, self.seconds),
-            "random": random_state(self.device),
+            "random": global_state(self.device),
         }
 
     def resume(self, state: dict[str, Any]) -> None:
@@ -152,4 +152,4 @@ class PlainFit:
         self.adam.load_state_dict(state["adam"])
         self.output, self.average = (image.to(self.device) for image in state["images"])
         self.done, self.seconds = state["counters"]
-        set_random_state(state["random"], self.device)
+        set_global_state(self.device, state["random"])

@@ -18,7 +18,8 @@ from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.fit import fit
 from hybrid_dip.fusion import consensus, tuning
 from hybrid_dip.images import metrics
-from hybrid_dip.images.files import load_image, load_mask, save_image
+from hybrid_dip.images.files import load_image, save_image
+from hybrid_dip.images.masks import load_mask
 from hybrid_dip.networks import latents
 from hybrid_dip.problem import degradations, fidelity, operators, tasks
 from hybrid_dip.recipes import presets

@@ -3,6 +3,7 @@
 import signal
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -30,6 +31,19 @@ class StorageError(HybridDIPError, OSError):
     """A state or a result cannot be written: the disk is full, or the folder may not be written to."""
 
 
+class HybridDIPWarning(UserWarning):
+    """Something that works, but may not be what was meant; the command line prints the sentence and goes on."""
+
+
+def warn(sentence: str) -> None:
+    """Say a sentence as a :class:`HybridDIPWarning`: the same one once, whoever causes it.
+
+    Args:
+        sentence: What was found, and what to do if it was not meant.
+    """
+    warnings.warn(sentence, HybridDIPWarning, stacklevel=2)
+
+
 class Interrupted(Exception):
     """The user pressed Ctrl-C, and what was going on has been saved."""
 
@@ -37,6 +51,8 @@ class Interrupted(Exception):
 @contextmanager
 def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[None]:
     """End a program in one sentence: after an error of this package, a file that is not there, or Ctrl-C.
+
+    Warnings of this package are a sentence each as well.
 
     Args:
         program: Name of the program; the sentence begins with it.
@@ -49,7 +65,8 @@ def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[No
         SystemExit: With 2 after an error, with 130 after Ctrl-C.
     """
     try:
-        yield
+        with _plain_warnings(program):
+            yield
     except Interrupted as error:
         print(error, file=sys.stderr)
         sys.exit(130)
@@ -59,6 +76,24 @@ def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[No
     except (HybridDIPError, OSError) as error:
         print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+
+
+@contextmanager
+def _plain_warnings(program: str) -> Iterator[None]:
+    """Inside, a warning of this package is printed without the place in the code."""
+    with warnings.catch_warnings():
+        as_before, said = warnings.showwarning, set()
+        warnings.simplefilter("always", HybridDIPWarning)  # Python forgets what was said whenever filters change
+
+        def show(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
+            if not issubclass(category, HybridDIPWarning):
+                as_before(message, category, *where, **more)  # type: ignore[arg-type]
+            elif str(message) not in said:
+                said.add(str(message))
+                print(f"{program}: {' '.join(str(message).split())}", file=sys.stderr)
+
+        warnings.showwarning = show
+        yield
 
 
 MANY = 120

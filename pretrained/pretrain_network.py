@@ -33,7 +33,7 @@ from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import Interrupted, SettingsError, interruptible
 from hybrid_dip.execution import devices
 from hybrid_dip.fitting.fit import fit
-from hybrid_dip.fitting.random_state import forked_random_state
+from hybrid_dip.fitting.random_state import Draws
 from hybrid_dip.images.atomic import replacement
 from hybrid_dip.images.files import fingerprint
 from hybrid_dip.networks.start import write_start
@@ -103,8 +103,7 @@ def learn(
     """
     draw = torch.Generator().manual_seed(plan.seed)
     first = degrade(_part(images[0], plan.side, draw), plan.seed).task
-    with forked_random_state(device):
-        network = prepare(first, recipe(first), plan.seed)[0].to(device)
+    network = prepare(first, recipe(first), plan.seed)[0].to(device)
     drawn = [parameter.detach().norm() for parameter in network.parameters()]
     done = 0
     if state is not None and state.exists():
@@ -133,17 +132,18 @@ def _run_round(network: nn.Module, case: Case, recipe: Recipe, plan: Plan, numbe
     """Fit once, move theta towards the result, and return the loss of the last step."""
     task = case.task if plan.to == "observation" else tasks.linear(case.reference, operators.Identity())
     before = [parameter.detach().clone() for parameter in network.parameters()]
-    with forked_random_state(device):
-        latent = prepare(case.task, recipe, plan.seed + 1 + number)[1]
-        fitted = fit(
-            network,
-            latent.to(device),
-            task.to(device),
-            max_steps=plan.steps,
-            optimizer=recipe.optimizer(recipe.lr),
-            jitter=recipe.jitter,
-            log_every=plan.steps,
-        )
+    draws = Draws(plan.seed + 1 + number)
+    latent = prepare(case.task, recipe, draws.seed, draws)[1]
+    fitted = fit(
+        network,
+        latent.to(device),
+        task.to(device),
+        max_steps=plan.steps,
+        optimizer=recipe.optimizer(recipe.lr),
+        jitter=recipe.jitter,
+        log_every=plan.steps,
+        generator=draws.on(device),
+    )
     epsilon = plan.epsilon * (1 - number / plan.rounds)
     with torch.no_grad():
         for parameter, old in zip(network.parameters(), before, strict=True):

@@ -8,6 +8,8 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
+from hybrid_dip.fitting.random_state import Draws
+
 Module = TypeVar("Module", bound=nn.Module)
 Network = TypeVar("Network")
 Given = ParamSpec("Given")
@@ -29,7 +31,7 @@ def load_once(load: Callable[Given, Network]) -> Callable[Given, Network]:
     @lru_cache(maxsize=4)
     @wraps(load)
     def once(*given: Given.args, **options: Given.kwargs) -> Network:
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        with Draws(), torch.device("cpu"):
             return load(*given, **options)
 
     return once  # type: ignore[return-value]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError, nearest
-from hybrid_dip.problem.fidelity import gaussian
+from hybrid_dip.problem.fidelity import gaussian, l1
 from pretrained.features import DEFAULT, load_classifier, load_features
 
 SHOWN = 224
@@ -101,7 +101,9 @@ def invert_features(image: Tensor, *, model: str = DEFAULT, layers: Sequence[int
     return Task(y, (1, image.shape[1], height, width), forward, gaussian, name="invert-features")
 
 
-def maximise_activation(unit: int, *, model: str = DEFAULT, layer: int | None = None, size: int = SHOWN) -> Task:
+def maximise_activation(
+    unit: int, *, model: str = DEFAULT, layer: int | None = None, size: int = SHOWN, target: float | None = None
+) -> Task:
     """Find the image with the largest score of a class, or the largest activation of a channel.
 
     Args:
@@ -109,16 +111,24 @@ def maximise_activation(unit: int, *, model: str = DEFAULT, layer: int | None = 
         model: Classifier of timm.
         layer: Number of a stage, from 0; None for a class.
         size: Side of the image in pixels.
+        target: What the score or activation s is driven to, E = |s - target|; the original takes 300 for a class. None: as
+            large as possible, E = -s, as in the original for a channel. The gradients are the same below the target.
 
     Returns:
-        The task; its observation, 0, is not used.
+        The task; its observation is the target, or 0, which is not used.
 
     Raises:
-        SettingsError: An unknown model, stage, class or channel, or a size below 16.
+        SettingsError: An unknown model, stage, class or channel, a size below 16, or a target that is not finite.
         WeightsError: The weights are not on this machine and cannot be downloaded.
     """
     network = load_classifier(model) if layer is None else load_features(model, (layer,))
-    task = Task(torch.zeros(1), (1, 3, size, size), Unit(network, unit, layer), negative_mean, name="maximise-activation")
+    if target is not None and not math.isfinite(target):
+        raise SettingsError(
+            f"The target of an activation must be a finite number, such as 300, got {target}; leave it out for none."
+        )
+    fidelity = negative_mean if target is None else l1
+    y = torch.tensor([target or 0.0])
+    task = Task(y, (1, 3, size, size), Unit(network, unit, layer), fidelity, name="maximise-activation")
     with torch.no_grad():
         task.forward(torch.zeros(1, 3, 32, 32))  # raises here if there is no such unit
     return task

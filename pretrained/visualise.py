@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import torch
 import torch.nn.functional as F
 from cyclopts import Parameter
 
@@ -74,15 +75,18 @@ def maximise(
     ] = None,
     layer: Annotated[int | None, Parameter(help="Instead of a class: a stage of the classifier, from 0, ...")] = None,
     channel: Annotated[int | None, Parameter(help="... and one of its channels.")] = None,
+    target: Annotated[
+        float | None, Parameter(help="Drive the score to this number and not beyond: 300 for a class in the original.")
+    ] = None,
 ) -> None:
     """Find the image that a class of a classifier, or a channel of one of its stages, likes best."""
     if (of is None) == (layer is None) or (layer is None) != (channel is None):
         raise SettingsError("Name either a class (--class espresso) or a channel (--layer 3 --channel 17).")
     model, size = asked.model, asked.size
     unit = read_class(of, model) if of is not None else channel or 0
-    task = maximise_activation(unit, model=model, layer=layer, size=size)
-    about = {"model": model, "class": of, "layer": layer, "unit": unit, "size": size}
-    result = _fit(task, Picture(task.observation.expand(1, 3, size, size)), about, asked)
+    task = maximise_activation(unit, model=model, layer=layer, size=size, target=target)
+    about = {"model": model, "class": of, "layer": layer, "unit": unit, "size": size, "target": target}
+    result = _fit(task, Picture(torch.zeros(1, 3, size, size)), about, asked)
     if result is not None and not asked.output.quiet:
         reached = float(task.forward(result.image).detach())
         print(f"Activation {reached:.2f}; {model} takes the image for {_said(result.image, model)}.")

@@ -1,6 +1,6 @@
 import pytest
 
-from hybrid_dip.errors import Interrupted, SettingsError, describe_error, one_sentence
+from hybrid_dip.errors import HybridDIPWarning, Interrupted, SettingsError, describe_error, one_sentence, warn
 
 
 def test_what_anybodys_code_raises_is_the_end_of_a_sentence() -> None:
@@ -34,3 +34,12 @@ def test_a_program_ends_in_one_sentence(
 def test_a_fault_of_the_program_is_no_sentence() -> None:
     with pytest.raises(ZeroDivisionError), one_sentence("a program"):
         raise ZeroDivisionError
+
+
+def test_a_warning_is_a_sentence_of_the_program_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with one_sentence("a program"):
+        for _ in range(2):
+            warn("The image has two pages;\n  the first is taken.")
+    assert capsys.readouterr().err == "a program: The image has two pages; the first is taken.\n"
+    with pytest.warns(HybridDIPWarning, match="two pages"):
+        warn("The image has two pages.")

@@ -131,6 +131,7 @@ def main() -> None:
 
 def _run(words: list[str]) -> None:
     """Run a command; what the library and torch raise is raised as errors of this package."""
+    _check_words(words)
     app = make_app()
     called = words[0] if words else "--help"
     try:
@@ -148,6 +149,14 @@ def _run(words: list[str]) -> None:
         if isinstance(error, RuntimeError) and not of_memory:
             raise
         raise SettingsError("There is not enough memory: take --preset quick, or a part of the image by --crop.") from error
+
+
+def _check_words(words: list[str]) -> None:
+    """Refuse empty words, such as of a shell variable that is not set: as a path they would be the current folder."""
+    for before, word in zip(["hybrid-dip", *words], words, strict=False):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            name = before if not word else word[:-1]
+            raise SettingsError(f"What follows '{name}' is empty; a file, a folder or a value was expected.")
 
 
 def _sentence(error: CycloptsError) -> str:

@@ -24,7 +24,8 @@ def degrade(
     picture = part.read(image)
     check_new(out, overwrite=True)
     case = wrong.make(picture.pixels, part, seed)
-    mask_out = out.with_name(f"{out.stem}_mask" + (".npy" if out.suffix == ".npy" else ".png"))
+    of_channels = case.task.weight is not None and case.task.weight.shape[1] > 1  # a mask in colour might be a mistake
+    mask_out = out.with_name(f"{out.stem}_mask" + (".npy" if out.suffix == ".npy" or of_channels else ".png"))
     reference_out = out.with_name(f"{out.stem}_reference{out.suffix}")
     written = {out: case.task.observation}
     if case.task.weight is not None and wrong.mask is None:
@@ -36,7 +37,7 @@ def degrade(
         if path == mask_out:
             save_image(pixels, path)
         else:
-            save_image(pixels, path, alpha=picture.alpha_at((pixels.shape[-2], pixels.shape[-1])), bits=picture.bits)
+            save_image(pixels, path, like=picture)
     print(f"Wrote {out}: {case.name}.")
     if out.suffix != ".npy" and bool(((case.task.observation < 0) | (case.task.observation > 1)).any()):
         print(f"{out.suffix} files clip to [0, 1]; name the file .npy to keep noise beyond it.", file=sys.stderr)

@@ -84,6 +84,8 @@ def fuse_and_tell(job: Job, fusing: Fusing, folder: ResultFolder, *, resume: boo
         job.say(f"{folder.path} is finished already.")
         return
     job = replace(job, settings=settings)
+    if fusing.mode in ("consensus", "stack"):  # otherwise the last fit says it
+        job.say_what_is_filled_in()
     if fusing.mode == "consensus":
         _finish(job, folder, _agree(job, folder, overwrite))
     elif fusing.mode == "stack":
@@ -168,6 +170,15 @@ class _Fusion:
 
 def _finish(job: Job, folder: ResultFolder, fused: _Fusion) -> None:
     """Write everything, and say how it went."""
+    with folder.writing():
+        writer = _write(job, folder, fused)
+    job.say(fused.said)
+    if not job.quiet:
+        pictures = [name for name in ("comparison.png", "weights.png") if (folder.path / name).exists()]
+        print(writer.closing_words("", fused.image, fused.raw, pictures))
+
+
+def _write(job: Job, folder: ResultFolder, fused: _Fusion) -> ResultWriter:
     writer = job.writer(folder)
     writer.save("restored", fused.image, job.picture)
     for name, image in fused.arms.items():
@@ -186,10 +197,7 @@ def _finish(job: Job, folder: ResultFolder, fused: _Fusion) -> None:
             "hardware": {"device": str(job.device), "threads": torch.get_num_threads(), "torch": torch.__version__},
         }
     )
-    job.say(fused.said)
-    if not job.quiet:
-        pictures = [name for name in ("comparison.png", "weights.png") if (folder.path / name).exists()]
-        print(writer.closing_words("", fused.image, fused.raw, pictures))
+    return writer
 
 
 def _stack(job: Job, fusing: Fusing, folder: ResultFolder, overwrite: bool) -> _Fusion:
@@ -216,7 +224,8 @@ def _stack(job: Job, fusing: Fusing, folder: ResultFolder, overwrite: bool) -> _
             hooks=JobHooks(job, folder, interrupted),
         )
     writer, combination = job.writer(folder), stacked.combination
-    _write_weights(writer, stacked)
+    with folder.writing():
+        _write_weights(writer, stacked)
     fusion = {"judged_by": selection.reason, "error": combination.error, **combination.settings}
     if averages(job.task):
         fusion["not_judged"] = "weighed evenly"

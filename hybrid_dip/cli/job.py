@@ -16,6 +16,7 @@ from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.observers import Frames, Progress, ReferenceWatch
 from hybrid_dip.images import figures
 from hybrid_dip.images.files import Picture
+from hybrid_dip.problem.masks import to_fill_in
 from hybrid_dip.problem.tiles import Tiles, of_one_fit, part
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers.terms import Term
@@ -79,6 +80,11 @@ class Job:
         """What writes the result of this job into a folder."""
         return ResultWriter(folder.path, self.task, self.reference)
 
+    def say_what_is_filled_in(self) -> None:
+        """Print the share of the image that the mask fills in, where there is one: white and black are easily confused."""
+        if to_fill_in(self.task):
+            self.say(to_fill_in(self.task))
+
     def say(self, text: str) -> None:
         """Print how the job goes, unless it is quiet."""
         if not self.quiet:
@@ -112,6 +118,7 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
         job.say(f"sigma was estimated as {255 * (job.task.noise_sigma or 0):.1f} (of 255).")
     if job.recipe.note:
         job.say(job.recipe.note)
+    job.say_what_is_filled_in()
     fits = job.recipe.runs * fits_of(job.rule)
     tiles = job.tiles
     if tiles is not None:
@@ -242,7 +249,8 @@ def _fit(job: Job, folder: ResultFolder) -> Result:
             hooks=hooks,
         )
     if result.fits[-1].reason != "interrupted":
-        _write(job, folder, result, hooks)
+        with folder.writing():
+            _write(job, folder, result, hooks)
     return result
 
 

@@ -7,6 +7,7 @@ from hybrid_dip.cli.asked import Restoration
 from hybrid_dip.cli.method import Fusion
 from hybrid_dip.cli.options import entry
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.problem.masks import to_fill_in
 from hybrid_dip.study.describe.settings import read_study
 from hybrid_dip.study.ready_made.command import plan_content, run_content
 from hybrid_dip.study.running.status import PLAN
@@ -44,6 +45,9 @@ def restore_folder(folder: Path, asked: Restoration) -> None:
             made = plan_content(content, out, device=where.device)
             if side and not quiet:
                 print(f"Not all images fit into memory as a whole: in tiles of at most {side} pixels.", file=sys.stderr)
+    filled = to_fill_in(made.runs[0].subject().task)  # one mask is for all images
+    if filled and not quiet:
+        print(filled, file=sys.stderr)
     store, done = run_content(made, content, workers=count, quiet=quiet)
     write_results(made, store)
     written = put_together(made, store)

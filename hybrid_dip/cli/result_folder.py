@@ -2,11 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import SettingsError, StorageError
 from hybrid_dip.images.atomic import write_text
 from hybrid_dip.restoring.manifest import HISTORY, MANIFEST
 
@@ -97,6 +98,22 @@ class ResultFolder:
         except OSError as error:
             self.discard_if_empty()
             raise SettingsError(f"{self.path} cannot be written: {error.strerror or error}.") from None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Around the writing of results: what hinders it becomes one sentence, which says how to go on.
+
+        Raises:
+            StorageError: The file system refused.
+        """
+        try:
+            yield
+        except OSError as error:
+            reason = str(error.strerror or error).rstrip(".")
+            raise StorageError(
+                f"The results cannot be written to {self.path} ({reason}): make room, and repeat the command with --resume, "
+                f"which goes on from what is saved."
+            ) from None
 
     def _remove_results(self) -> None:
         """Remove what a run writes, the manifest first. What else lies beside it stays."""

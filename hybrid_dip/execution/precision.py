@@ -4,6 +4,7 @@ Only the network is touched. What is optimised, the objective, its gradient at t
 single precision: in half precision the network's activations are rounded, not what is learnt.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from hybrid_dip.networks.convolution import drop_idle_biases
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 PRECISIONS = get_args(Precision)
+_TURN = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -94,19 +96,32 @@ class Execution:
             raise SettingsError(f"A CUDA graph (--graph on) takes a CUDA device; this fit is on {device}.")
 
     @contextmanager
-    def global_settings(self) -> Iterator[None]:
+    def global_settings(self, device: torch.device) -> Iterator[None]:
         """Inside, for a fit: how CUDA multiplies single-precision numbers and finds its kernels, and whether memory is scarce.
+
+        CUDA's settings belong to the process, so threads take turns there.
+
+        Args:
+            device: Where the fit runs.
 
         Yields:
             Nothing.
         """
+        with scarce_memory() if self.recomputed else nullcontext():
+            if device.type != "cuda":
+                yield
+                return
+            with _TURN, self._cuda_settings():
+                yield
+
+    @contextmanager
+    def _cuda_settings(self) -> Iterator[None]:
         matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
         before = matmul.allow_tf32, convolution.allow_tf32, convolution.benchmark
         matmul.allow_tf32 = convolution.allow_tf32 = self.precision == "tf32"
         convolution.benchmark = True  # a fit repeats the same few convolutions, so trying all kernels of each pays
         try:
-            with scarce_memory() if self.recomputed else nullcontext():
-                yield
+            yield
         finally:
             matmul.allow_tf32, convolution.allow_tf32, convolution.benchmark = before
 

@@ -7,6 +7,7 @@ to know its values).
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
@@ -23,7 +24,8 @@ from hybrid_dip.fitting.history import History
 from hybrid_dip.fitting.iterates import Growing, Tracker
 from hybrid_dip.fitting.learning_rates import LearningRates
 from hybrid_dip.fitting.objective import Objective
-from hybrid_dip.fitting.optimizers import OptimizerFactory, adam
+from hybrid_dip.fitting.optimizers import OptimizerFactory, adam, draw_from
+from hybrid_dip.fitting.random_state import Draws, copy_of_global
 from hybrid_dip.fitting.resumption import Resumption, Stateful
 from hybrid_dip.fitting.unknowns import choose_unknowns
 from hybrid_dip.regularisers.terms import Schedule, Term, as_terms
@@ -74,7 +76,8 @@ def fit(
         time_budget: Seconds after which the fit ends, counted over all resumed parts.
         halt: Asked between two steps; when it says True, the state is saved and the fit ends as "interrupted".
         checkpoint: Where the state is saved; the same call goes on from there.
-        generator: Generator of jitter and parameter noise, on the latent's device; by default torch's global one.
+        generator: Generator of all that is drawn, on the latent's device. By default a copy of torch's global one as it is now:
+            the caller's random state stays as it is.
         observers: Called with every step.
 
     Returns:
@@ -88,17 +91,21 @@ def fit(
     _check_options(max_steps, log_every, jitter, parameter_noise)
     rule = rule or MaxSteps()
     unknowns = choose_unknowns(network, latent, optimise)
-    stepper = (optimizer or adam())(unknowns.leaves)
+    generator = generator or copy_of_global(latent.device)
+    draws = Draws.around(generator)
+    stepper = draw_from(generator, (optimizer or adam())(unknowns.leaves))
     rates = LearningRates(stepper, lr_schedule, max_steps)
-    objective = Objective(task, as_terms(terms), max_steps)
+    with draws:
+        objective = Objective(task, as_terms(terms), max_steps)
     tracker = Tracker(rule, task, average)
     guard = Guard(unknowns, stepper, objective, tracker, fallback)
     history = History()
     course = Course(max_steps, time_budget, halt)
-    parts: dict[str, Any] = {"guard": guard, "history": history}
+    parts: dict[str, Any] = {"guard": guard, "history": history, "random": draws}
     parts |= {f"observer {i}": observer for i, observer in enumerate(observers) if isinstance(observer, Stateful)}
-    resumption = Resumption(checkpoint, course, parts, latent.device, generator)
+    resumption = Resumption(checkpoint, course, parts, latent.device)
     resumption.load()
+    draws.drew, looked = False, False
 
     with keep_freed_memory():
         while not course.ended:
@@ -115,7 +122,10 @@ def fit(
                 _disturb(network, parameter_noise, generator)
             noise = jitter * torch.randn(latent.shape, generator=generator, device=latent.device) if jitter else None
             closure = Closure(objective, unknowns, stepper, noise, index)  # runs the network, evaluates the objective
-            stepper.step(closure)  # type: ignore[arg-type]
+            # One step shows whether the network or a term draws; the others are faster outside.
+            with draws if draws.drew or not looked else nullcontext():
+                stepper.step(closure)  # type: ignore[arg-type]
+            looked = True
 
             step = tracker.update(closure.first, index, rate, logged)
             if logged:
@@ -144,7 +154,7 @@ def fit(
     )
 
 
-def _disturb(network: nn.Module, level: float, generator: torch.Generator | None) -> None:
+def _disturb(network: nn.Module, level: float, generator: torch.Generator) -> None:
     """Add noise to each weight matrix, in units of the deviation of its entries."""
     with torch.no_grad():
         for parameter in network.parameters():

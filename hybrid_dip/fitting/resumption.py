@@ -8,7 +8,6 @@ import torch
 from hybrid_dip.errors import FitError
 from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.course import Course
-from hybrid_dip.fitting.random_state import random_state, set_random_state
 
 
 @runtime_checkable
@@ -31,8 +30,7 @@ class Resumption:
         checkpoint: Where it is saved; with None nothing is.
         course: How far the fit is.
         parts: Name -> what else remembers something.
-        device: Device of the fit, whose random state is saved.
-        generator: Generator of the jitter, where it has its own.
+        device: Device of the fit.
     """
 
     def __init__(
@@ -41,10 +39,9 @@ class Resumption:
         course: Course,
         parts: Mapping[str, Stateful],
         device: torch.device,
-        generator: torch.Generator | None,
     ):
         self.checkpoint, self.course, self.parts = checkpoint, course, parts
-        self.device, self.generator = device, generator
+        self.device = device
         self._saved_at = 0
 
     def load(self) -> None:
@@ -64,13 +61,12 @@ class Resumption:
             raise FitError(f"The checkpoint {self.checkpoint.path} is of another fit ({detail}); remove it.") from None
         self.course.load_state_dict(state)
         self._saved_at = self.course.steps
-        set_random_state(state["random"], self.device, self.generator)
 
     def save(self) -> None:
         """Save everything as it is between two steps."""
         if self.checkpoint is not None:
             parts = {name: part.state_dict() for name, part in self.parts.items()}
-            self.checkpoint.save({**parts, **self.course.state_dict(), "random": random_state(self.device, self.generator)})
+            self.checkpoint.save({**parts, **self.course.state_dict()})
             self._saved_at = self.course.steps
 
     def save_if_due(self) -> None:

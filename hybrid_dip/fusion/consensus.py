@@ -18,7 +18,7 @@ from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
 from hybrid_dip.fitting.fit import fit
-from hybrid_dip.fitting.random_state import forked_random_state
+from hybrid_dip.fitting.random_state import Draws
 from hybrid_dip.problem import tasks
 from hybrid_dip.problem.fidelity import gaussian
 from hybrid_dip.problem.least_squares import nearest_explanation
@@ -157,19 +157,27 @@ class NetworkAgent:
         latent: z.
         recipe: Gives the optimiser, its rate and the jitter.
         steps: Number of steps towards each v.
+        generator: Generator of the jitter, which goes on from one v to the next.
     """
 
     network: torch.nn.Module
     latent: Tensor
     recipe: Recipe
     steps: int
+    generator: torch.Generator
 
     def __call__(self, v: Tensor) -> Tensor:
         """Answer where the image v should be."""
         near = tasks.denoise(v, sigma=LEAST_SIGMA)
-        optimizer = self.recipe.optimizer(self.recipe.lr)
         return fit(
-            self.network, self.latent, near, max_steps=self.steps, optimizer=optimizer, jitter=self.recipe.jitter, average=0.8
+            self.network,
+            self.latent,
+            near,
+            max_steps=self.steps,
+            optimizer=self.recipe.optimizer(self.recipe.lr),
+            jitter=self.recipe.jitter,
+            average=0.8,
+            generator=self.generator,
         ).last
 
 
@@ -250,15 +258,15 @@ def agree(
     first = restore(
         task, preset=recipe, seed=seed, device=where, tile=0, time_budget=time_budget, hooks=hooks_of_arm(hooks, "dip")
     )
-    with forked_random_state(where):
-        network, latent = prepare(here, recipe, seed)
-        network.load_state_dict(first.fits[0].state["network"])
-        bound = [term if isinstance(term.regulariser, RED) else term.bind(here) for term in terms]
-        agents: dict[str, Agent] = {
-            "data": DataAgent(here, level),
-            "dip": NetworkAgent(network.to(where), latent.to(where), recipe, steps),
-            **{term.name: TermAgent(term, here, level) for term in bound},
-        }
-        reached = equilibrium(list(agents.values()), first.raw.to(where), rounds=rounds)
+    draws = Draws(seed)
+    network, latent = prepare(here, recipe, seed, draws)
+    network.load_state_dict(first.fits[0].state["network"])
+    bound = [term if isinstance(term.regulariser, RED) else term.bind(here) for term in terms]
+    agents: dict[str, Agent] = {
+        "data": DataAgent(here, level),
+        "dip": NetworkAgent(network.to(where), latent.to(where), recipe, steps, draws.on(where)),
+        **{term.name: TermAgent(term, here, level) for term in bound},
+    }
+    reached = equilibrium(list(agents.values()), first.raw.to(where), rounds=rounds)
     raw = reached.image.cpu()
     return Agreed(task.to("cpu").finish(raw), raw, reached, first, time.monotonic() - started, tuple(agents))

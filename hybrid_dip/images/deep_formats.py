@@ -1,19 +1,31 @@
-"""PNG and TIFF files with more than 8 bits for a channel, which Pillow does not read in colour: arrays in, arrays out."""
+"""PNG and PNM files with more than 8 bits for a channel, whose colours Pillow reduces to 8: arrays in, arrays out."""
 
+import io
+import re
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hybrid_dip.errors import ImageFileError
 from hybrid_dip.images.atomic import replacement
+from hybrid_dip.images.properties import Properties
 
 Array = npt.NDArray[Any]
 
 MOST_PIXELS = 100_000_000
 """Files that claim more pixels are refused before anything is decoded: a small file can claim terabytes."""
+
+METRES = 0.0254
+"""Metres in an inch: PNG counts pixels per metre."""
+
+_BETWEEN = rb"(?:\s|#[^\n]*\n)+"
+_PNM = re.compile(rb"P([2356])%b(\d+)%b(\d+)%b(\d+)\s" % (_BETWEEN, _BETWEEN, _BETWEEN))
+"""The header of a grey (2, 5) or coloured (3, 6) PNM file, written in digits (2, 3) or in bytes (5, 6)."""
 
 _TURNS: dict[int, Callable[[Array], Array]] = {
     1: lambda a: a,
@@ -26,6 +38,11 @@ _TURNS: dict[int, Callable[[Array], Array]] = {
     8: np.rot90,
 }
 """EXIF orientation -> the turn that makes the stored array upright; Pillow does it where a channel has 8 bits."""
+
+
+def upright(array: Array, orientation: int) -> Array:
+    """Turn an array (H, W, ...) as its EXIF orientation, 1 to 8, says; an unknown one leaves it as it is."""
+    return _TURNS.get(orientation, _TURNS[1])(array)
 
 
 def too_large(path: Path) -> ImageFileError:
@@ -41,7 +58,7 @@ def read_png(path: Path, orientation: int) -> Array:
         orientation: Its EXIF orientation, 1 to 8.
 
     Returns:
-        (H, W) or (H, W, C), uint16, upright.
+        (H, W, C), uint16, upright; a colour that the file calls transparent has become an alpha channel.
 
     Raises:
         ImageFileError: The file is damaged.
@@ -53,96 +70,89 @@ def read_png(path: Path, orientation: int) -> Array:
         array = np.vstack([np.asarray(row, dtype=np.uint16) for row in rows])
     except (png.Error, StopIteration) as error:
         raise ImageFileError(f"{path} is damaged or truncated ({error}); a whole PNG file was expected.") from None
-    planes = _upright(array.reshape(height, width, info["planes"]), orientation)
-    return planes[..., 0] if info["planes"] == 1 else planes
+    planes = array.reshape(height, width, info["planes"])
+    if "transparent" in info:
+        opaque = (planes != np.asarray(info["transparent"])).any(-1, keepdims=True)
+        planes = np.concatenate([planes, 65535 * opaque.astype(np.uint16)], -1)
+    return upright(planes, orientation)
 
 
-def write_png(array: Array, path: Path) -> None:
+def write_png(array: Array, path: Path, about: Properties) -> None:
     """Write a PNG of 16 bits.
 
     Args:
         array: (H, W, C), uint16, C from 1 to 4.
         path: The file to write.
+        about: What is written beside the pixels.
     """
     import png
 
-    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[array.shape[-1]]
-    writer = png.Writer(
-        width=array.shape[1],
-        height=array.shape[0],
-        greyscale=mode.startswith("L"),
-        alpha=mode.endswith("A"),
-        bitdepth=16,
-        compression=6,
-    )
+    height, width, channels = array.shape
+    has_alpha, plain = channels in (2, 4), io.BytesIO()
+    writer = png.Writer(width=width, height=height, greyscale=channels < 3, alpha=has_alpha, bitdepth=16, compression=6)
+    writer.write(plain, array.reshape(height, -1))
+    plain.seek(0)
+    header, *rest = png.Reader(file=plain).chunks()
     with replacement(path) as temporary, temporary.open("wb") as handle:
-        writer.write(handle, array.reshape(array.shape[0], -1))
+        png.write_chunks(handle, [header, *_chunks(about, channels - has_alpha), *rest])
 
 
-def read_tiff(path: Path) -> Array | None:
-    """Read a TIFF with more than 8 bits for a channel.
+def _chunks(about: Properties, colours: int) -> list[tuple[bytes, bytes]]:
+    """What stands beside the pixels as chunks of a PNG file, in an order that the format allows."""
+    chunks = []
+    profile = about.profile_of(colours)
+    if profile is not None:
+        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile)))
+    if about.dpi is not None:
+        across, down = (round(side / METRES) for side in about.dpi)
+        chunks.append((b"pHYs", struct.pack(">IIB", across, down, 1)))
+    if about.dates:
+        chunks.append((b"eXIf", about.exif().removeprefix(b"Exif\0\0")))
+    return chunks
+
+
+def read_pnm(path: Path) -> tuple[Array, int] | None:
+    """Read a PGM or PPM with more than 8 bits.
 
     Args:
         path: The file.
 
     Returns:
-        (H, W) or (H, W, C), uint16 or floating point, upright, with 0 for black; None where Pillow can read it.
+        (H, W, C), at most uint16, and the value of white; None for a file that Pillow reads as it is.
 
     Raises:
-        ImageFileError: The file is damaged or too large, or its colours or its compression are not known.
+        ImageFileError: The file is too large.
+        ValueError: The file is truncated.
     """
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            page = cast(Any, tiff.pages[0])
-            if page.dtype in (np.dtype(np.uint8), np.dtype(np.bool_)) or page.photometric == 3:
-                return None
-            if page.photometric not in (0, 1, 2):
-                raise ImageFileError(f"{path} is neither grey nor RGB, with more than 8 bits for a channel; convert it to RGB.")
-            if page.imagewidth * page.imagelength > MOST_PIXELS:
-                raise too_large(path)
-            array = page.asarray()
-            orientation = page.tags["Orientation"].value if "Orientation" in page.tags else 1
-            planar = page.planarconfig == 2 and array.ndim == 3
-            inverted = page.photometric == 0  # white is zero
-    except ValueError as error:
-        if "imagecodecs" in str(error):
-            raise ImageFileError(
-                f"{path} has a compression that needs the package imagecodecs; install it, or save it plain."
-            ) from None
-        raise
-    except (tifffile.TiffFileError, IndexError, KeyError) as error:
-        raise ImageFileError(f"{path} is damaged or truncated ({error}); a whole TIFF file was expected.") from None
-    array = _upright(np.moveaxis(array, 0, -1) if planar else array, int(orientation))
-    if array.dtype == np.uint16:
-        return 65535 - array if inverted else array
-    if not np.issubdtype(array.dtype, np.floating) or inverted:
-        raise ImageFileError(
-            f"{path} has {array.dtype} pixels of unknown range; 8 or 16 bits, or floats in [0, 1], were expected."
-        )
-    return array
+    content = path.read_bytes()
+    header = _PNM.match(content)
+    if header is None or not 255 < int(header[4]) < 65536:
+        return None
+    kind, width, height, white = map(int, header.groups())
+    if width * height > MOST_PIXELS:
+        raise too_large(path)
+    shape = (height, width, 3 if kind in (3, 6) else 1)
+    if kind in (5, 6):
+        values = np.frombuffer(content, ">u2", shape[0] * shape[1] * shape[2], header.end())
+    else:
+        values = np.array(content[header.end() :].split()[: shape[0] * shape[1] * shape[2]], np.int64)
+    return np.minimum(values, white).reshape(shape), white
 
 
-def write_tiff(array: Array, path: Path) -> None:
-    """Write a TIFF of 16 bits.
+def write_pnm(array: Array, path: Path, about: Properties) -> None:
+    """Write a PGM or PPM of 16 bits.
 
     Args:
-        array: (H, W, C), uint16, C from 1 to 4.
+        array: (H, W, C), uint16, C 1 or 3.
         path: The file to write.
+        about: What the format has no place for.
+
+    Raises:
+        ImageFileError: There is an alpha channel, which the format does not have.
     """
-    import tifffile
-
-    colours = array.shape[-1]
-    with replacement(path) as temporary:
-        tifffile.imwrite(
-            temporary,
-            array[..., 0] if colours == 1 else array,
-            photometric="rgb" if colours >= 3 else "minisblack",
-            planarconfig="contig" if colours > 1 else None,
-            extrasamples=["unassalpha"] if colours in (2, 4) else None,
-        )
-
-
-def _upright(array: Array, orientation: int) -> Array:
-    return _TURNS.get(orientation, _TURNS[1])(array)
+    height, width, channels = array.shape
+    if channels not in (1, 3):
+        raise ImageFileError(f"{path} cannot hold transparency; use a name that ends in .png or .tif.")
+    with replacement(path) as temporary, temporary.open("wb") as handle:
+        handle.write(b"P%d\n%d %d\n65535\n" % (5 if channels == 1 else 6, width, height))
+        handle.write(array.astype(">u2").tobytes())

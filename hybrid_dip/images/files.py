@@ -1,14 +1,15 @@
 """Files <-> tensors in [0, 1].
 
-Reads 8-bit and 16-bit PNG and TIFF, JPEG and the other formats of Pillow, and ``.npy`` arrays (H, W) or (H, W, C). EXIF
-orientation is applied, palettes become RGB, an alpha channel is kept beside the pixels.
+Reads 8-bit and 16-bit PNG, TIFF and PNM, JPEG and the other formats of Pillow, and ``.npy`` arrays (H, W) or (H, W, C). EXIF
+orientation is applied, palettes become RGB. An alpha channel and the file's properties are kept beside the pixels.
 """
 
 import hashlib
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,22 @@ import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from hybrid_dip.errors import ImageFileError, StorageError
-from hybrid_dip.images import deep_formats
+from hybrid_dip.errors import ImageFileError, StorageError, warn
+from hybrid_dip.images.arrays import FLOAT_LIMIT, check_floats, read_npy
 from hybrid_dip.images.atomic import replacement
-from hybrid_dip.images.deep_formats import MOST_PIXELS, Array, too_large
+from hybrid_dip.images.deep_formats import MOST_PIXELS, Array, read_png, read_pnm, too_large, write_png, write_pnm
+from hybrid_dip.images.properties import Properties, in_srgb, read_properties
+from hybrid_dip.images.tiff_files import read_tiff, write_tiff
 
-FLOAT_LIMIT = 16.0
-"""Floating-point arrays must lie within +-16: noise may leave [0, 1], but 0..255 is a mistake of scale."""
+DEEP_WRITERS: dict[str, Callable[[Array, Path, Properties], None]] = {
+    ".png": write_png,
+    **dict.fromkeys((".tif", ".tiff"), write_tiff),
+    **dict.fromkeys((".pgm", ".ppm", ".pnm"), write_pnm),
+}
+"""Suffix -> what writes 16 bits for each channel."""
+
+_FRAMED = ("GIF", "PNG", "WEBP", "AVIF")
+"""Formats that may hold an animation; the second images of others are previews or depths."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +46,14 @@ class Picture:
         alpha: (1, 1, H, W) in [0, 1], or None.
         bits: Depth to write a result in, 8 or 16.
         is_array: Whether it came from a ``.npy`` file.
+        about: Its colour profile, resolution and dates.
     """
 
     pixels: Tensor
     alpha: Tensor | None = None
     bits: int = 8
     is_array: bool = False
+    about: Properties = field(default_factory=Properties)
 
     def alpha_at(self, size: tuple[int, int]) -> Tensor | None:
         """The alpha channel at (H, W), interpolated where the picture has another size."""
@@ -54,7 +66,7 @@ def read_picture(path: str | Path) -> Picture:
     """Read an image file, with what is needed to write a result in the same form.
 
     Args:
-        path: A file of any format that Pillow reads, 16-bit PNG and TIFF, or ``.npy``.
+        path: A file of any format that Pillow reads, 16-bit PNG, TIFF and PNM, or ``.npy``.
 
     Returns:
         The picture.
@@ -89,7 +101,7 @@ def load_image(path: str | Path) -> Tensor:
     """Read an image file.
 
     Args:
-        path: A file of any format that Pillow reads, 16-bit PNG and TIFF, or ``.npy`` with shape (H, W) or (H, W, C).
+        path: A file of any format that Pillow reads, 16-bit PNG, TIFF and PNM, or ``.npy`` with shape (H, W) or (H, W, C).
 
     Returns:
         (1, C, H, W), float32, in [0, 1]; C is 1 for grey and 3 for colour images, an alpha channel is left out.
@@ -101,77 +113,83 @@ def load_image(path: str | Path) -> Tensor:
     return read_picture(path).pixels
 
 
-def load_mask(path: str | Path) -> Tensor:
-    """Read a mask file: 255 (white) marks a known pixel, 0 (black) one to fill in.
-
-    Args:
-        path: An image file whose values are 0 and 255 only (up to 2 off, for JPEG), or ``.npy`` of 0 and 1.
-
-    Returns:
-        (1, 1, H, W), float32, of 0 and 1; (1, C, H, W) where the mask's channels differ.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ImageFileError: The file is no readable image, or not binary.
-    """
-    picture = read_picture(path)
-    pixels = picture.pixels
-    if picture.is_array and 0 < float(pixels.max()) < 1.5 / 255:  # whole numbers of 0 and 1, read as grey levels
-        pixels = (pixels > 0).float()
-    near_black, near_white = pixels <= 2 / 255, pixels >= 1 - 2 / 255
-    if not bool((near_black | near_white).all()):
-        share = 100 * float((~(near_black | near_white)).float().mean())
-        raise ImageFileError(
-            f"The mask {path} must hold only 255 (known pixel) and 0 (to fill in); {share:.2g} % of its values lie between."
-        )
-    known = near_white.float()
-    return known[:, :1].contiguous() if bool((known == known[:, :1]).all()) else known
-
-
-def save_image(x: Tensor, path: str | Path, *, alpha: Tensor | None = None, bits: int = 8) -> None:
+def save_image(
+    x: Tensor,
+    path: str | Path,
+    *,
+    alpha: Tensor | None = None,
+    bits: int = 8,
+    like: Picture | str | Path | None = None,
+    mask: Tensor | None = None,
+) -> None:
     """Write an image file, whole or not at all.
 
     Args:
         x: (1, C, H, W); values outside [0, 1] are clamped, except for ``.npy``, which takes any C and keeps them.
         path: The file to write; its suffix chooses the format.
         alpha: (1, 1, H, W), written as transparency by formats that have it.
-        bits: Depth of a channel, 8, or 16 for PNG and TIFF.
+        bits: Depth of a channel, 8, or 16 for PNG, TIFF and PNM.
+        like: A picture or its file, whose alpha, bits, colour profile, resolution and dates are taken over where the format
+            has them.
+        mask: (1, 1 or C, H, W) of 1 (known) and 0 (filled in). What was filled in is opaque.
 
     Raises:
-        ImageFileError: The format cannot hold the image.
+        ImageFileError: The format cannot hold the image, or x is not finite, not floating-point or not in [0, 1] by its scale.
         StorageError: The file cannot be written.
     """
     path = Path(path)
-    if x.ndim != 4 or x.shape[0] != 1:
-        raise ImageFileError(f"An image of shape (1, C, H, W) was expected for {path}, got {tuple(x.shape)}.")
-    array = _planes(x)
-    suffix = path.suffix.lower()
+    like = read_picture(like) if isinstance(like, str | Path) else like
+    _check_image(x, path, bits)
+    about = Properties()
+    if like is not None:
+        alpha, bits, about = like.alpha_at((x.shape[-2], x.shape[-1])) if alpha is None else alpha, like.bits, like.about
+    if alpha is not None and mask is not None:
+        alpha = torch.where(mask.amin(1, keepdim=True) > 0, alpha, 1.0)
     try:
-        if suffix == ".npy":
-            with replacement(path) as temporary:
-                np.save(temporary, array[..., 0] if array.shape[-1] == 1 else array)
-            return
-        if array.shape[-1] not in (1, 3):
-            raise ImageFileError(f"{path} cannot hold {array.shape[-1]} channels; use a name that ends in .npy.")
-        if alpha is not None:
-            array = np.concatenate([array, _planes(alpha)], -1)
-        if suffix not in Image.registered_extensions():
-            raise ImageFileError(f"{path} does not end in an image format's suffix, such as .png; nothing was written.")
-        if bits == 16 and suffix in (".tif", ".tiff"):
-            deep_formats.write_tiff(_round(array, 65535).astype(np.uint16), path)
-            return
-        if bits == 16 and suffix == ".png":
-            deep_formats.write_png(_round(array, 65535).astype(np.uint16), path)
-            return
-        values = _round(array, 255).astype(np.uint8)
-        with replacement(path) as temporary:
-            _pillow(values).save(temporary)
+        _write(x, path, alpha, bits, about)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
     except (KeyError, ValueError) as error:
         if isinstance(error, ImageFileError):
             raise
         raise ImageFileError(f"{path} cannot be written: {error}.") from None
+
+
+def _check_image(x: Tensor, path: Path, bits: int) -> None:
+    if x.ndim != 4 or x.shape[0] != 1:
+        raise ImageFileError(f"An image of shape (1, C, H, W) was expected for {path}, got {tuple(x.shape)}.")
+    if not x.is_floating_point():
+        raise ImageFileError(f"Floating-point values in [0, 1] were expected for {path}, got {x.dtype}: divide 8 bits by 255.")
+    if not bool(torch.isfinite(x).all()):
+        raise ImageFileError(f"The image for {path} holds NaN or Inf; finite numbers in [0, 1] were expected.")
+    mean = float(x.abs().mean())
+    if path.suffix.lower() != ".npy" and mean > FLOAT_LIMIT:
+        raise ImageFileError(
+            f"The image for {path} has a mean of {mean:.3g}; values in [0, 1] were expected: divide it by 255."
+        )
+    if bits not in (8, 16):
+        raise ImageFileError(f"A channel has 8 or 16 bits, got {bits} for {path}; .npy keeps all digits.")
+
+
+def _write(x: Tensor, path: Path, alpha: Tensor | None, bits: int, about: Properties) -> None:
+    array, suffix = _planes(x), path.suffix.lower()
+    if suffix == ".npy":
+        with replacement(path) as temporary:
+            np.save(temporary, array[..., 0] if array.shape[-1] == 1 else array)
+        return
+    colours = array.shape[-1]
+    if colours not in (1, 3):
+        raise ImageFileError(f"{path} cannot hold {colours} channels; use a name that ends in .npy.")
+    if suffix not in Image.registered_extensions():
+        raise ImageFileError(f"{path} does not end in an image format's suffix, such as .png; nothing was written.")
+    if alpha is not None:
+        array = np.concatenate([array, _planes(alpha)], -1)
+    if bits == 16 and suffix in DEEP_WRITERS:
+        DEEP_WRITERS[suffix](_round(array, 65535).astype(np.uint16), path, about)
+        return
+    values = _round(array, 255).astype(np.uint8)
+    with replacement(path) as temporary:
+        _pillow(values).save(temporary, **about.for_pillow(colours))
 
 
 def crop_to_centre(x: Tensor, size: int, scale: int = 1) -> Tensor:
@@ -233,81 +251,80 @@ def _to_tensor(array: Array) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(planes.astype(np.float32))).permute(2, 0, 1)[None].contiguous()
 
 
-def _picture(array: Array, largest: int) -> Picture:
-    """Split (H, W) or (H, W, C), where ``largest`` is white, into colour and alpha; two and four channels have an alpha."""
-    x = _to_tensor(array / largest)
-    bits = 8 if largest == 255 else 16
-    if x.shape[1] in (2, 4):
-        return Picture(x[:, :-1].contiguous(), x[:, -1:].contiguous(), bits)
-    return Picture(x, None, bits)
+def _picture(values: Array, white: int, bits: int, about: Properties, has_alpha: bool | None = None) -> Picture:
+    """Split (H, W) or (H, W, C) into colour and alpha; without a word on it, two and four channels have an alpha."""
+    x = _to_tensor(values / white)
+    if has_alpha if has_alpha is not None else x.shape[1] in (2, 4):
+        return Picture(x[:, :-1].contiguous(), x[:, -1:].contiguous(), bits, about=about)
+    return Picture(x, None, bits, about=about)
 
 
 def _read_npy(path: Path) -> Picture:
-    with path.open("rb") as handle:
-        if handle.read(6) != b"\x93NUMPY":
-            raise ImageFileError(f"{path} is not a .npy file; one written by numpy.save was expected.")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        if "Python objects" in str(error):
-            raise ImageFileError(
-                f"{path} holds Python objects; an array of numbers (H, W) or (H, W, C) was expected."
-            ) from None
-        raise
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise ImageFileError(f"{path} has the shape {array.shape}; (H, W) or (H, W, C) was expected.")
-    if array.shape[0] * array.shape[1] > MOST_PIXELS:
-        raise too_large(path)
-    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-        largest = np.iinfo(array.dtype).max
-        return Picture(_to_tensor(np.asarray(array) / largest), bits=16, is_array=True)
-    if array.dtype == np.bool_ or (np.issubdtype(array.dtype, np.integer) and np.isin(array, (0, 1)).all()):
-        return Picture(_to_tensor(np.asarray(array)), is_array=True)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise ImageFileError(f"{path} has the type {array.dtype}; floats in [0, 1], uint8, uint16 or bool were expected.")
-    _check_floats(path, array)
-    return Picture(_to_tensor(np.asarray(array)), bits=16, is_array=True)
-
-
-def _check_floats(path: Path, array: Array) -> None:
-    if not np.isfinite(array).all():
-        raise ImageFileError(f"{path} holds NaN or Inf; finite numbers in [0, 1] were expected.")
-    low, high = float(array.min()), float(array.max())
-    if max(-low, high) > FLOAT_LIMIT:
-        raise ImageFileError(f"{path} has values from {low:.3g} to {high:.3g}; floats in [0, 1] were expected.")
+    values, white, bits = read_npy(path)
+    return Picture(_to_tensor(values / white), bits=bits, is_array=True)
 
 
 def _read_image(path: Path) -> Picture:
     with path.open("rb") as handle:
         head = handle.read(32)
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        deep = deep_formats.read_tiff(path)
-        if deep is not None and deep.dtype == np.uint16:
-            return _picture(deep, 65535)
-        if deep is not None:
-            _check_floats(path, deep)
-            return _picture(deep, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            samples = read_tiff(path)
+            if samples is not None:
+                if samples.white == 1:
+                    check_floats(path, samples.values)
+                return _picture(samples.values, samples.white, samples.bits, _properties(path), samples.has_alpha)
+        deep = read_pnm(path) if head[:2] in (b"P2", b"P3", b"P5", b"P6") else None
+        if deep is not None:
+            return _picture(*deep, 16, Properties())
         with Image.open(path) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise too_large(path)
+            about = read_properties(opened)
+            if opened.format in _FRAMED and getattr(opened, "is_animated", False):
+                warn(f"{path} has several frames; the first is taken.")
             if head[1:4] == b"PNG" and head[24] == 16:
-                return _picture(deep_formats.read_png(path, opened.getexif().get(ExifTags.Base.Orientation, 1)), 65535)
+                return _picture(read_png(path, opened.getexif().get(ExifTags.Base.Orientation, 1)), 65535, 16, about)
             opened.load()
             image = ImageOps.exif_transpose(opened)
+    if image.mode == "F":
+        values = np.asarray(image)
+        check_floats(path, values)
+        return _picture(values, 1, 16, about)
     if image.mode.startswith("I;16"):
-        return _picture(np.asarray(image), 65535)
-    if image.mode in ("I", "F"):
+        return _picture(np.asarray(image), 65535, 16, about)
+    if image.mode == "I":
         raise ImageFileError(f"{path} has 32-bit pixels of unknown range; save it as 16-bit PNG or as .npy in [0, 1].")
-    return _picture(np.asarray(image.convert(_plain_mode(image))), 255)
+    if head[1:4] == b"PNG":
+        _spread_transparency(image, head[24])
+    return _picture(_eight_bits(path, image), 255, 8, about)
 
 
-def _plain_mode(image: Image.Image) -> str:
-    """L, LA, RGB or RGBA, whichever loses nothing."""
+def _properties(path: Path) -> Properties:
+    """What a TIFF says of its pixels, where Pillow can open it: it knows fewer kinds of pixels than files have."""
+    try:
+        with Image.open(path) as opened:
+            return read_properties(opened)
+    except (OSError, SyntaxError, ValueError):
+        return Properties()
+
+
+def _spread_transparency(image: Image.Image, depth: int) -> None:
+    """Scale the grey level that is transparent along with the others: Pillow spreads 2 and 4 bits to 8, but not this one."""
+    if image.mode == "L" and depth in (2, 4) and "transparency" in image.info:
+        image.info["transparency"] *= 255 // (2**depth - 1)
+
+
+def _eight_bits(path: Path, image: Image.Image) -> Array:
+    """(H, W) or (H, W, C) from 0 to 255, with nothing lost: L, LA, RGB or RGBA."""
+    if image.mode == "LAB" or (image.mode == "CMYK" and image.info.get("icc_profile")):
+        return in_srgb(image)
+    if image.mode == "CMYK":
+        warn(f"{path} is in CMYK without a colour profile; its colours in RGB are estimates.")
     transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     grey = image.mode in ("1", "L", "LA", "La")
-    return ("LA" if transparent else "L") if grey else ("RGBA" if transparent else "RGB")
+    return np.asarray(image.convert(("LA" if transparent else "L") if grey else ("RGBA" if transparent else "RGB")))
 
 
 def fingerprint(x: Tensor) -> str:

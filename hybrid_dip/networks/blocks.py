@@ -3,20 +3,22 @@
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from hybrid_dip.errors import SettingsError, nearest
 from hybrid_dip.networks.convolution import convolution
 from hybrid_dip.problem import resampling
 
-Activation = Literal["leaky_relu", "swish", "elu", "none"]
+Activation = Literal["leaky_relu", "swish", "elu", "softplus", "none"]
 Upsampling = Literal["nearest", "bilinear"]
-Downsampling = Literal["stride", "avg", "max", "lanczos2", "lanczos3"]
+Downsampling = Literal["stride", "avg", "max", "lanczos2", "lanczos3", "fixed-lanczos2", "fixed-lanczos3"]
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "leaky_relu": lambda: nn.LeakyReLU(0.2, inplace=True),  # the batch norm before it does not need its output
     "swish": nn.SiLU,
     "elu": nn.ELU,
+    "softplus": nn.Softplus,
     "none": nn.Identity,
 }
 
@@ -25,7 +27,7 @@ def activation(name: str) -> nn.Module:
     """A non-linearity by name.
 
     Args:
-        name: "leaky_relu" (slope 0.2), "swish", "elu" or "none".
+        name: "leaky_relu" (slope 0.2), "swish", "elu", "softplus" or "none".
 
     Returns:
         A module without parameters.
@@ -38,7 +40,26 @@ def activation(name: str) -> nn.Module:
     return _ACTIVATIONS[name]()
 
 
-class LowPass(nn.Module):
+def low_pass(channels: int, kernel: str) -> nn.Conv2d:
+    """The original's Lanczos downsampler in a network: a dense convolution, trained, which begins as a filter of each channel.
+
+    Args:
+        channels: C.
+        kernel: "lanczos2" or "lanczos3".
+
+    Returns:
+        A layer (N, C, H, W) -> (N, C, H / 2, W / 2) with C^2 k^2 + C parameters, k 8 or 12; borders are replicated.
+    """
+    taps, offset = resampling.taps(2, kernel, 0.5)
+    layer = nn.Conv2d(channels, channels, len(taps), stride=2, padding=-offset, padding_mode="replicate")
+    with torch.no_grad():
+        layer.bias.zero_()  # type: ignore[union-attr]
+        layer.weight.zero_()
+        layer.weight.diagonal().copy_(torch.outer(taps, taps)[..., None].expand(-1, -1, channels))
+    return layer
+
+
+class FixedLowPass(nn.Module):
     """Halves a map by a fixed Lanczos filter on each channel, borders replicated.
 
     Args:
@@ -57,11 +78,13 @@ class LowPass(nn.Module):
         return resampling.filter_and_stride(x, self.taps, self.offset, 2)
 
 
-_REDUCERS: dict[str, Callable[[], nn.Module]] = {
-    "avg": lambda: nn.AvgPool2d(2),
-    "max": lambda: nn.MaxPool2d(2),
-    "lanczos2": lambda: LowPass("lanczos2"),
-    "lanczos3": lambda: LowPass("lanczos3"),
+_REDUCERS: dict[str, Callable[[int], nn.Module]] = {
+    "avg": lambda channels: nn.AvgPool2d(2),
+    "max": lambda channels: nn.MaxPool2d(2),
+    "lanczos2": lambda channels: low_pass(channels, "lanczos2"),
+    "lanczos3": lambda channels: low_pass(channels, "lanczos3"),
+    "fixed-lanczos2": lambda channels: FixedLowPass("lanczos2"),
+    "fixed-lanczos3": lambda channels: FixedLowPass("lanczos3"),
 }
 
 
@@ -70,11 +93,13 @@ def halving_convolution(
 ) -> list[nn.Module]:
     """A convolution that halves the map: strided, or at full resolution followed by pooling or a low-pass filter.
 
+    The filter is made first, as in the original, so that a seed gives its weights.
+
     Args:
         in_channels: C.
         out_channels: C'.
         kernel: Odd side.
-        how: "stride", "avg", "max", "lanczos2" or "lanczos3".
+        how: One of :data:`Downsampling`.
         bias: Whether it has a bias.
         padding: "zero" or "reflection".
 
@@ -88,7 +113,8 @@ def halving_convolution(
         return [convolution(in_channels, out_channels, kernel, 2, bias=bias, padding=padding)]
     if how not in _REDUCERS:
         raise SettingsError(f"Unknown downsampling '{how}': {nearest(how, ['stride', *_REDUCERS])}.")
-    return [convolution(in_channels, out_channels, kernel, bias=bias, padding=padding), _REDUCERS[how]()]
+    reducer = _REDUCERS[how](out_channels)
+    return [convolution(in_channels, out_channels, kernel, bias=bias, padding=padding), reducer]
 
 
 T = TypeVar("T")

@@ -19,14 +19,12 @@ class Decoder(nn.Module):
         super().__init__()
         self.stride = 2 ** len(channels)
         layers: list[nn.Module] = []
-        for width in channels:
-            # ReLU before the norm, as in the paper's B_(i+1) = cn(relu(U_i B_i C_i)).
-            layers += [
-                convolution(in_channels, width, 1, bias=False),
-                doubling_layer(upsample),
-                nn.ReLU(),
-                BatchNorm(width),
-            ]
+        # The last layer does not double the map, as in the authors' decodernw: with five doublings there are six layers.
+        for width, doubles in [*((width, True) for width in channels), (channels[-1], False)]:
+            layers.append(convolution(in_channels, width, 1, bias=False))
+            if doubles:
+                layers.append(doubling_layer(upsample))
+            layers += [nn.ReLU(), BatchNorm(width)]  # in this order, as in the paper's B_(i+1) = cn(relu(U_i B_i C_i))
             in_channels = width
         layers.append(convolution(in_channels, out_channels, 1, bias=False))
         if sigmoid:
@@ -55,7 +53,8 @@ def decoder(
     Args:
         in_channels: Channels of z.
         out_channels: Channels of the image.
-        channels: Width of each layer; each layer doubles the map.
+        channels: Width of each layer that doubles the map; one more layer of the last width follows. With (64,) * 5 and 64
+            channels of z it has the paper's 25536 parameters, with 128 its 100224.
         upsample: "bilinear" as in the paper, or "nearest".
         sigmoid: End with a sigmoid.
 

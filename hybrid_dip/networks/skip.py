@@ -80,7 +80,8 @@ def skip(
         kernel_up: Odd side, one for all scales or one for each.
         kernel_skip: Odd side.
         upsample: "nearest" or "bilinear", one for all scales or one for each.
-        downsample: "stride", "avg", "max", "lanczos2" or "lanczos3", one for all scales or one for each.
+        downsample: "stride", "avg", "max"; "lanczos2" or "lanczos3", a filter that is trained as in the original; or
+            "fixed-lanczos2" or "fixed-lanczos3". One for all scales or one for each.
         padding: "zero" or "reflection".
         activation: "leaky_relu", "swish", "elu" or "none".
         sigmoid: End with a sigmoid.

@@ -14,6 +14,7 @@ from hybrid_dip.contracts import Fidelity, Task, clamp
 from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error
 from hybrid_dip.problem import fidelity as likelihood
 from hybrid_dip.problem import operators
+from hybrid_dip.problem.masks import ask_if_inverted
 from hybrid_dip.problem.noise import estimate_sigma
 from hybrid_dip.problem.resampling import Kernel
 
@@ -100,6 +101,8 @@ def _masked(observation: Tensor, mask: Tensor, name: str, sigma: float, fidelity
 def inpaint(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian) -> Task:
     """An image with regions to fill in. Known pixels are pasted back into the result, unless they are noisy.
 
+    A mask that leaves less than half of the image causes a warning, for it may be inverted.
+
     Args:
         observation: (1, C, H, W); what it holds under the mask does not matter.
         mask: (1, 1, H, W) or (1, C, H, W) of 1 (known) and 0 (to fill in).
@@ -112,7 +115,9 @@ def inpaint(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: 
     Raises:
         SettingsError: The mask has another size, is not binary, or marks nothing or everything as known; or a bad image.
     """
-    return _masked(observation, mask, "inpaint", sigma, fidelity)
+    task = _masked(observation, mask, "inpaint", sigma, fidelity)
+    ask_if_inverted(mask)
+    return task
 
 
 def missing_pixels(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian) -> Task:

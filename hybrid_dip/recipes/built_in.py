@@ -6,6 +6,7 @@ PARTS: dict[str, dict[str, str]] = {
         "median": "hybrid_dip.regularisers.denoisers:median",
         "wavelet": "hybrid_dip.regularisers.denoisers:wavelet",
         "nlm": "hybrid_dip.regularisers.denoisers:nlm",
+        "nlm-channels": "hybrid_dip.regularisers.denoisers:nlm_channels",
         "bm3d": "hybrid_dip.regularisers.denoisers:bm3d",
     },
     "networks": {
@@ -13,6 +14,7 @@ PARTS: dict[str, dict[str, str]] = {
         "unet": "hybrid_dip.networks:unet",
         "resnet": "hybrid_dip.networks:resnet",
         "texture": "hybrid_dip.networks:texture",
+        "s2s": "hybrid_dip.networks:s2s",
         "decoder": "hybrid_dip.networks:decoder",
         "pixels": "hybrid_dip.networks:pixels",
     },
@@ -46,6 +48,7 @@ PARTS: dict[str, dict[str, str]] = {
         "self-guided": "hybrid_dip.recipes.published:self_guided",
         "aseqdip": "hybrid_dip.recipes.published:aseqdip",
         "dip-sure": "hybrid_dip.recipes.published:dip_sure",
+        "dip-sure-plain": "hybrid_dip.recipes.published:dip_sure_plain",
     },
     "solvers": {
         "admm": "hybrid_dip.fitting.solvers:ADMM",

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from functools import partial
 
+from torch import nn
+
 from hybrid_dip import networks
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
@@ -36,6 +38,17 @@ FEWEST_SCATTERED = 0.1
 """Share of known pixels below which ``missing-pixels`` takes the original's recipe for 98 % missing."""
 
 
+def draw_downsampler(task: Task) -> None:
+    """Draw the weights that torch gives the original's downsampler, a convolution, before the filter takes their place.
+
+    Args:
+        task: Super-resolution; for any other task nothing is drawn.
+    """
+    filter_of = getattr(task.forward, "taps", None)
+    if filter_of is not None:
+        nn.Conv2d(task.shape[1], task.shape[1], len(filter_of))
+
+
 def _denoise(task: Task) -> Recipe:
     note = "" if task.fidelity is gaussian else "The paper has no recipe for this noise; this is its recipe for Gaussian noise."
     strong = (task.noise_sigma or 0) > 37.5 / 255  # the original gives recipes for sigma 25 and 50
@@ -52,7 +65,7 @@ def _jpeg(task: Task) -> Recipe:
 def _super_resolve(task: Task) -> Recipe:
     large = task.shape[-1] > 4 * task.observation.shape[-1]  # the original gives recipes for x4 and x8
     steps, jitter = (4000, 0.05) if large else (2000, 0.03)
-    return Recipe(STANDARD, NOISE, steps=steps, jitter=jitter, latent_first=True)
+    return Recipe(STANDARD, NOISE, steps=steps, jitter=jitter, latent_first=True, spare_draws=draw_downsampler)
 
 
 def _inpaint_text(task: Task) -> Recipe:
@@ -69,8 +82,8 @@ def _missing_pixels(task: Task) -> Recipe:
     if hardly_known(task):
         widths = (16, 32, 64, 128, 128)
         network = partial(STANDARD, down=widths, up=widths, skip=(0,) * 5, downsample="avg")
-        return Recipe(network, NOISE, steps=1000)
-    return Recipe(STANDARD, NOISE, steps=11000, lr=0.001, jitter=0.03)
+        return Recipe(network, NOISE, steps=1000, fallback=5.0, log_every=50)
+    return Recipe(STANDARD, NOISE, steps=11000, lr=0.001, jitter=0.03, fallback=5.0, log_every=50)
 
 
 def _flash(task: Task) -> Recipe:

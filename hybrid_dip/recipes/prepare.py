@@ -5,17 +5,20 @@ from torch import Tensor, nn
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error
+from hybrid_dip.fitting.random_state import Draws
 from hybrid_dip.networks import latents
 from hybrid_dip.recipes.recipe import Recipe
 
 
-def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
-    """Seed the global random state, and draw the network and the latent in the original's order, on the CPU.
+def prepare(task: Task, recipe: Recipe, seed: int, draws: Draws | None = None) -> tuple[nn.Module, Tensor]:
+    """Draw the network and the latent in the original's order, on the CPU.
 
     Args:
         task: Task that gives the shape, and the latent if it has one.
         recipe: How to make the network and the latent.
-        seed: Seed of everything random; the jitter continues from the state after this call.
+        seed: Seed of everything random.
+        draws: A source of that seed, which all is drawn from: the jitter goes on from where this call leaves it. By default
+            one that nobody else has.
 
     Returns:
         The network in training mode, and z.
@@ -26,8 +29,11 @@ def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
     """
     if not 0 <= seed < 2**63:
         raise SettingsError(f"A seed must be a whole number from 0 to 2^63 - 1, got {seed}.")
-    recipe = recipe.bind(task)
-    torch.manual_seed(seed)
+    with draws or Draws(seed):
+        return _make(task, recipe.bind(task))
+
+
+def _make(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:
     size = (task.shape[-2], task.shape[-1])
 
     def draw() -> Tensor:
@@ -42,7 +48,10 @@ def prepare(task: Task, recipe: Recipe, seed: int) -> tuple[nn.Module, Tensor]:
         if recipe.start is not None:
             recipe.start.fill(network)
         network.train()
-        return network, draw() if z is None else z
+        z = draw() if z is None else z
+        if recipe.spare_draws is not None:
+            recipe.spare_draws(task)
+        return network, z
     except HybridDIPError:
         raise
     except Exception as error:  # a user's network may fail in any way
@@ -57,17 +66,16 @@ def sketch(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:
         recipe: How to make the network and the latent.
 
     Returns:
-        The network and z; the global random state stays as it is.
+        The network and z.
 
     Raises:
         SettingsError: The network or the latent cannot be made with its options.
     """
-    with torch.random.fork_rng(devices=[]):
-        try:
-            with torch.device("meta"):
-                return prepare(task, recipe, seed=0)
-        except SettingsError:  # some look at their own values while they are made
+    try:
+        with torch.device("meta"):
             return prepare(task, recipe, seed=0)
+    except SettingsError:  # some look at their own values while they are made
+        return prepare(task, recipe, seed=0)
 
 
 def _channels(recipe: Recipe, task: Task, z: Tensor | None) -> int:
@@ -76,5 +84,5 @@ def _channels(recipe: Recipe, task: Task, z: Tensor | None) -> int:
         return z.shape[1]
     if task.latent is not None:
         return task.latent.shape[1]
-    with torch.random.fork_rng(devices=[]):
+    with Draws():
         return recipe.latent(size=(2, 2)).shape[1]

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -40,12 +40,14 @@ class Recipe:
         lr_schedule: Factor of the learning rate during the fit; None for a constant rate.
         jitter: Standard deviation of the noise added to z at each step.
         average: Decay of the output average, fixed or growing, or None.
-        fallback: Decibels of the fit to y that may be lost between two looks before the fit falls back, or None.
+        fallback: Decibels of the fit to y that may be lost between two logged steps before the fit falls back, or None.
+        log_every: Steps between two logged ones; None leaves it to the number of steps.
         parameter_noise: Standard deviation of noise added to the weights at each step, relative to theirs.
         optimise: What is optimised: the network, the latent, or both.
         runs: Number of fits, with consecutive seeds, whose images are averaged.
         rule: When to stop and what to keep, unless the user chooses.
         latent_first: z is drawn before the network is made, as the original does for super-resolution.
+        spare_draws: Called with the task before the first jitter: it draws what the original draws there and does not use.
         start: Parameters that every fit begins with; None leaves the random ones.
         solver: The solver that takes the place of the plain loop, or None.
         terms: Regularisers that belong to the method, in addition to the user's.
@@ -64,11 +66,13 @@ class Recipe:
     jitter: float = 0.0
     average: float | Growing | None = None
     fallback: float | None = None
+    log_every: int | None = None
     parameter_noise: float = 0.0
     optimise: Literal["network", "latent", "both"] = "network"
     runs: int = 1
     rule: Rule | Selection = ALL_STEPS
     latent_first: bool = False
+    spare_draws: Callable[[Task], object] | None = None
     start: Start | None = None
     solver: Solver | None = None
     terms: tuple[Term, ...] = ()
@@ -109,11 +113,13 @@ class Recipe:
             "rule": repr(self.rule),
             "average": repr(self.average) if isinstance(self.average, Growing) else self.average,
             **{name: getattr(self, name) for name in _PLAIN},
+            **({} if self.log_every is None else {"log_every": self.log_every}),
+            **({} if self.spare_draws is None else {"spare_draws": settings_of(self.spare_draws)["name"]}),
             **({} if self.start is None else {"start_sha256": self.start.sha256}),
             **({} if self.tile is None else {"tile": self.tile}),
             **({} if self.refine is None else {"refine": settings_of(self.refine)}),
-            **({} if self.solver is None else {"solver": repr(self.solver)}),
-            **({term.name: f"{term.weight} {term.regulariser}" for term in self.terms}),
+            **({} if self.solver is None else {"solver": written(self.solver)}),
+            **({term.name: f"{term.weight} {written(term.regulariser)}" for term in self.terms}),
         }
 
 
@@ -138,3 +144,19 @@ def settings_of(maker: Callable[..., Any]) -> dict[str, Any]:
         settings: dict[str, Any] = own()
         return settings
     return {"name": getattr(maker, "__name__", type(maker).__name__)}
+
+
+def written(part: Any) -> str:
+    """An object with its settings as text that is the same in each process: functions by their names, not their addresses.
+
+    Args:
+        part: A dataclass, a function, or a plain value.
+
+    Returns:
+        The text.
+    """
+    if is_dataclass(part) and not isinstance(part, type):
+        settings = (f"{field.name}={written(getattr(part, field.name))}" for field in fields(part) if field.repr)
+        return f"{type(part).__name__}({', '.join(settings)})"
+    name = getattr(part, "__name__", None)
+    return name if callable(part) and isinstance(name, str) else repr(part)

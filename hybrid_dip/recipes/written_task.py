@@ -10,7 +10,8 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.images.files import load_image, load_mask
+from hybrid_dip.images.files import load_image
+from hybrid_dip.images.masks import load_mask
 from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.recipes.readers import read_noise, read_psf, read_shape, read_sigma

@@ -99,6 +99,24 @@ def nlm(x: Tensor, sigma: float) -> Tensor:
     return _by_array(x, smooth)
 
 
+def nlm_channels(x: Tensor, sigma: float) -> Tensor:
+    """Non-local means of each channel by itself, h = 0.6 sigma, otherwise as ``nlm``: the denoiser of DeepRED's code.
+
+    Args:
+        x: (1, C, H, W).
+        sigma: Standard deviation of the noise, in units of [0, 1].
+
+    Returns:
+        The denoised image, of the same shape.
+    """
+    from skimage.restoration import denoise_nl_means
+
+    def one(plane: Any) -> Any:
+        return denoise_nl_means(plane, patch_size=5, patch_distance=6, h=max(0.6 * sigma, 1e-4), sigma=sigma)
+
+    return _by_array(x, lambda array: np.stack([one(plane) for plane in np.moveaxis(array, -1, 0)], -1))
+
+
 def bm3d(x: Tensor, sigma: float) -> Tensor:
     """BM3D (Dabov et al. 2007) by its authors' package, the extra ``bm3d``, for non-commercial use only.
 

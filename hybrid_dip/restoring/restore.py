@@ -95,7 +95,8 @@ def restore(
 ) -> Result:
     """Restore one image.
 
-    The caller's random state stays as it is. On the CPU, with the same number of threads, the same seed gives the same floats.
+    On the CPU, with the same number of threads, the same seed gives the same floats, from several threads at once as well. The
+    caller's random state is neither used nor changed.
 
     Args:
         task: The task, such as one of :mod:`hybrid_dip.problem.tasks`.
@@ -111,7 +112,7 @@ def restore(
             recipe's.
         time_budget: Seconds for each seed; tiles share them evenly.
         execution: How the network is evaluated: its precision, and whether it is compiled or recorded.
-        log_every: Steps between two logged ones. The default is :func:`log_interval` of the steps.
+        log_every: Steps between two logged ones. The default is the recipe's, or :func:`log_interval` of the steps.
         hooks: Says for each fit, by its seed, tile and replicate, what watches it, where it is saved, and when it is to end
             (:mod:`hybrid_dip.restoring.hooks`).
 
@@ -144,7 +145,7 @@ def restore(
         tiles=tiles,
         device=where,
         execution=execution,
-        log_every=log_every or log_interval(recipe.steps),
+        log_every=log_every or recipe.log_every or log_interval(recipe.steps),
         time_budget=time_budget if time_budget is None or tiles is None else time_budget / len(tiles.boxes),
         hooks=SeparateStates(hooks),
     )

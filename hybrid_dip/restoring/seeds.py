@@ -9,7 +9,7 @@ import torch
 from hybrid_dip.contracts import Fit, Observer, Rule, Task
 from hybrid_dip.execution.precision import Execution
 from hybrid_dip.fitting.fit import fit
-from hybrid_dip.fitting.random_state import forked_random_state
+from hybrid_dip.fitting.random_state import Draws
 from hybrid_dip.fitting.solvers.langevin import DEVIATION
 from hybrid_dip.problem.tiles import Tiles, part
 from hybrid_dip.recipes.prepare import prepare
@@ -100,8 +100,9 @@ def _fit_once(restoration: Restoration, task: Task, rule: Rule, name: FitName, o
     recipe, device, execution = restoration.recipe, restoration.device, restoration.execution
     hooks = restoration.hooks(name)
     try:
-        with forked_random_state(device), execution.global_settings():
-            network, latent = prepare(task, recipe, name.seed)
+        with execution.global_settings(device):
+            draws = Draws(name.seed)
+            network, latent = prepare(task, recipe, name.seed, draws)
             parameters = sum(p.numel() for p in network.parameters())
             solve = fit if recipe.solver is None else recipe.solver.run
             made = solve(
@@ -122,6 +123,7 @@ def _fit_once(restoration: Restoration, task: Task, rule: Rule, name: FitName, o
                 time_budget=restoration.time_budget,
                 halt=hooks.halt,
                 checkpoint=hooks.checkpoint,
+                generator=draws.on(device),
                 observers=[*observers, *hooks.observers],
             )
     finally:

@@ -83,7 +83,7 @@ def _take_steps(
         execution=execution,
         rule=ALL_STEPS,
         tile=0,
-        log_every=log_interval(recipe.steps),
+        log_every=recipe.log_every or log_interval(recipe.steps),
         hooks=lambda _: hooks,
     )
 

@@ -11,6 +11,7 @@ from hybrid_dip.contracts import Fit, Task
 from hybrid_dip.fitting.observers import ReferenceWatch
 from hybrid_dip.images import figures, metrics
 from hybrid_dip.images.files import Picture, save_image
+from hybrid_dip.problem.masks import known_pixels
 from hybrid_dip.restoring.manifest import HISTORY, MANIFEST, write_history, write_manifest
 
 
@@ -29,9 +30,10 @@ class ResultWriter:
     reference: Tensor | None = None
 
     def save(self, name: str, image: Tensor, picture: Picture) -> None:
-        """Write NAME.png with the alpha channel and the bit depth of the degraded image.
+        """Write NAME.png with the alpha channel, bit depth, colour profile, resolution and dates of the degraded image.
 
-        Where that was an array, or the image is neither grey nor in colour, NAME.npy is written as well.
+        What was filled in is opaque. Where the degraded image was an array, or the image is neither grey nor in colour,
+        NAME.npy is written as well.
 
         Args:
             name: Name of the files, without a suffix.
@@ -39,9 +41,8 @@ class ResultWriter:
             picture: The degraded image as it was read.
         """
         plain = image.shape[1] in (1, 3)
-        size = (image.shape[-2], image.shape[-1])
         shown = image if plain else figures.visible_channels(image)
-        save_image(shown, self.folder / f"{name}.png", alpha=picture.alpha_at(size), bits=picture.bits)
+        save_image(shown.clamp(0, 1), self.folder / f"{name}.png", like=picture, mask=known_pixels(self.task))
         if picture.is_array or not plain:
             self.save_array(f"{name}.npy", image)
 
@@ -51,7 +52,7 @@ class ResultWriter:
 
     def show(self, file: str, image: Tensor) -> None:
         """Write a picture NAME.png to be looked at, whatever channels the image has."""
-        save_image(figures.visible_channels(image), self.folder / file)
+        save_image(figures.visible_channels(image).clamp(0, 1), self.folder / file)
 
     def compare(self, images: Mapping[str, Tensor]) -> None:
         """Draw comparison.png: the observation where it is an image, some images, and the clean one where there is one.

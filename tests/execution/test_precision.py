@@ -62,7 +62,7 @@ def test_a_fit_in_half_precision_differs_and_says_so(noisy: Task) -> None:
 def test_tf32_is_allowed_during_a_fit_and_not_after_it() -> None:
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     for way, expected in ((PLAIN, False), (Execution("tf32"), True)):
-        with way.global_settings():
+        with way.global_settings(CUDA):
             assert torch.backends.cuda.matmul.allow_tf32 is torch.backends.cudnn.allow_tf32 is expected
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
 
@@ -84,7 +84,7 @@ CUDA = torch.device("cuda")
 
 def test_a_fit_tries_kernels_and_leaves_the_setting_alone() -> None:
     before = torch.backends.cudnn.benchmark
-    with PLAIN.global_settings():
+    with PLAIN.global_settings(CUDA):
         assert torch.backends.cudnn.benchmark
     assert torch.backends.cudnn.benchmark is before
 

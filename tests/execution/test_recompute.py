@@ -139,7 +139,7 @@ def test_recomputation_leaves_compiled_networks_to_the_compiler() -> None:
 
 def test_a_fit_that_recomputes_keeps_no_freed_memory() -> None:
     for way in (PLAIN, Execution(recomputed=True)):
-        with way.global_settings():
+        with way.global_settings(torch.device("cuda")):
             assert _scarce.get() is way.recomputed
     assert not _scarce.get()
 

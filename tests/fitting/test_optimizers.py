@@ -72,3 +72,11 @@ def test_an_option_out_of_range_is_named() -> None:
     for refused in (lambda: optimizers.adam(betas=(0.9, 1.0)), lambda: optimizers.muon(momentum=1.0)):
         with pytest.raises(SettingsError, match=r"decays must be in \[0, 1\), got .*1\.0"):
             refused()
+
+
+def test_radams_first_steps_are_plain_momentum() -> None:
+    gradient = torch.tensor([0.3, -2.0, 1e-3])
+    assert torch.allclose(step_of(optimizers.radam(0.1), torch.zeros(3), gradient), -0.1 * gradient)
+    assert torch.allclose(step_of(optimizers.adam(0.1), torch.zeros(3), gradient), -0.1 * gradient.sign(), atol=1e-5)
+    with pytest.raises(SettingsError, match="must be a number above 0"):
+        optimizers.radam(0.0)

@@ -51,7 +51,7 @@ def test_a_step_s_gradient_is_that_of_the_cpu(preset: Preset, larger: Case) -> N
     gradients = []
     for device in (torch.device("cpu"), CUDA):
         own, z, y = copy.deepcopy(network).to(device), latent.to(device), larger.task.observation.to(device)
-        with Execution().global_settings():
+        with Execution().global_settings(CUDA):
             (own(z) - y).square().mean().backward()
         gradients.append(torch.cat([p.grad.flatten().cpu() for p in own.parameters() if p.grad is not None]))
     assert float(torch.cosine_similarity(*gradients, dim=0)) > 0.9999
@@ -78,7 +78,7 @@ def test_the_first_gradient_is_that_of_the_plain_way(preset: Preset, execution: 
     z, y, gradients = latent.to(CUDA), larger.task.observation.to(CUDA), []
     for way in (Execution(), execution):
         own = way.apply(copy.deepcopy(network).to(CUDA), CUDA)
-        with way.global_settings():
+        with way.global_settings(CUDA):
             for _ in range(3):  # the first one records
                 own.zero_grad()
                 (own(z) - y).square().mean().backward()

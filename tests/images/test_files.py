@@ -117,30 +117,6 @@ def test_arrays_keep_their_channels_and_their_range(tmp_path: Path) -> None:
     assert np.array_equal(np.load(tmp_path / "b.npy"), array)
 
 
-def test_masks_are_binary_and_white_is_known(tmp_path: Path) -> None:
-    values = np.zeros((8, 8), np.uint8)
-    values[2:4] = 255
-    values[5] = 254  # JPEG's own rounding
-    Image.fromarray(values).save(tmp_path / "m.png")
-    mask = files.load_mask(tmp_path / "m.png")
-    assert mask.shape == (1, 1, 8, 8)
-    assert mask[0, 0, :, 0].tolist() == [0, 0, 1, 1, 0, 1, 0, 0]
-    coloured = np.zeros((8, 8, 3), np.uint8)
-    coloured[..., 1] = 255
-    Image.fromarray(coloured).save(tmp_path / "c.png")
-    assert files.load_mask(tmp_path / "c.png")[0, :, 0, 0].tolist() == [0, 1, 0]
-    values[7] = 128
-    Image.fromarray(values).save(tmp_path / "m.png")
-    with pytest.raises(ImageFileError, match="255"):
-        files.load_mask(tmp_path / "m.png")
-
-
-@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.uint16, np.int64, np.float64])
-def test_masks_of_zeros_and_ones_in_arrays(tmp_path: Path, dtype: type) -> None:
-    np.save(tmp_path / "m.npy", np.eye(16).astype(dtype))
-    assert torch.equal(files.load_mask(tmp_path / "m.npy")[0, 0], torch.eye(16))
-
-
 def png_header(width: int, height: int, depth: int, data: bytes = zlib.compress(b"\0" * 100)) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -205,6 +181,17 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path: Path) ->
         files.save_image(torch.rand(1, 5, 8, 8), tmp_path / "a.png")
     with pytest.raises(ImageFileError, match="suffix"):
         files.save_image(torch.rand(1, 3, 8, 8), tmp_path / "a.nonsense")
+    for x, word in {
+        torch.full((1, 3, 8, 8), torch.nan): "NaN",
+        torch.zeros(1, 3, 8, 8, dtype=torch.uint8): "divide 8 bits by 255",
+        torch.full((1, 3, 8, 8), 117.0): r"mean of 117; values in \[0, 1\]",
+    }.items():
+        with pytest.raises(ImageFileError, match=word):
+            files.save_image(x, tmp_path / "a.png")
+    with pytest.raises(ImageFileError, match="8 or 16 bits, got 32"):
+        files.save_image(torch.rand(1, 3, 8, 8), tmp_path / "a.tif", bits=32)
+    with pytest.raises(ImageFileError, match="cannot hold transparency"):
+        files.save_image(torch.rand(1, 3, 8, 8), tmp_path / "a.ppm", alpha=torch.ones(1, 1, 8, 8), bits=16)
     with pytest.raises(StorageError, match="cannot be written"):
         files.save_image(torch.rand(1, 3, 8, 8), tmp_path / "nowhere" / "a.png")
     assert list(tmp_path.iterdir()) == []
@@ -216,3 +203,15 @@ def test_a_crop_matches_the_crop_of_its_enlargement() -> None:
     expected = files.crop_to_centre(small, 6).repeat_interleave(4, -1).repeat_interleave(4, -2)
     assert torch.equal(files.crop_to_centre(large, 6, scale=4), expected)
     assert files.crop_to_centre(small, 18).shape == (1, 1, 15, 18)
+
+
+def test_what_a_mask_fills_in_is_opaque_and_the_rest_as_in_the_file(tmp_path: Path) -> None:
+    alpha, mask = torch.full((1, 1, 8, 8), 0.6), torch.ones(1, 3, 8, 8)
+    alpha[..., :4], mask[:, 1, 2:] = 0, 0
+    files.save_image(torch.rand(1, 3, 8, 8), tmp_path / "a.png", alpha=alpha, bits=16)
+    files.save_image(torch.rand(1, 3, 8, 8), tmp_path / "b.png", like=tmp_path / "a.png", mask=mask)
+    written = files.read_picture(tmp_path / "b.png")
+    assert written.bits == 16
+    assert written.alpha is not None
+    assert (written.alpha[..., 2:, :] == 1).all(), "also where one channel alone was filled in"
+    torch.testing.assert_close(written.alpha[..., :2, :], alpha[..., :2, :], atol=1e-5, rtol=0)

@@ -77,6 +77,26 @@ def test_a_fit_finds_what_the_class_likes() -> None:
     assert probability > 0.9
 
 
+def test_a_score_is_driven_to_a_target_as_in_the_original_or_as_high_as_it_goes(photograph: Tensor) -> None:
+    """|300 - s|, in the original times 5, which Adam does not see; below the target the gradient is that of -s."""
+    gradients = []
+    for target, energy in ((300.0, lambda s: abs(300 - s)), (None, lambda s: -s)):
+        task = maximise_activation(ESPRESSO, target=target)
+        x = photograph.clone().requires_grad_()
+        score = task.forward(x)
+        found = task.fidelity(score, task.observation, None)
+        found.backward()
+        assert float(found.detach()) == pytest.approx(energy(float(score.detach())), abs=1e-4)
+        gradients.append(x.grad)
+    assert float(gradients[0].abs().max()) > 0  # type: ignore[union-attr]
+    assert torch.equal(*gradients)  # type: ignore[arg-type]
+    task = maximise_activation(ESPRESSO, size=32, target=3.0)
+    found = hd.restore(task, preset=SMALL, steps=30, device="cpu")
+    assert float(task.forward(found.image).detach()) == pytest.approx(3, abs=1)  # without a target it is above 7 by then
+    with pytest.raises(SettingsError, match="must be a finite number, such as 300"):
+        maximise_activation(ESPRESSO, target=float("nan"))
+
+
 def test_a_class_is_shown_by_its_usual_name() -> None:
     names = class_names()
     assert names is not None

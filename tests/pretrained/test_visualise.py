@@ -43,11 +43,12 @@ def test_features_are_inverted_from_the_command_line(tmp_path: Path, photograph:
 
 def test_activations_are_maximised_from_the_command_line(tmp_path: Path, hybrid_dip_command: Command) -> None:
     code, said, err = hybrid_dip_command(
-        "maximise-activation", "--layer", 1, "--channel", 3, "-o", tmp_path / "out", "--size", 16, "--steps", 3
+        "maximise-activation", "--layer", 1, "--channel", 3, "--target", 2, "-o", tmp_path / "out", "--size", 16, "--steps", 3
     )
     assert code == 0, err
     assert "Activation " in said
-    assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["unit"] == 3
+    settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
+    assert (settings["unit"], settings["target"]) == (3, 2)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,7 @@ def test_activations_are_maximised_from_the_command_line(tmp_path: Path, hybrid_
         (["maximise-activation"], "Name either a class"),
         (["maximise-activation", "--class", "3", "--layer", "3"], "Name either a class"),
         (["maximise-activation", "--layer", "3"], "Name either a class"),
+        (["maximise-activation", "--class", "3", "--target", "inf"], "must be a finite number, such as 300"),
         (["maximise-activation", "--class", "1000"], "no class 1000"),
         (["maximise-activation", "--class", "3", "--model", "alexnot"], "timm has no model 'alexnot'"),
         (["maximise-activation", "--class", "3", "--size", "8"], "at least 16x16"),

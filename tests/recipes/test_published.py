@@ -10,11 +10,15 @@ from torch import Tensor
 import hybrid_dip as hd
 from hybrid_dip.contracts import Case
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.fitting.solvers import ADMM, Averaging
+from hybrid_dip.fitting import optimizers
+from hybrid_dip.fitting.solvers import Averaging, DeepRED, ExtendedSURE
+from hybrid_dip.fitting.solvers.deepred import Growth
 from hybrid_dip.problem import degradations, tasks
 from hybrid_dip.recipes import published
 from hybrid_dip.recipes.presets import quick
 from hybrid_dip.recipes.recipe import Recipe
+from hybrid_dip.regularisers import denoisers
+from hybrid_dip.regularisers.terms import Moment
 
 
 def shrinking(x: Tensor, sigma: float) -> Tensor:
@@ -52,23 +56,67 @@ def test_the_preset_restores(name: str, task: str, photograph: Tensor) -> None:
     assert error(40) < 0.7 * error(2)
 
 
-def test_dip_sure_stops_by_its_own_rule_and_term(photograph: Tensor) -> None:
+def test_plain_dip_sure_stops_by_its_own_rule_and_term(photograph: Tensor) -> None:
     case = degradations.noisy(photograph, sigma=0.2)
-    found = hd.restore(case.task, preset=published.dip_sure(case.task, preset=small), steps=400)
+    found = hd.restore(case.task, preset=published.dip_sure_plain(case.task, preset=small), steps=400)
     (fit,) = found.fits
     assert fit.reason == "zero crossing (heuristic)"
     crossing = [row["fidelity"] + row["divergence"] - 0.2**2 for row in fit.history]
     assert all(value > 0 for row, value in zip(fit.history, crossing, strict=True) if row["step"] < fit.kept_at)
 
 
-def test_deepred_is_the_published_recipe(photograph: Tensor) -> None:
-    recipe = published.deepred(degradations.noisy(photograph, sigma=25 / 255).task, denoiser=shrinking)
-    assert recipe.lr == 0.008
-    assert isinstance(recipe.solver, ADMM)
-    assert (recipe.solver.mu, recipe.solver.every, recipe.solver.growth) == (0.5, 1, 0.03)
-    # 20 dB between f and y at sigma 25
-    assert recipe.solver.threshold * (25 / 255) ** 2 == pytest.approx(10 ** (-20 / 10))
-    assert published.deepred(degradations.downsampled(photograph, factor=2).task).solver.growth == 0  # type: ignore[union-attr]
+def test_dip_sure_is_that_of_the_authors_runs(photograph: Tensor) -> None:
+    """Extended SURE, their network on y itself, RAdam at 0.1 times 0.9 every 300 steps, the average of the outputs."""
+    task = degradations.noisy(photograph, sigma=25 / 255).task
+    recipe = published.dip_sure(task)
+    assert (recipe.network, recipe.optimizer, recipe.solver) == (hd.networks.s2s, optimizers.radam, ExtendedSURE(0.5))
+    assert (recipe.steps, recipe.lr, recipe.average, recipe.fallback, recipe.rule) == (
+        3000,
+        0.1,
+        0.99,
+        5.0,
+        hd.stopping.ZeroCrossing(),
+    )
+    rate: Any = recipe.lr_schedule
+    assert [rate(Moment(step, 3000, torch.ones(()), 0)) for step in (299, 300, 2999)] == [1, 0.9, 0.9**9]
+    assert torch.equal(recipe.latent(size=(32, 32)), task.observation)
+    assert published.dip_sure(tasks.denoise(photograph[:, :1], sigma=0.1)).solver == ExtendedSURE(0.3)
+    counted = published.dip_sure(task, zeta=0.1)
+    assert (counted.solver, counted.average, counted.terms[0].name) == (None, 0.9, "divergence")
+    (fit,) = hd.restore(task, preset=recipe, steps=3).fits
+    assert fit.history[-1]["divergence"] > 0
+
+
+def test_deepred_is_that_of_the_authors_code(photograph: Tensor) -> None:
+    """Steps, rate, jitter, sigma of the denoiser, beta, mu of their notebooks; 20 dB and 0.01 dB where they denoise."""
+    noisy = degradations.noisy(photograph, sigma=25 / 255).task
+    small = degradations.downsampled(photograph, factor=4).task
+    blurred = degradations.blurred(photograph, psf=hd.operators.gaussian_psf(1)).task
+    table = {
+        "denoise": (noisy, 6000, 0.008, 0.033, 3 / 255, 0.5, 0.5, False),
+        "super-resolve": (small, 2000, 0.001, 0.02, 5 / 255, 0.05, 0.06, True),
+        "deblur": (blurred, 30000, 0.004, 0.01, 3 / 255, 0.02, 0.04, True),
+    }
+    for name, (task, *numbers) in table.items():
+        recipe = published.deepred(task)
+        solver = recipe.solver
+        assert isinstance(solver, DeepRED)
+        found = [recipe.steps, recipe.lr, recipe.jitter, solver.sigma, solver.beta, solver.mu, solver.by_dual]
+        assert found == numbers, name
+        assert (solver.denoiser, solver.every) == (denoisers.nlm_channels, 10)
+        assert (recipe.average, recipe.fallback, recipe.latent_first) == (0.99 if name == "denoise" else None, None, False)
+        described = recipe.describe()
+        assert described["network"]["down"] == (128,) * 5
+        assert "0x" not in described["solver"], "it would differ from one process to the next, and --resume refuse"
+    growing = published.deepred(noisy).solver
+    assert isinstance(growing, DeepRED)
+    assert growing.growth == Growth(0.03, pytest.approx(20), 0.01)  # type: ignore[arg-type]
+    assert published.deepred(small).solver.growth is None  # type: ignore[union-attr]
+    rate = published.deepred(blurred).lr_schedule
+    assert [rate(Moment(step, 30000, torch.ones(()), 0)) for step in (999, 1000, 29999)] == [1, 0.9, 0.9**29]  # type: ignore[misc]
+    assert "BM3D" in published.deepred(small).note
+    assert published.deepred(noisy).note == published.deepred(small, denoiser=denoisers.bm3d).note == ""
+    assert "no recipe for 'jpeg'" in published.deepred(tasks.jpeg(photograph)).note
 
 
 def test_sgld_is_the_published_recipe(photograph: Tensor) -> None:
@@ -119,3 +167,5 @@ def test_other_tasks_are_refused(photograph: Tensor) -> None:
             preset(flash)
     with pytest.raises(SettingsError, match="for denoising"):
         published.dip_sure(tasks.jpeg(photograph))
+    with pytest.raises(SettingsError, match="for denoising"):
+        published.dip_sure_plain(tasks.jpeg(photograph))

@@ -57,6 +57,13 @@ def test_nlm_of_a_grey_image_is_scikit_images(photograph: Tensor) -> None:
     torch.testing.assert_close(denoisers.nlm(noisy, 0.1)[0, 0].double(), torch.from_numpy(expected), atol=1e-6, rtol=0)
 
 
+def test_nlm_channels_is_that_of_deepreds_code(photograph: Tensor) -> None:
+    noisy = photograph + 0.1 * torch.randn(photograph.shape)
+    planes = [denoise_nl_means(plane.double().numpy(), patch_size=5, patch_distance=6, h=0.06, sigma=0.1) for plane in noisy[0]]
+    found = denoisers.nlm_channels(noisy, 0.1)[0].double()
+    torch.testing.assert_close(found, torch.stack([torch.from_numpy(plane) for plane in planes]), atol=1e-6, rtol=0)
+
+
 def test_bm3d_is_the_packages(photograph: Tensor) -> None:
     package = pytest.importorskip("bm3d")
     noisy = photograph + 0.1 * torch.randn(photograph.shape)

@@ -1,4 +1,4 @@
-"""The steps of Adam and of L-BFGS."""
+"""The steps of Adam, of RAdam and of L-BFGS."""
 
 import torch
 
@@ -21,6 +21,24 @@ def adam(lr: float = 0.01, betas: tuple[float, float] = (0.9, 0.999)) -> Optimiz
     check_rates(lr)
     check_decays(*betas)
     return lambda parameters: torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True)
+
+
+def radam(lr: float = 0.01, betas: tuple[float, float] = (0.9, 0.999)) -> OptimizerFactory:
+    """RAdam (Liu et al. 2020): Adam whose first steps are plain momentum, until the mean of the squares can be relied on.
+
+    Args:
+        lr: Learning rate, above 0.
+        betas: Decay of the mean of the gradients and of their squares, in [0, 1).
+
+    Returns:
+        A factory.
+
+    Raises:
+        SettingsError: The learning rate is not above 0, or a decay is out of range.
+    """
+    check_rates(lr)
+    check_decays(*betas)
+    return lambda parameters: torch.optim.RAdam(parameters, lr=lr, betas=betas)
 
 
 def lbfgs(lr: float = 1.0, inner_steps: int = 4, history: int = 20) -> OptimizerFactory:

@@ -11,6 +11,21 @@ OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 """Parameters -> optimiser."""
 
 
+def draw_from(generator: torch.Generator, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Let an optimiser that adds noise, such as :func:`hybrid_dip.fitting.optimizers.sgld`, draw it from a generator.
+
+    Args:
+        generator: On the device of the parameters.
+        optimizer: Any optimiser; one that draws has an attribute ``generator``.
+
+    Returns:
+        The optimiser.
+    """
+    if hasattr(optimizer, "generator"):
+        optimizer.generator = generator
+    return optimizer
+
+
 def check_rates(*rates: float) -> None:
     """Refuse learning rates that are not above 0.
 

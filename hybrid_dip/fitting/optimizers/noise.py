@@ -11,8 +11,14 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.optimizers.factory import OptimizerFactory, check_rates
 
 
+def _noise_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.empty_like(x).normal_(generator=generator)
+
+
 class _Langevin(torch.optim.Optimizer):
     """theta <- theta - h (scale g + precision theta) + sqrt(2 h) xi."""
+
+    generator: torch.Generator | None = None
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, scale: float, precision: float):
         super().__init__(parameters, {"lr": lr, "scale": scale, "precision": precision})
@@ -25,7 +31,7 @@ class _Langevin(torch.optim.Optimizer):
                 for parameter in group["params"]:
                     if parameter.grad is not None:
                         drift = group["scale"] * parameter.grad + group["precision"] * parameter
-                        parameter.add_(math.sqrt(2 * h) * torch.randn_like(parameter) - h * drift)
+                        parameter.add_(math.sqrt(2 * h) * _noise_like(parameter, self.generator) - h * drift)
         return loss
 
 
@@ -50,6 +56,8 @@ def langevin(lr: float, scale: float, precision: float = 0.0) -> OptimizerFactor
 class _NoisyAdam(torch.optim.Adam):
     """Adam, and after each step noise on the filters of convolutions."""
 
+    generator: torch.Generator | None = None
+
     def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float, noise: float):
         super().__init__(parameters, lr=lr, weight_decay=weight_decay, fused=True)
         self.noise = noise
@@ -60,7 +68,7 @@ class _NoisyAdam(torch.optim.Adam):
             for group in self.param_groups:
                 for parameter in group["params"]:
                     if parameter.ndim == 4:
-                        parameter.add_(torch.randn_like(parameter), alpha=self.noise * group["lr"])
+                        parameter.add_(_noise_like(parameter, self.generator), alpha=self.noise * group["lr"])
         return loss
 
 

@@ -5,8 +5,10 @@ them has a loop of its own: splitting is a term that remembers, Langevin an opti
 with a term.
 """
 
+from hybrid_dip.fitting.solvers.deepred import DeepRED
 from hybrid_dip.fitting.solvers.langevin import Averaging, Langevin
 from hybrid_dip.fitting.solvers.self_guidance import SelfFed, SelfGuided
 from hybrid_dip.fitting.solvers.splitting import ADMM, HQS
+from hybrid_dip.fitting.solvers.stein import ExtendedSURE
 
-__all__ = ["ADMM", "HQS", "Averaging", "Langevin", "SelfFed", "SelfGuided"]
+__all__ = ["ADMM", "HQS", "Averaging", "DeepRED", "ExtendedSURE", "Langevin", "SelfFed", "SelfGuided"]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hybrid_dip.contracts import Fit, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.fit import fit
+from hybrid_dip.fitting.random_state import copy_of_global
 from hybrid_dip.regularisers.terms import SomeTerms, Term, as_terms
 
 
@@ -23,16 +24,17 @@ class MeanOverNoise(nn.Module):
         network: f.
         level: Deviation of eta.
         draws: m.
+        generator: Generator of eta.
     """
 
-    def __init__(self, network: nn.Module, level: float, draws: int):
+    def __init__(self, network: nn.Module, level: float, draws: int, generator: torch.Generator | None = None):
         super().__init__()
-        self.network, self.level, self.draws = network, level, draws
+        self.network, self.level, self.draws, self.generator = network, level, draws, generator
 
     def forward(self, z: Tensor) -> Tensor:
         """Return (1, C, H, W)."""
-        outputs = [self.network(z + self.level * torch.randn_like(z)) for _ in range(self.draws)]
-        return torch.stack(outputs).mean(0)
+        noises = [torch.empty_like(z).normal_(generator=self.generator) for _ in range(self.draws)]
+        return torch.stack([self.network(z + self.level * eta) for eta in noises]).mean(0)
 
 
 def distance_to_input(network: nn.Module, latent: Tensor, x: Tensor) -> Tensor:
@@ -87,8 +89,10 @@ class SelfGuided:
         """Fit, as :func:`hybrid_dip.fitting.fit.fit`, whose arguments these are; its jitter is this one's level."""
         _check("Self-guided DIP", latent, task, self.weight)
         guidance = Term(distance_to_input, self.weight, "self-guidance")
-        averaged = MeanOverNoise(network, self.level, self.draws)
-        return fit(averaged, latent, task, [*as_terms(terms), guidance], **{**options, "optimise": "both", "jitter": 0.0})
+        generator = options.get("generator") or copy_of_global(latent.device)
+        averaged = MeanOverNoise(network, self.level, self.draws, generator)
+        fixed = {"optimise": "both", "jitter": 0.0, "generator": generator}
+        return fit(averaged, latent, task, [*as_terms(terms), guidance], **{**options, **fixed})
 
 
 class Feeding(nn.Module):

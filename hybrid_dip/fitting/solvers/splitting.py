@@ -27,19 +27,6 @@ from hybrid_dip.regularisers.schedules import Balanced
 from hybrid_dip.regularisers.terms import Moment, SomeTerms, Term, as_terms
 
 
-@dataclass(frozen=True)
-class Growth:
-    """More strength while the network fits more closely than the noise allows (DeepRED's continuation).
-
-    Attributes:
-        by: Amount added to mu, and twice to lambda, at each step at which mean (A f - y)^2 is below the threshold.
-        threshold: Mean squared residual in units of sigma^2.
-    """
-
-    by: float
-    threshold: float = 1.0
-
-
 @dataclass(eq=False)
 class Split:
     """One term within a splitting: mu mean |f - (x - u)|^2, with x and u brought up to date now and then.
@@ -51,8 +38,6 @@ class Split:
         steps: Steps that the fit takes at most.
         every: Steps of the network between two updates of x and u.
         dual: Whether u is used (ADMM) or stays 0 (half-quadratic splitting).
-        growth: Growth of mu and lambda by the residual, or None.
-        task: The task that is fitted, once bound.
     """
 
     term: Term
@@ -61,8 +46,6 @@ class Split:
     steps: int
     every: int
     dual: bool
-    growth: Growth | None = None
-    task: Task | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.term.weight, Balanced):
@@ -71,19 +54,16 @@ class Split:
                 "has no gradient to balance."
             )
         self.x = self.u = torch.zeros(())
-        self.grown = 0.0
         self.step = -1
 
     def bind(self, task: Task) -> "Split":
         """Begin a fit; the term's regulariser is bound as well."""
-        if self.growth is not None and not task.noise_sigma:
-            raise SettingsError("Growing the strength by the residual needs the level of Gaussian noise: give sigma.")
-        return replace(self, term=self.term.bind(task), task=task)
+        return replace(self, term=self.term.bind(task))
 
     def strength(self, step: int) -> float:
         """The value of mu at a step."""
         growing: float = (self.last_mu / self.mu) ** (step / max(1, self.steps - 1))
-        return self.mu * growing + self.grown
+        return self.mu * growing
 
     def refresh(self, step: int, f: Tensor) -> None:
         """Update x and u, if it is time."""
@@ -101,10 +81,6 @@ class Split:
             self.x = proximal(prior, v, self.gamma(step, f.numel()))
             if self.dual:
                 self.u = v - self.x
-        if self.growth is not None and self.task is not None:
-            noise = self.growth.threshold * float(self.task.noise_sigma or 0.0) ** 2
-            if bool(self.task.residual(f).square().sum() < noise * self.task.measured):
-                self.grown += self.growth.by
 
     def _check(self, f: Tensor) -> None:
         """Refuse a prior whose value does not depend on the image: its prox would silently do nothing."""
@@ -122,7 +98,7 @@ class Split:
         """The gamma of the prox: lambda R(x) + mu mean |x - v|^2 is 2 mu / n times |x - v|^2 / 2 + gamma R(x)."""
         moment = Moment(step, self.steps, torch.ones(()), 0.0)
         weight = self.term.weight(moment) if callable(self.term.weight) else self.term.weight
-        return entries * (float(weight) + 2 * self.grown) / (2 * self.strength(step))
+        return entries * float(weight) / (2 * self.strength(step))
 
     def __call__(self, f: Tensor) -> Tensor:
         """Return the quadratic, as ()."""
@@ -134,26 +110,23 @@ class Split:
         """Everything, for a checkpoint."""
         prior: Any = self.term.regulariser
         inner = prior.state_dict() if hasattr(prior, "state_dict") else {}
-        return {"x": self.x, "u": self.u, "grown": self.grown, "step": self.step, "prior": inner}
+        return {"x": self.x, "u": self.u, "step": self.step, "prior": inner}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
-        self.x, self.u, self.grown, self.step = state["x"], state["u"], state["grown"], state["step"]
+        self.x, self.u, self.step = state["x"], state["u"], state["step"]
         prior: Any = self.term.regulariser
         if hasattr(prior, "load_state_dict"):
             prior.load_state_dict(state["prior"])
 
 
-def _split(
-    terms: Any, steps: int, *, mu: float, last_mu: float, every: int, dual: bool, growth: Growth | None = None
-) -> list[Term]:
+def _split(terms: Any, steps: int, *, mu: float, last_mu: float, every: int, dual: bool) -> list[Term]:
     """Split the terms of the image; those of the network stay as they are."""
     given = as_terms(terms)
     if all(term.acts_on_network for term in given):
         raise SettingsError("Splitting needs at least one regulariser of the image, such as tv@0.05.")
     return [
-        term if term.acts_on_network else Term(Split(term, mu, last_mu, steps, every, dual, growth), 1.0, term.name)
-        for term in given
+        term if term.acts_on_network else Term(Split(term, mu, last_mu, steps, every, dual), 1.0, term.name) for term in given
     ]
 
 
@@ -169,25 +142,18 @@ class ADMM:
     Attributes:
         mu: Strength of the constraints, above 0.
         every: Steps of the network between two updates of the copies and duals.
-        growth: Amount added to mu, and twice to each lambda, at each step at which the network fits the noise; 0 for none.
-        threshold: Mean squared residual, in units of sigma^2, below which the network fits the noise.
     """
 
     mu: float = 0.5
     every: int = 10
-    growth: float = 0.0
-    threshold: float = 1.0
 
     def __post_init__(self) -> None:
-        _check("ADMM", self.every, mu=self.mu, threshold=self.threshold)
-        if not 0 <= self.growth < float("inf"):
-            raise SettingsError(f"ADMM needs a growth of at least 0, got {self.growth}.")
+        _check("ADMM", self.every, mu=self.mu)
 
     def run(self, network: nn.Module, latent: Tensor, task: Task, terms: SomeTerms = (), **options: Any) -> Fit:
         """Fit, as :func:`hybrid_dip.fitting.fit.fit`, whose arguments these are."""
-        growth = Growth(self.growth, self.threshold) if self.growth else None
         steps = options.get("max_steps", 1000)
-        split = _split(terms, steps, mu=self.mu, last_mu=self.mu, every=self.every, dual=True, growth=growth)
+        split = _split(terms, steps, mu=self.mu, last_mu=self.mu, every=self.every, dual=True)
         return fit(network, latent, task, split, **options)
 
 

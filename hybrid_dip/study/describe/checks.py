@@ -1,6 +1,6 @@
 """What is tried of a study before anything starts; what is wrong is said with its place in the file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -11,6 +11,9 @@ from hybrid_dip.recipes.prepare import sketch
 from hybrid_dip.study.describe.measures import Outputs, measure
 from hybrid_dip.study.describe.methods import Method
 from hybrid_dip.study.describe.subjects import Subject
+
+MOST_NAMED = 20
+"""Most images that one sentence names."""
 
 
 @contextmanager
@@ -33,6 +36,27 @@ def place_in_errors(where: str) -> Iterator[None]:
         raise FileNotFoundError(f"{where}: {error}") from None
     except HybridDIPError as error:
         raise SettingsError(f"{where}: {error}") from None
+
+
+def refuse_images(where: str, wrong: Mapping[str, Exception]) -> None:
+    """Name all images at once that a task cannot be made of.
+
+    Args:
+        where: The place of the task.
+        wrong: Name of the image -> error.
+
+    Raises:
+        FileNotFoundError: A file was missing, and nothing else was wrong.
+        SettingsError: Something was wrong.
+    """
+    reasons = {name: str(error) for name, error in wrong.items()}
+    if len(set(reasons.values())) > 1:
+        listed = [f"{name}: {reason.rstrip('.')}" for name, reason in list(reasons.items())[:MOST_NAMED]]
+        more = f"; and {len(reasons) - MOST_NAMED} more" if len(reasons) > MOST_NAMED else ""
+        raise SettingsError(f"{where}: {len(reasons)} images cannot be used ({'; '.join(listed)}{more}).")
+    for name, error in wrong.items():
+        with place_in_errors(f"{where}, {name}"):
+            raise error
 
 
 def try_network(method: Method, task: Task) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from hybrid_dip.contracts import Task
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import HybridDIPError, SettingsError
 from hybrid_dip.execution.precision import PLAIN
 from hybrid_dip.fusion.stacking import default_selection
 from hybrid_dip.problem.tiles import of_one_fit
@@ -20,7 +20,7 @@ from hybrid_dip.recipes import spec_files
 from hybrid_dip.restoring.manifest import __version__
 from hybrid_dip.restoring.plan import tiles_for
 from hybrid_dip.stopping.selection import HeldOut, Selection, fits_of
-from hybrid_dip.study.describe.checks import place_in_errors, try_metrics, try_network
+from hybrid_dip.study.describe.checks import place_in_errors, refuse_images, try_metrics, try_network
 from hybrid_dip.study.describe.methods import Method
 from hybrid_dip.study.describe.sections import ImageEntry, Study, TaskEntry
 from hybrid_dip.study.describe.settings import place
@@ -225,9 +225,13 @@ def plan_study(
     cells: dict[tuple[str, str], list[tuple[Run, dict[str, Any]]]] = {}
     for number, entry in enumerate(study.tasks):
         preparation = Preparation(entry, study.folder.absolute())
+        wrong: dict[str, Exception] = {}
         for source in sources:
-            with place_in_errors(f"{study.path}, {place('tasks', number, entry.model_dump())}, {source.name}"):
+            try:
                 subject = preparation.build(source)
+            except (HybridDIPError, FileNotFoundError) as error:
+                wrong[source.name] = error
+                continue
             with place_in_errors(f"{study.path}, metrics, {source.name}"):
                 try_metrics(metrics, subject)
             cell = cells[labels[number], source.name] = []
@@ -259,6 +263,7 @@ def plan_study(
                     if source is sources[0]:
                         try_network(run.method, subject.task)
                     cell.append((run.with_size(subject.task), config))
+        refuse_images(f"{study.path}, {place('tasks', number, entry.model_dump())}", wrong)
     runs = [
         run.with_seed(config, seed)
         for seed in study.seeds

@@ -7,7 +7,10 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from hybrid_dip.execution.precision import Execution, Precision
 
-Name = Annotated[str, Field(min_length=1, pattern=r"^[^/\\\x00-\x1f]+$")]
+UNFIT = r"/\\\x00-\x1f\x7f"
+"""Characters that no label may have, as a class of a regular expression."""
+
+Name = Annotated[str, Field(min_length=1, pattern=rf"^[^{UNFIT}]+$")]
 """A label in the table of results, and part of a picture's file name."""
 
 

@@ -176,7 +176,7 @@ def as_toml(content: Mapping[str, Any]) -> str:
 def _inline(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {_inline(one)}" for key, one in value.items()) + " }"
-    return json.dumps(value)
+    return json.dumps(value).replace("\x7f", "\\u007f")  # the one character that JSON leaves as it is and TOML does not
 
 
 def place(section: str, index: int, entry: Any) -> str:

@@ -1,6 +1,7 @@
 """Where a study's images come from: files, folders, globs, and scikit-image's own photographs."""
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from hybrid_dip.errors import ImageFileError, SettingsError, nearest, shorten_error
 from hybrid_dip.images.files import crop_to_centre, load_image
-from hybrid_dip.study.describe.sections import ImageEntry
+from hybrid_dip.study.describe.sections import UNFIT, ImageEntry
 from hybrid_dip.study.describe.settings import place
 
 SKIMAGE = "skimage:"
@@ -126,10 +127,15 @@ def expand(entries: Iterable[ImageEntry], folder: Path, crop: int | None) -> lis
         box = entry.crop if isinstance(entry.crop, list) else None
         side = entry.crop if isinstance(entry.crop, int) else crop
         for path in paths:
-            name = entry.name or (path.removeprefix(SKIMAGE) if path.startswith(SKIMAGE) else Path(path).stem)
+            name = entry.name or (path.removeprefix(SKIMAGE) if path.startswith(SKIMAGE) else as_label(Path(path).stem))
             corners = None if box is None else (box[0], box[1], box[2], box[3])
             sources.append(Source(name, path, corners, side, reference))
     return _with_distinct_names(sources)
+
+
+def as_label(name: str) -> str:
+    """The name of a file as a label of results: characters that no label may have are written as "%0A"."""
+    return re.sub(f"[{UNFIT}]", lambda found: f"%{ord(found[0]):02X}", name)
 
 
 def absolute_path(text: str) -> str:
@@ -146,6 +152,8 @@ def _paths(text: str, folder: Path, where: str) -> list[str]:
             raise SettingsError(f"{where}: scikit-image has no image '{name}': {nearest(name, known)}.")
         return [text]
     path = folder / text
+    if not text:
+        raise SettingsError(f"{where}: the path is empty; a file, a folder or a glob was expected.")
     if path.is_dir():
         paths = [inside for inside in path.iterdir() if inside.is_file() and inside.suffix.lower() in _suffixes()]
         paths = [inside for inside in paths if not inside.name.startswith(".")]
@@ -168,16 +176,28 @@ def _suffixes() -> set[str]:
 
 
 def _with_distinct_names(sources: list[Source]) -> list[Source]:
-    """Put their folder's name before the names of images that are called the same."""
-    counts = Counter(source.name for source in sources)
-    named = [
-        source if counts[source.name] == 1 else replace(source, name=f"{Path(source.path).parent.name}-{source.name}")
-        for source in sources
-    ]
+    """Lengthen the names of images that are called the same: by their folder's name, in one folder by their suffix."""
+    named = sources
+    for longer in (_with_folder, _with_suffix, _with_suffix):  # "a.jpg.png" may be there as well
+        groups: dict[str, list[Source]] = defaultdict(list)
+        for source in named:
+            groups[source.name].append(source)
+        named = [longer(source, groups[source.name]) for source in named]
     for name, count in Counter(source.name for source in named).items():
         if count > 1:
             raise SettingsError(f"{count} images are called '{name}': give them names, as in {{path = ..., name = ...}}.")
     return named
+
+
+def _with_folder(source: Source, namesakes: list[Source]) -> Source:
+    folders = {Path(one.path).parent for one in namesakes}
+    return source if len(folders) == 1 else replace(source, name=f"{as_label(Path(source.path).parent.name)}-{source.name}")
+
+
+def _with_suffix(source: Source, namesakes: list[Source]) -> Source:
+    path = Path(source.path)
+    given = as_label(path.stem) not in source.name  # by the user, who would look for it
+    return source if given or len(namesakes) == 1 else replace(source, name=f"{source.name}{path.suffix}")
 
 
 def _sample(name: str) -> Tensor:

@@ -16,7 +16,7 @@ from hybrid_dip.restoring.side import side_of_tiles
 from hybrid_dip.restoring.writer import ResultWriter
 from hybrid_dip.study.describe.plan import Plan, Run
 from hybrid_dip.study.describe.sections import ImageEntry
-from hybrid_dip.study.describe.sources import expand
+from hybrid_dip.study.describe.sources import as_label, expand
 from hybrid_dip.study.running.forecast import PROCESS
 from hybrid_dip.study.running.machine import gpu_names, worker_count
 from hybrid_dip.study.running.store import Store
@@ -45,15 +45,21 @@ def many_content(
         SettingsError: A folder has no images, or an image has no reference.
     """
     sources = expand([ImageEntry(path=str(folder.absolute()))], Path(), None)
+    strange = [source.name for source in sources if source.path.encode(errors="ignore").decode() != source.path]
+    if strange:
+        raise SettingsError(f"{folder} has file names that are not UTF-8 ({', '.join(map(ascii, strange))}); rename them.")
     images: list[dict[str, Any]] = [{"path": source.path, "name": source.name} for source in sources]
     if references is not None:
         if not references.is_dir():
             raise SettingsError(f"For a folder of images --reference is a folder as well; {references} is none.")
         clean = {source.name: source.path for source in expand([ImageEntry(path=str(references.absolute()))], Path(), None)}
-        missing = [image["name"] for image in images if image["name"] not in clean]
+        stems = {
+            source.name: as_label(Path(source.path).stem) for source in sources
+        }  # a.png and a.jpg may have one clean image
+        missing = [name for name, stem in stems.items() if name not in clean and stem not in clean]
         if missing:
-            raise SettingsError(f"{references} has no clean image for {missing[0]}: the same names are needed.")
-        images = [{**image, "reference": clean[image["name"]]} for image in images]
+            raise SettingsError(f"{references} has no clean image for {', '.join(missing)}: the same names are needed.")
+        images = [{**image, "reference": clean.get(image["name"]) or clean[stems[image["name"]]]} for image in images]
     content: dict[str, Any] = {
         "name": NAME,
         "metrics": [] if references is None else ["psnr", "ssim"],

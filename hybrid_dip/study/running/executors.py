@@ -8,12 +8,13 @@ import queue
 import signal
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from hybrid_dip.errors import HybridDIPError, SettingsError
+from hybrid_dip.errors import HybridDIPError, HybridDIPWarning, SettingsError
 
 KNOCK = 10.0
 """Seconds within which a cluster's address has to answer."""
@@ -105,6 +106,7 @@ def _block_interrupts() -> None:
 def _enter_worker(gpu: str | None) -> None:
     """The first thing that a worker process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner tells us to stop
+    warnings.simplefilter("ignore", HybridDIPWarning)  # who planned the runs has been warned
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     threading.Thread(target=_follow_parent, daemon=True, name="parent").start()

@@ -46,7 +46,7 @@ class Outcome:
 
 
 _TURN = threading.Lock()
-"""Threads of one process take turns: torch's random state and its number of threads belong to the process."""
+"""Threads of one process take turns: torch's number of threads belongs to the process."""
 
 
 def perform(run: Run, folder: str, runner: str = "", checkpoint_age: float = LEAST_AGE) -> Outcome:

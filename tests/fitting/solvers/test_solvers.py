@@ -17,7 +17,7 @@ from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.fit import fit
 from hybrid_dip.fitting.solvers import ADMM, HQS, Averaging, Langevin, SelfFed, SelfGuided
 from hybrid_dip.fitting.solvers.self_guidance import Feeding, MeanOverNoise
-from hybrid_dip.fitting.solvers.splitting import Growth, Split
+from hybrid_dip.fitting.solvers.splitting import Split
 from hybrid_dip.problem import degradations, tasks
 from hybrid_dip.recipes.recipe import Solver
 from hybrid_dip.regularisers import RED, Tikhonov
@@ -153,16 +153,16 @@ def test_averaging_is_the_mean_of_what_counts(noisy: Task) -> None:
     assert torch.allclose(found.extras["deviation"], counted.std(0), atol=1e-6)
 
 
-def test_deepreds_steps_are_those_of_the_paper(noisy: Task) -> None:
-    """x = (beta D + mu (f + u)) / (beta + mu), u += f - x, loss mu mean |f - (x - u)|^2, D every so many steps."""
-    beta, mu = 0.5, 0.5
+def test_admm_with_red_is_its_fixed_point(noisy: Task) -> None:
+    """x = (lambda / 2 D + mu (f + u)) / (lambda / 2 + mu), u += f - x, loss mu mean |f - (x - u)|^2, D every so many steps."""
+    half, mu = 0.5, 0.5
     asked: list[Tensor] = []
 
     def halving(x: Tensor, sigma: float) -> Tensor:
         asked.append(x)
         return 0.5 * x
 
-    term = Term(RED(halving, sigma=0.1, every=3), 2 * beta, "red")
+    term = Term(RED(halving, sigma=0.1, every=3), 2 * half, "red")
     split = Split(term, mu, mu, steps=10, every=1, dual=True).bind(noisy)
     x = u = denoised = torch.zeros(SHAPE)
     for step in range(7):
@@ -171,22 +171,13 @@ def test_deepreds_steps_are_those_of_the_paper(noisy: Task) -> None:
             x, u = f, torch.zeros(SHAPE)
         if step % 3 == 0:
             denoised = 0.5 * x
-        x = (beta * denoised + mu * (f + u)) / (beta + mu)
+        x = (half * denoised + mu * (f + u)) / (half + mu)
         u = u + f - x
         split.refresh(step, f)
         assert torch.allclose(split.x, x, atol=1e-6)
         assert torch.allclose(split.u, u, atol=1e-6)
         assert float(split(f)) == pytest.approx(float(mu * (f - (x - u)).square().mean()), rel=1e-5)
     assert len(asked) == 3
-
-
-def test_mu_and_lambda_grow_while_noise_is_fitted(noisy: Task) -> None:
-    split = Split(Term(quadratic, 1.0), 0.5, 0.5, 10, 1, True, Growth(0.03, 1.04)).bind(noisy)
-    split.refresh(0, noisy.observation + 1.1 * SIGMA)
-    assert split.strength(0) == 0.5
-    split.refresh(1, noisy.observation + 0.9 * SIGMA)
-    assert split.strength(1) == pytest.approx(0.53)
-    assert split.gamma(1, 256) == pytest.approx(256 * 1.06 / (2 * 0.53))
 
 
 def test_balanced_weights_and_no_image_term_are_refused(noisy: Task) -> None:
@@ -246,7 +237,7 @@ def test_led_solvers_need_a_latent_that_is_an_image(photograph: Tensor) -> None:
 
 
 EVERY: dict[str, Solver] = {
-    "admm": ADMM(every=2, growth=0.01),
+    "admm": ADMM(every=2),
     "hqs": HQS(every=3),
     "langevin": Langevin(step=1e-9, burn_in=0.3),
     "averaging": Averaging(burn_in=0.3, every=2),
@@ -303,7 +294,6 @@ def test_a_recipe_may_bring_a_solver_and_terms(photograph: Tensor) -> None:
     "make",
     [
         lambda: ADMM(mu=0),
-        lambda: ADMM(growth=-1),
         lambda: HQS(every=0),
         lambda: Langevin(step=0),
         lambda: Averaging(burn_in=1.0),

@@ -1,0 +1,73 @@
+"""Mask files: which pixels are known, said by black and white or by transparency."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hybrid_dip.errors import ImageFileError
+from hybrid_dip.images.files import Picture, read_picture
+
+ROUNDING = 2 / 255
+"""How far a value may be from black or white: JPEG rounds by as much."""
+
+
+def load_mask(path: str | Path) -> Tensor:
+    """Read a mask file: white (255) or opaque is a known pixel, black (0) or transparent one to fill in.
+
+    Args:
+        path: An image file of black and white only (up to 2 levels off, for JPEG), or whose transparency alone says it; or
+            ``.npy`` of 0 and 1, with a channel for each of the image's where single channels are to be filled in.
+
+    Returns:
+        (1, 1, H, W), float32, of 0 and 1; (1, C, H, W) where the channels of an array differ.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ImageFileError: The file is no readable image, not binary, in colour, or says one thing by its colours and another by
+            its transparency.
+    """
+    picture = read_picture(path)
+    if picture.alpha is None:
+        return _known(picture, path)
+    known = (picture.alpha >= 1 - ROUNDING).float()
+    if not bool((known.bool() | (picture.alpha <= ROUNDING)).all()):
+        raise ImageFileError(
+            f"The mask {path} is half transparent in places; fully opaque (known) or transparent was expected."
+        )
+    if float(known.min()) == 1:
+        return _known(picture, path)
+    # Under the transparent parts, programs leave any colour.
+    seen = picture.pixels[(known > 0).expand_as(picture.pixels)]
+    if seen.numel() and float(seen.min()) <= ROUNDING and float(seen.max()) >= 1 - ROUNDING and _is_binary(seen):
+        raise ImageFileError(
+            f"The mask {path} has black, white and transparent parts; take either black (to fill in) and white, or transparent "
+            "(to fill in) and opaque."
+        )
+    return known
+
+
+def _is_binary(values: Tensor) -> bool:
+    return bool(((values <= ROUNDING) | (values >= 1 - ROUNDING)).all())
+
+
+def _known(picture: Picture, path: str | Path) -> Tensor:
+    """1 where black and white say that a pixel is known."""
+    pixels = picture.pixels
+    if picture.is_array and 0 < float(pixels.max()) < 1.5 / 255:  # whole numbers of 0 and 1, read as grey levels
+        pixels = (pixels > 0).float()
+    if not _is_binary(pixels):
+        between = 100 * float(((pixels > ROUNDING) & (pixels < 1 - ROUNDING)).float().mean())
+        raise ImageFileError(
+            f"The mask {path} must hold only 255 (known pixel) and 0 (to fill in); {between:.2g} % of its values lie between: "
+            "save it as PNG without soft edges."
+        )
+    known = (pixels >= 1 - ROUNDING).float()
+    if bool(torch.equal(known, known[:, :1].expand_as(known))):
+        return known[:, :1].contiguous()
+    if not picture.is_array:
+        raise ImageFileError(
+            f"The mask {path} is in colour, which would fill in single channels; make it black and white, or ask for that by a "
+            ".npy file of 0 and 1, (H, W, C)."
+        )
+    return known
