@@ -3,7 +3,7 @@ import torch
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.problem import fidelity, operators, tasks
+from hybrid_dip.problem import operators, tasks
 
 
 def test_task_moves_its_operator_and_leaves_the_original_alone() -> None:

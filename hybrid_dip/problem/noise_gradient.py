@@ -64,7 +64,7 @@ def _model(task: Task) -> tuple[Tensor, Tensor]:
 
 
 def _stabilised(y: Tensor, power: float) -> Tensor:
-    """y on a scale on which noise whose deviation is s y^power has the deviation s everywhere, to first order."""
+    """A scale of y on which noise whose deviation is s y^power has the deviation s everywhere, to first order."""
     return y.log() if power == 1 else y ** (1 - power) / (1 - power)
 
 

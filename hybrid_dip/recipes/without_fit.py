@@ -18,6 +18,7 @@ from hybrid_dip.recipes.fast import fast
 from hybrid_dip.recipes.recipe import Preset, Recipe, settings_of
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
 
+
 @dataclass(frozen=True, eq=False)
 class FromObservation:
     """An image that is made from a task's observation, once, on the CPU.
@@ -221,7 +222,7 @@ def refined(
     task: Task,
     preset: Annotated[Preset, "presets"] = fast,
     denoiser: Annotated[Denoiser, "denoisers"] = nlm,
-    first: float = 10 / 255,
+    first: float = 20 / 255,
     last: float | None = None,
     rounds: int = 5,
 ) -> Recipe:

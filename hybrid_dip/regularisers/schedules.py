@@ -78,8 +78,8 @@ class Balanced:
     """A weight that balances two gradients: rho g / mean ||dR/dx|| over the first steps, then frozen.
 
     g is the norm of the fidelity's gradient when the residual is as large as the noise
-    (:func:`hybrid_dip.problem.noise_gradient.noise_gradient`), measured for the task's own operator, weights and likelihood: rho
-    means the same in every task. As the prior's gradient changes along the fit, rho = 1 does not say where the fit comes to
+    (:mod:`hybrid_dip.problem.noise_gradient`), measured for the task's own operator, weights and likelihood: rho means the
+    same in every task. As the prior's gradient changes along the fit, rho = 1 does not say where the fit comes to
     rest.
 
     This holds for priors of the image. For a term of the network the norm is that of dR/dtheta, over the parameters, which
