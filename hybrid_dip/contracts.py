@@ -173,7 +173,7 @@ class MeasurementProtocol:
     """How a published figure was measured; part of every :class:`Case`.
 
     Attributes:
-        clipped: Noise was clipped to [0, 1], as the original does; clipped noise breaks SURE.
+        clipped: Noise was clipped to [0, 1], as the original does.
         missing: "pixel" where whole pixels are missing, "entry" where single channels are, "" where none is.
         channel: The channels that PSNR is taken of, "rgb" or "y".
         border: Pixels left out along each side before PSNR is taken.
