@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hybrid_dip.contracts import LEAST_SIGMA, Task
+from hybrid_dip.contracts import LEAST_SIGMA, Fidelity, Task
 from hybrid_dip.problem import fidelity
 
 DRAWS = 4
 """Random residuals; with 3072 entries of y the result is within one or two percent of its mean over many."""
-POWERS = {fidelity.poisson: 0.5, fidelity.speckle: 1.0}
+POWERS: dict[Fidelity, float] = {fidelity.poisson: 0.5, fidelity.speckle: 1.0}
 """The noise's deviation grows with this power of A x; it is constant for all other likelihoods."""
 SMOOTHED = 5
 """Side of the window, in entries of y, whose mean stands in for A x."""

@@ -53,7 +53,7 @@ class PlugAndPlay:
     """
 
     denoiser: Annotated[Denoiser, "denoisers"] = nlm
-    first: float = 10 / 255
+    first: float = 20 / 255
     last: float | None = None
     rounds: int = 5
     noise: float | None = None
