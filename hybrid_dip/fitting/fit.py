@@ -25,6 +25,7 @@ from hybrid_dip.fitting.iterates import Growing, Tracker
 from hybrid_dip.fitting.learning_rates import LearningRates
 from hybrid_dip.fitting.objective import Objective
 from hybrid_dip.fitting.optimizers import OptimizerFactory, adam, draw_from
+from hybrid_dip.fitting.outcome import Outcome
 from hybrid_dip.fitting.random_state import Draws, copy_of_global
 from hybrid_dip.fitting.resumption import Resumption, Stateful
 from hybrid_dip.fitting.unknowns import choose_unknowns
@@ -85,8 +86,8 @@ def fit(
 
     Raises:
         SettingsError: An option out of range, or nothing to optimise.
-        FitError: The network or a part of the objective fails, a part or its gradient is not finite at the first step, or the
-            checkpoint cannot be read.
+        FitError: The network or a part of the objective fails, a part or its gradient is not finite at the first step, no step
+            led to an image that is better than none, or the checkpoint cannot be read.
     """
     _check_options(max_steps, log_every, jitter, parameter_noise)
     rule = rule or MaxSteps()
@@ -99,9 +100,9 @@ def fit(
         objective = Objective(task, as_terms(terms), max_steps)
     tracker = Tracker(rule, task, average)
     guard = Guard(unknowns, stepper, objective, tracker, fallback)
-    history = History()
+    history, outcome = History(), Outcome(task, unknowns, tracker)
     course = Course(max_steps, time_budget, halt)
-    parts: dict[str, Any] = {"guard": guard, "history": history, "random": draws}
+    parts: dict[str, Any] = {"guard": guard, "history": history, "outcome": outcome, "random": draws}
     parts |= {f"observer {i}": observer for i, observer in enumerate(observers) if isinstance(observer, Stateful)}
     resumption = Resumption(checkpoint, course, parts, latent.device)
     resumption.load()
@@ -130,6 +131,7 @@ def fit(
             step = tracker.update(closure.first, index, rate, logged)
             if logged:
                 history.add(step, course.seconds)
+                outcome.look(step)
                 if not guard.look(index):
                     course.reason = "not finite"
             for observer in observers:
@@ -140,6 +142,8 @@ def fit(
         course.reason = rule.reason if bool(tracker.stop) else ALL_TAKEN
     if course.reason != INTERRUPTED:
         guard.leave(course.steps)
+        if looked:  # a fit that is loaded as finished has been judged
+            guard.notes += filter(None, [outcome.check(course.steps, guard.notes)])
     resumption.save()
     return Fit(
         image=tracker.kept,

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor, optim
 
-from hybrid_dip.contracts import Task
 from hybrid_dip.fitting.iterates import Tracker
 from hybrid_dip.fitting.objective import Objective
+from hybrid_dip.fitting.outcome import fit_to_observation
 from hybrid_dip.fitting.unknowns import Unknowns
 
 MOST_FALLBACKS = 3
@@ -98,7 +98,7 @@ class Guard:
                 f"1/{2**self.fallbacks}."
             )
             return True
-        quality = _fit_to_observation(self.tracker, self.objective.task)
+        quality = fit_to_observation(self.tracker.residual, self.objective.task)
         if self.drop is not None and quality < self.quality - self.drop:
             self.restore(self.good)
             self.notes.append(
@@ -152,9 +152,3 @@ def _copy(value: Any, into: Any) -> Any:
         parts = into if isinstance(into, list | tuple) and len(into) == len(value) else [None] * len(value)
         return type(value)(_copy(part, earlier) for part, earlier in zip(value, parts, strict=True))
     return copy.deepcopy(value)
-
-
-def _fit_to_observation(tracker: Tracker, task: Task) -> float:
-    """PSNR of the last prediction to y, over measured entries, in dB."""
-    mse = float(tracker.residual.square().sum() / task.measured)
-    return -10 * math.log10(mse) if mse > 0 else math.inf

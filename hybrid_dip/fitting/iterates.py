@@ -67,7 +67,12 @@ class Tracker:
         self.stop = torch.zeros((), dtype=torch.bool, device=blank.device)
         self.parts: tuple[str, ...] = ()
         self.sound = torch.ones((1,), dtype=torch.bool, device=blank.device)
-        self.empty = True
+        self.taken, self.at = 0, -1  # how many steps have led here, and the index of the last of them
+
+    @property
+    def empty(self) -> bool:
+        """Whether no step has led here: none was taken, or the fit went back to its beginning."""
+        return self.taken == 0
 
     @property
     def last(self) -> Tensor:
@@ -116,7 +121,7 @@ class Tracker:
         self.kept = step.candidate if self.empty else torch.where(keep, step.candidate, self.kept)
         self.kept_at = torch.where(keep, index, self.kept_at) if not self.empty else torch.full_like(self.kept_at, index)
         self.stop = verdict.stop & self.healthy
-        self.empty = False
+        self.taken, self.at = self.taken + 1, index
         return step
 
     def blame(self) -> str:
@@ -131,13 +136,13 @@ class Tracker:
     def state_dict(self) -> dict[str, Any]:
         """Everything, for a checkpoint."""
         images = {name: getattr(self, name) for name in _TENSORS}
-        return {**images, "rule_state": dict(self.rule_state), "empty": self.empty}
+        return {**images, "rule_state": dict(self.rule_state), "taken": self.taken, "at": self.at}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
         for name in _TENSORS:
             setattr(self, name, state[name])
-        self.rule_state, self.empty = dict(state["rule_state"]), state["empty"]
+        self.rule_state, self.taken, self.at = dict(state["rule_state"]), state["taken"], state["at"]
 
 
 _TENSORS = ("image", "average", "kept", "residual", "kept_at", "healthy", "stop", "sound")

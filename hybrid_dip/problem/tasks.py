@@ -14,6 +14,7 @@ from hybrid_dip.contracts import Fidelity, Task, clamp
 from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error
 from hybrid_dip.problem import fidelity as likelihood
 from hybrid_dip.problem import operators
+from hybrid_dip.problem.guides import check_guide
 from hybrid_dip.problem.masks import ask_if_inverted
 from hybrid_dip.problem.noise import estimate_sigma
 from hybrid_dip.problem.resampling import Kernel
@@ -116,7 +117,7 @@ def inpaint(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: 
         SettingsError: The mask has another size, is not binary, or marks nothing or everything as known; or a bad image.
     """
     task = _masked(observation, mask, "inpaint", sigma, fidelity)
-    ask_if_inverted(mask)
+    ask_if_inverted(task)
     return task
 
 
@@ -208,7 +209,7 @@ def flash(observation: Tensor, guide: Tensor) -> Task:
         The task.
 
     Raises:
-        SettingsError: The two images differ in size, or one of them is bad.
+        SettingsError: The two images differ in size, one of them is bad, or the guide is one colour throughout.
     """
     y = _image(observation)
     z = _image(guide, "The guide image")
@@ -216,6 +217,7 @@ def flash(observation: Tensor, guide: Tensor) -> Task:
         raise SettingsError(
             f"The guide image is {z.shape[-1]}x{z.shape[-2]}, the image {y.shape[-1]}x{y.shape[-2]}; one size was expected."
         )
+    check_guide(z)
     return Task(y, _shape(*y.shape[1:]), operators.Identity(), likelihood.gaussian, latent=z, name="flash")
 
 
@@ -278,10 +280,12 @@ def linear(
 
     Raises:
         SettingsError: ``forward`` gives another shape than y, or no gradient with respect to its input; y is not finite and
-            real; the weight does not broadcast to y.
+            real; the weight does not broadcast to y; the guide is one colour throughout.
     """
     if not observation.is_floating_point() or not bool(torch.isfinite(observation).all()):
         raise SettingsError("The observation must hold finite real floating-point numbers.")
+    if latent is not None:
+        check_guide(latent)
     if weight is not None:
         try:
             weight.expand_as(observation)

@@ -7,6 +7,7 @@ from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error
 from hybrid_dip.fitting.random_state import Draws
 from hybrid_dip.networks import latents
+from hybrid_dip.problem.guides import check_guide
 from hybrid_dip.recipes.recipe import Recipe
 
 
@@ -35,6 +36,9 @@ def prepare(task: Task, recipe: Recipe, seed: int, draws: Draws | None = None) -
 
 def _make(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:
     size = (task.shape[-2], task.shape[-1])
+
+    if task.latent is not None:
+        check_guide(task.latent, "The guide image, or the part of it in a tile,")
 
     def draw() -> Tensor:
         return recipe.latent(size=size) if task.latent is None else latents.image(task.latent).cpu()

@@ -122,7 +122,7 @@ def restore(
     Raises:
         SettingsError: An option is out of range; a name is not known; the rule does not apply to the task; the preset makes no
             fit and has no steps; there can be no CUDA graph; the task cannot be tiled; two fits are saved in one file.
-        FitError: The objective is not a finite scalar at the first step.
+        FitError: The objective is not a finite scalar at the first step, or no step led to an image that is better than none.
     """
     for name, count in {"runs": runs, "steps": steps, "log_every": log_every}.items():
         if count is not None and count < 1:

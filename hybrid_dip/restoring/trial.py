@@ -63,21 +63,21 @@ def _take_steps(
     done: Callable[[], None],
 ) -> None:
     """Take some steps of a fit, logged as rarely as in the whole fit, and call ``done`` after each."""
-    # The last step is always logged, and a GPU waits for that: on CUDA one more is taken, which does not count.
-    waits = device.type == "cuda"
+    taken: list[int] = []
 
     def watch(step: Step) -> None:
-        if waits:
+        if device.type == "cuda":
             torch.cuda.synchronize(device)
-        if step.index < steps:
-            done()
+        taken.append(step.index)
+        done()
 
-    hooks = FitHooks([watch])
+    # The last step is always logged, which costs more, and a fit that ends is judged: this one is halted before.
+    hooks = FitHooks([watch], halt=lambda: len(taken) == steps)
     restore(
         task,
         preset=recipe,
         regularisers=copy.deepcopy(terms),
-        steps=steps + waits,
+        steps=steps + 1,
         runs=1,
         device=device,
         execution=execution,

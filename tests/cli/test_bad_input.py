@@ -17,6 +17,16 @@ BAD = {
     "empty mask": (["noisy.png", "--task", "inpaint", "--mask", "mask_empty.png"], "no pixel as known"),
     "full mask": (["noisy.png", "--task", "inpaint", "--mask", "mask_full.png"], "every pixel as known"),
     "grey mask": (["noisy.png", "--task", "inpaint", "--mask", "mask_grey.png"], "only 255"),
+    "coloured mask": (
+        ["noisy.png", "--task", "inpaint", "--mask", "mask_colour.png"],
+        "is in colour, which would fill in single",
+    ),
+    "empty word": (["", "--task", "denoise"], "What follows 'restore' is empty"),
+    "empty option": (["noisy.png", "--reference="], "What follows '--reference' is empty"),
+    "folder of bad files": (
+        ["damaged"],
+        "3 images cannot be used (empty: ",
+    ),
     "no mask": (["noisy.png", "--task", "inpaint"], "needs --mask"),
     "negative sigma": (["noisy.png", "--sigma", "-5"], "at least 0"),
     "NaN sigma": (["noisy.png", "--sigma", "nan"], "at most 2550, got nan"),
@@ -69,6 +79,7 @@ BAD = {
         ["noisy.png", "--task", "flash", "--guide", "clean.png", "--latent", "meshgrid"],
         "--latent does not go",
     ),
+    "blank guide": (["noisy.png", "--task", "flash", "--guide", "mask_full.png"], "The guide image has no detail"),
     "sigma beyond all": (["noisy.png", "--sigma", "1e38"], "at most 2550"),
     "runs beyond all": (["noisy.png", "--runs", "99999999999999999999"], "at most 1000"),
     "learning rate beyond all": (["noisy.png", "--lr", "1e38"], "at most 1e6"),
@@ -122,6 +133,22 @@ def test_bad_input_is_one_sentence_status_2_and_nothing_written(
     # one that fails in the middle of a fit comes after the estimate and the progress bar; all else speaks alone
     assert len(err.strip().splitlines()) == 1 or name in ("prior that fails later", "rule that says nothing")
     assert {path: path.read_bytes() for path in files.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["noisy.png"], ["noisy.png", "--runs", "2"], ["photos"], ["noisy.png", "--fuse", "stack", "-R", "tv@0.01"]],
+    ids=["a fit", "each seed", "a folder", "a stack"],
+)
+def test_a_learning_rate_that_breaks_the_fit_is_a_sentence_and_status_2(
+    files: Path, hybrid_dip_command: Command, given: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files)
+    status, _, err = hybrid_dip_command("restore", *given, "--task", "denoise", *SMALL, "--lr", 100, "--steps", 8, "-o", "out")
+    assert status == 2
+    assert "The fit came to nothing, because" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert not list(files.rglob("restored*.png"))
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
