@@ -11,7 +11,7 @@ stopping rules and observers. A :class:`Fit` is what comes out. None of them hol
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -24,6 +24,27 @@ SMALLEST_SIDE = 16
 
 LEAST_SIGMA = 2 / 255
 """Balanced weights assume at least this noise level: no photograph is cleaner than its own quantisation."""
+
+
+class Record:
+    """Base of dataclasses that hold images: they are written in one line, of a tensor its shape and of many entries their number."""
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{one.name}={_brief(getattr(self, one.name))}" for one in fields(self))  # type: ignore[arg-type]
+        return f"{type(self).__name__}({shown})"
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"tensor{tuple(value.shape)}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str | int | None):
+        return repr(value) if len(repr(value)) < 60 else f"{repr(value)[:60]}..."
+    if isinstance(value, Mapping | tuple | list):
+        plain = len(value) < 6 and all(isinstance(one, str | int | float) for one in value) and not isinstance(value, Mapping)
+        return repr(value) if plain else f"<{len(value)} entries>"
+    return str(getattr(value, "__name__", type(value).__name__))
 
 
 class Fidelity(Protocol):
@@ -39,8 +60,8 @@ def clamp(x: Tensor, task: "Task") -> Tensor:
     return x.clamp(0, 1)
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
+@dataclass(frozen=True, eq=False, repr=False)
+class Task(Record):
     """One degraded image and how it came about: y = A x + noise. It never holds x.
 
     Attributes:
@@ -152,8 +173,8 @@ class Task:
         return fitted, Validation(self.forward, self.fidelity, self.observation, held.to(weight.dtype))
 
 
-@dataclass(frozen=True, eq=False)
-class Validation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Validation(Record):
     """Held-out entries of a task's observation, to score images by; made by :meth:`Task.split`."""
 
     forward: Callable[[Tensor], Tensor]
@@ -192,8 +213,8 @@ class MeasurementProtocol:
     lowres: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
+@dataclass(frozen=True, eq=False, repr=False)
+class Case(Record):
     """A task made from a clean image, together with that image. Studies and metrics see it, a fit never does.
 
     Attributes:
@@ -209,8 +230,8 @@ class Case:
     protocol: MeasurementProtocol = MeasurementProtocol()
 
 
-@dataclass(frozen=True, eq=False)
-class Step:
+@dataclass(frozen=True, eq=False, repr=False)
+class Step(Record):
     """One iteration as stopping rules and observers see it. All tensors stay on the device.
 
     To turn one of them into a number forces a synchronisation; do so at ``logged`` steps only.
@@ -244,8 +265,8 @@ class Step:
         return self.image if self.average is None else self.average
 
 
-@dataclass(frozen=True, eq=False)
-class Verdict:
+@dataclass(frozen=True, eq=False, repr=False)
+class Verdict(Record):
     """What a stopping rule says about a step: two booleans on the device."""
 
     keep: Tensor
@@ -281,8 +302,8 @@ Observer = Callable[[Step], None]
 """A function that sees every step; with ``state_dict`` and ``load_state_dict`` it is part of checkpoints."""
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Fit(Record):
     """The result of a fit.
 
     Attributes:

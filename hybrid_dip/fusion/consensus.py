@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import LEAST_SIGMA, Task
+from hybrid_dip.contracts import LEAST_SIGMA, Record, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
 from hybrid_dip.fitting.fit import fit
@@ -40,8 +40,8 @@ Agent = Callable[[Tensor], Tensor]
 """(1, C, H, W) -> (1, C, H, W): where the agent would rather have the image."""
 
 
-@dataclass(frozen=True, eq=False)
-class Equilibrium:
+@dataclass(frozen=True, eq=False, repr=False)
+class Equilibrium(Record):
     """What :func:`equilibrium` gives back.
 
     Attributes:
@@ -186,8 +186,8 @@ def noise_of(task: Task) -> float:
     return max(task.noise_sigma or 0.0, LEAST_SIGMA)
 
 
-@dataclass(frozen=True, eq=False)
-class Agreed:
+@dataclass(frozen=True, eq=False, repr=False)
+class Agreed(Record):
     """What :func:`agree` gives back.
 
     Attributes:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from hybrid_dip.contracts import Record
 from hybrid_dip.errors import ImageFileError, StorageError, warn
 from hybrid_dip.images.arrays import FLOAT_LIMIT, check_floats, read_npy
 from hybrid_dip.images.atomic import replacement
@@ -37,8 +38,8 @@ _FRAMED = ("GIF", "PNG", "WEBP", "AVIF")
 """Formats that may hold an animation; the second images of others are previews or depths."""
 
 
-@dataclass(frozen=True, eq=False)
-class Picture:
+@dataclass(frozen=True, eq=False, repr=False)
+class Picture(Record):
     """Content of an image file.
 
     Attributes:

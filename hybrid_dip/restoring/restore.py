@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Fit, Rule, Task
+from hybrid_dip.contracts import Fit, Record, Rule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
 from hybrid_dip.execution.precision import NOT_ALONE, PLAIN, Execution
@@ -27,8 +27,8 @@ LOGGED_ROWS = 60
 """A history has about this many rows, and at least one in 50 steps is logged."""
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
+@dataclass(frozen=True, eq=False, repr=False)
+class Result(Record):
     """A restored image; with several runs, their average.
 
     Attributes:
