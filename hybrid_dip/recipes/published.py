@@ -11,6 +11,7 @@ from hybrid_dip.fitting import optimizers
 from hybrid_dip.fitting.solvers import Averaging, DeepRED, ExtendedSURE, SelfFed, SelfGuided
 from hybrid_dip.fitting.solvers.deepred import Growth
 from hybrid_dip.networks import s2s
+from hybrid_dip.problem.fidelity import gaussian
 from hybrid_dip.problem.least_squares import interpolation
 from hybrid_dip.recipes.original import NOISE, draw_downsampler, original
 from hybrid_dip.recipes.quick import quick
@@ -61,8 +62,9 @@ def deepred(
     """
     solver, settings = _DEEPRED.get(task.name, _DEEPRED["denoise"])
     notes = []
-    if task.name not in _DEEPRED:
-        notes.append(f"DeepRED's authors have no recipe for '{task.name}'; this is theirs for denoising.")
+    if task.name not in _DEEPRED or task.fidelity is not gaussian:
+        what = f"'{task.name}'" if task.name not in _DEEPRED else "this noise"
+        notes.append(f"DeepRED's authors have no recipe for {what}; this is theirs for denoising.")
     if task.name == "super-resolve" and denoiser is not bm3d:
         notes.append("DeepRED's authors take BM3D for super-resolution: deepred:denoiser=bm3d.")
     growth = None

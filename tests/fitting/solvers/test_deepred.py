@@ -20,7 +20,7 @@ from hybrid_dip.problem import degradations
 from hybrid_dip.regularisers.terms import Term
 from tests.fits import halt_after
 
-STEPS = 35
+STEPS = 24
 
 
 def thin() -> nn.Module:
@@ -96,9 +96,9 @@ class KeepSixth:
 def test_the_result_is_the_output_that_a_rule_kept(photograph: Tensor) -> None:
     make, solver = CASES["super-resolve"]
     outputs: list[Tensor] = []
-    found = run(solver, make(photograph).task, max_steps=12, rule=KeepSixth(), observers=[lambda s: outputs.append(s.image)])
+    found = run(solver, make(photograph).task, max_steps=8, rule=KeepSixth(), observers=[lambda s: outputs.append(s.image)])
     assert torch.equal(found.image, outputs[5])
-    assert not any(torch.equal(run(solver, make(photograph).task, max_steps=12).image, output) for output in outputs)
+    assert not any(torch.equal(run(solver, make(photograph).task, max_steps=8).image, output) for output in outputs)
 
 
 def test_it_begins_at_y_with_holes_filled(photograph: Tensor) -> None:
