@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import SettingsError, describe_given, finite_number
 
 SMALLEST_SIDE = 16
 """Images below 16 x 16 pixels carry too little structure for any of the networks."""
@@ -27,7 +27,7 @@ LEAST_SIGMA = 2 / 255
 
 
 class Record:
-    """Base of dataclasses that hold images: they are written in one line, of a tensor its shape and of many entries their number."""
+    """Base of dataclasses that hold images: they are written in one line, with the shapes of tensors."""
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{one.name}={_brief(getattr(self, one.name))}" for one in fields(self))  # type: ignore[arg-type]
@@ -94,8 +94,8 @@ class Task(Record):
             raise SettingsError(
                 f"The image to restore is {width}x{height}; at least {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels are needed."
             )
-        if self.noise_sigma is not None and not (math.isfinite(self.noise_sigma) and self.noise_sigma >= 0):
-            raise SettingsError(f"The noise level must be a finite number of at least 0, got {self.noise_sigma}.")
+        if self.noise_sigma is not None:
+            object.__setattr__(self, "noise_sigma", finite_number("The noise level", self.noise_sigma))
 
     @property
     def measured(self) -> Tensor:
@@ -123,13 +123,8 @@ class Task(Record):
         forward = self.forward
         if isinstance(forward, nn.Module):
             forward = copy.deepcopy(forward).to(device)
-        return replace(
-            self,
-            observation=self.observation.to(device),
-            weight=None if self.weight is None else self.weight.to(device),
-            latent=None if self.latent is None else self.latent.to(device),
-            forward=forward,
-        )
+        tensors = {"observation": self.observation, "weight": self.weight, "latent": self.latent}
+        return replace(self, forward=forward, **{name: _moved(one, device) for name, one in tensors.items()})  # type: ignore[arg-type]
 
     def split(
         self, share: float = 0.1, folds: int | None = None, *, fold: int = 0, seed: int = 0
@@ -171,6 +166,23 @@ class Task(Record):
         zero = torch.zeros((), device=weight.device)
         fitted = replace(self, observation=torch.where(held, zero, self.observation), weight=torch.where(held, zero, weight))
         return fitted, Validation(self.forward, self.fidelity, self.observation, held.to(weight.dtype))
+
+
+def _moved(x: Tensor | None, device: torch.device | str) -> Tensor | None:
+    """On the device; outside ``torch.inference_mode`` a copy of what was made inside, which could not be differentiated."""
+    if x is None:
+        return None
+    return x.to(device).clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x.to(device)
+
+
+def check_task(task: object) -> None:
+    """Refuse what is no task.
+
+    Raises:
+        SettingsError: It is something else, such as an image.
+    """
+    if not isinstance(task, Task):
+        raise SettingsError(f"A task such as hd.tasks.denoise(image, sigma=25 / 255) was expected, got {describe_given(task)}.")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

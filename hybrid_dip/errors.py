@@ -1,11 +1,14 @@
 """What can go wrong, said in one sentence: what was wrong, what was expected, what to do."""
 
+import math
 import signal
 import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Real
+from pathlib import PurePath
 from types import FrameType
 
 import torch
@@ -191,3 +194,63 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         yield lambda: pressed
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def describe_given(value: object) -> str:
+    """What a user passed, in words, for the end of a sentence: "the text 'a.png'", "a tensor of shape (3,)", "an ndarray"."""
+    match value:
+        case None:
+            return "None"
+        case str():
+            return f"the text '{value}'"
+        case PurePath():
+            return f"the path '{value}'"
+        case bool() | int() | float():
+            return repr(value)
+        case torch.Tensor():
+            return f"a tensor of shape {tuple(value.shape)}"
+        case type():
+            return f"the class {value.__name__}"
+    kind = type(value).__name__
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+
+
+def whole_number(name: str, value: object, least: int = 1) -> int:
+    """Take a count that a user gives; 10.0 is 10, too.
+
+    Args:
+        name: What it is called in the sentence.
+        value: What was given.
+        least: Smallest that is accepted.
+
+    Returns:
+        The number.
+
+    Raises:
+        SettingsError: It is no whole number, or below the least.
+    """
+    whole = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value) and value == int(value)
+    if not whole or int(value) < least:  # type: ignore[call-overload]
+        raise SettingsError(f"{name} must be a whole number of at least {least}, got {describe_given(value)}.")
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def finite_number(name: str, value: object, *, above: bool = False) -> float:
+    """Take a number that a user gives, at least 0.
+
+    Args:
+        name: What it is called in the sentence.
+        value: What was given.
+        above: Whether 0 is refused.
+
+    Returns:
+        The number.
+
+    Raises:
+        SettingsError: It is no finite number, or out of range.
+    """
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not (math.isfinite(number) and number >= 0) or (above and number == 0):
+        bound = "above 0" if above else "of at least 0"
+        raise SettingsError(f"{name} must be a finite number {bound}, got {describe_given(value)}.")
+    return number

@@ -1,9 +1,13 @@
 import pytest
 import torch
+from torch import Tensor
 
+import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.images.files import Picture
 from hybrid_dip.problem import fidelity, operators, tasks
+from hybrid_dip.restoring.hooks import FitHooks
 
 
 def test_task_moves_its_operator_and_leaves_the_original_alone() -> None:

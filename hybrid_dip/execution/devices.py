@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 import torch
 
-from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.errors import SettingsError, describe_given, nearest
 
 
 def pick(name: str = "auto") -> torch.device:
@@ -22,6 +22,8 @@ def pick(name: str = "auto") -> torch.device:
     Raises:
         SettingsError: An unknown name, or a device that this machine does not have.
     """
+    if not isinstance(name, str):
+        raise SettingsError(f"A device is a name such as cpu or cuda:0, or a torch.device, got {describe_given(name)}.")
     kind = name.split(":")[0]
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Fidelity, Task, clamp
-from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error
+from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error, describe_given, whole_number
 from hybrid_dip.problem import fidelity as likelihood
 from hybrid_dip.problem import operators
 from hybrid_dip.problem.guides import check_guide
@@ -21,6 +21,10 @@ from hybrid_dip.problem.resampling import Kernel
 
 
 def _image(observation: Tensor, what: str = "The observation") -> Tensor:
+    if not isinstance(observation, Tensor):
+        raise SettingsError(
+            f"{what} must be a tensor (1, C, H, W), such as hd.load_image gives of a file, got {describe_given(observation)}."
+        )
     if observation.ndim != 4 or observation.shape[0] != 1:
         raise SettingsError(f"{what} must have the shape (1, C, H, W), got {tuple(observation.shape)}.")
     if not bool(torch.isfinite(observation).all()):
@@ -164,8 +168,7 @@ def super_resolve(
         SettingsError: A factor below 2 or above the image's sides, an unknown kernel, or a bad image.
     """
     y = _image(observation)
-    if factor < 2:
-        raise SettingsError(f"The factor of super-resolution must be a whole number of at least 2, got {factor}.")
+    factor = whole_number("The factor of super-resolution", factor, 2)
     channels, height, width = y.shape[1:]
     if factor > min(height, width):
         raise SettingsError(
@@ -282,6 +285,10 @@ def linear(
         SettingsError: ``forward`` gives another shape than y, or no gradient with respect to its input; y is not finite and
             real; the weight does not broadcast to y; the guide is one colour throughout.
     """
+    if not isinstance(observation, Tensor):
+        raise SettingsError(f"The observation must be a tensor, got {describe_given(observation)}.")
+    if not callable(forward):
+        raise SettingsError(f"The forward operator must be a function of an image, got {describe_given(forward)}.")
     if not observation.is_floating_point() or not bool(torch.isfinite(observation).all()):
         raise SettingsError("The observation must hold finite real floating-point numbers.")
     if latent is not None:
