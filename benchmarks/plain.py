@@ -93,6 +93,8 @@ class PlainFit:
         self.network = network(32, case.task.shape[1]).to(device)
         if not recipe.latent_first:
             z = recipe.latent(size=size)
+        if recipe.spare_draws is not None:
+            recipe.spare_draws(case.task)
         self.case, self.task, self.jitter, self.z, self.device = case, case.task.to(device), recipe.jitter, z.to(device), device
         self.adam = torch.optim.Adam(self.network.parameters(), lr=recipe.lr)
         self.output = self.average = torch.zeros(case.task.shape, device=device)

@@ -104,11 +104,6 @@ class Task(Record):
             return torch.tensor(float(self.observation.numel()), device=self.observation.device)
         return self.weight.expand_as(self.observation).sum()
 
-    @property
-    def noise_gradient(self) -> float:
-        """||dE/dx|| when the residual is as large as the noise: 2 sigma / sqrt(m), sigma at least 2/255."""
-        return 2 * max(self.noise_sigma or 0.0, LEAST_SIGMA) / math.sqrt(self.observation.numel())
-
     def residual(self, x: Tensor) -> Tensor:
         """A x - y, zero where nothing was measured; of the shape of y."""
         difference = self.forward(x) - self.observation
@@ -211,7 +206,7 @@ class MeasurementProtocol:
     """How a published figure was measured; part of every :class:`Case`.
 
     Attributes:
-        clipped: Noise was clipped to [0, 1], as the original does; clipped noise breaks SURE.
+        clipped: Noise was clipped to [0, 1], as the original does.
         missing: "pixel" where whole pixels are missing, "entry" where single channels are, "" where none is.
         channel: The channels that PSNR is taken of, "rgb" or "y".
         border: Pixels left out along each side before PSNR is taken.

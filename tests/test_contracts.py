@@ -6,7 +6,7 @@ import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images.files import Picture
-from hybrid_dip.problem import fidelity, operators, tasks
+from hybrid_dip.problem import operators, tasks
 from hybrid_dip.restoring.hooks import FitHooks
 
 
@@ -78,15 +78,6 @@ def test_a_residual_is_zero_where_nothing_was_measured() -> None:
     residual = task.residual(torch.ones(1, 3, 16, 16))
     assert torch.equal(residual, mask.expand(1, 3, 16, 16))
     assert float(task.measured) == 3 * 16 * 8
-
-
-def test_noise_gradient_is_the_fidelity_s_gradient_at_noise() -> None:
-    sigma = 0.1
-    y = torch.rand(1, 3, 64, 64)
-    task = tasks.denoise(y, sigma=sigma)
-    x = (y + sigma * torch.randn_like(y)).requires_grad_()
-    (gradient,) = torch.autograd.grad(fidelity.gaussian(x, y), x)
-    assert float(gradient.norm()) == pytest.approx(task.noise_gradient, rel=0.02)
 
 
 def test_finish_pastes_known_pixels_of_its_own_task() -> None:

@@ -25,7 +25,7 @@ class Degradation:
     noise: str | None = None
     """Noise model: gaussian (default), poisson, l1 (salt and pepper, outliers), or speckle."""
     mask: Path | None = None
-    """Mask file: 255 (white) = known pixel, 0 (black) = to fill in."""
+    """Mask file: white (255) or opaque = known pixel, black (0) or transparent = to fill in."""
     factor: int | None = None
     """Super-resolution: whole number, default 4."""
     kernel: str | None = None

@@ -47,8 +47,8 @@ class Checkpoint:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(self.path, lambda handle: torch.save(dict(state), handle))
-        except (OSError, RuntimeError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
+        except OSError as error:  # the reason alone, where it is ours
+            reason = str(error.strerror or error)
             raise StorageError(f"The checkpoint {self.path} cannot be written: {reason}.") from None
 
     def load(self, device: torch.device) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import FitError, blame_errors_on
 from hybrid_dip.fitting.parts import Occasion
+from hybrid_dip.problem.noise_gradient import noise_gradient
 from hybrid_dip.regularisers.terms import Moment, Term, Terms
 
 BALANCING_STEPS = 20
@@ -26,7 +27,8 @@ class Lambdas:
     """
 
     def __init__(self, terms: Terms, task: Task, steps: int):
-        self.steps, self.noise_gradient = steps, task.noise_gradient
+        self.steps = steps
+        self.noise_gradient = noise_gradient(task) if any(callable(term.weight) for term in terms) else 0.0
         self.norms = {term.name: torch.zeros((), device=task.observation.device) for term in terms}
         self.counted = 0
 

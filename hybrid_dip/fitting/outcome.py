@@ -15,6 +15,8 @@ from hybrid_dip.fitting.unknowns import Unknowns
 GREY = 0.5
 FEW_STEPS, SLACK_OF_FEW, SLACK = 20, 3.0, 1.0
 """Decibels by which the fit to y may be worse than at the beginning: the first steps wobble by up to 2 dB."""
+BOUND = 1e-4
+"""How near to 0 or 1 the output of a saturated network is at least."""
 DEAD = 1e-6
 """Below this share of the image's gradient, what reaches the parameters moves nothing any more."""
 
@@ -100,6 +102,10 @@ class Outcome:
         return f"the image explains the observation less well than plain grey does ({quality:.1f} dB, grey {grey:.1f} dB)"
 
     def _saturation(self) -> str:
+        """Why an image is no good: it is black or white all over. At a minimum no gradient is left either, and all is well."""
+        image = self.tracker.image
+        if bool(((image > BOUND) & (image < 1 - BOUND)).any()):
+            return ""
         gradients = [float(leaf.grad.abs().max()) for leaf in self.unknowns.leaves if leaf.grad is not None]
         dead = max(gradients, default=math.inf) < DEAD * self.pull
         return "the network's output is saturated, so no gradient reaches what is optimised" if dead else ""

@@ -66,8 +66,9 @@ def read_png(path: Path, orientation: int) -> Array:
     import png
 
     try:
-        width, height, rows, info = png.Reader(filename=str(path)).read()
-        array = np.vstack([np.asarray(row, dtype=np.uint16) for row in rows])
+        with path.open("rb") as file:
+            width, height, rows, info = png.Reader(file=file).read()
+            array = np.vstack([np.asarray(row, dtype=np.uint16) for row in rows])
     except (png.Error, StopIteration) as error:
         raise ImageFileError(f"{path} is damaged or truncated ({error}); a whole PNG file was expected.") from None
     planes = array.reshape(height, width, info["planes"])
@@ -122,7 +123,7 @@ def read_pnm(path: Path) -> tuple[Array, int] | None:
 
     Raises:
         ImageFileError: The file is too large.
-        ValueError: The file is truncated.
+        ValueError: The file is truncated, or has no pixels.
     """
     content = path.read_bytes()
     header = _PNM.match(content)
@@ -131,6 +132,8 @@ def read_pnm(path: Path) -> tuple[Array, int] | None:
     kind, width, height, white = map(int, header.groups())
     if width * height > MOST_PIXELS:
         raise too_large(path)
+    if width * height == 0:
+        raise ValueError("no pixels")
     shape = (height, width, 3 if kind in (3, 6) else 1)
     if kind in (5, 6):
         values = np.frombuffer(content, ">u2", shape[0] * shape[1] * shape[2], header.end())

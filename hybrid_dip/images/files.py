@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from hybrid_dip.contracts import Record
-from hybrid_dip.errors import ImageFileError, StorageError, warn
+from hybrid_dip.errors import ImageFileError, warn
 from hybrid_dip.images.arrays import FLOAT_LIMIT, check_floats, read_npy
 from hybrid_dip.images.atomic import replacement
 from hybrid_dip.images.deep_formats import MOST_PIXELS, Array, read_png, read_pnm, too_large, write_png, write_pnm
@@ -86,7 +86,9 @@ def read_picture(path: str | Path) -> Picture:
     try:
         return _read_npy(path) if path.suffix.lower() == ".npy" else _read_image(path)
     except UnidentifiedImageError:
-        raise ImageFileError(f"{path} is not an image in a format that can be read; expected PNG, JPEG, TIFF, ...") from None
+        raise ImageFileError(
+            f"{path} is not an image in a format that can be read; expected PNG, JPEG, TIFF or the like."
+        ) from None
     except PermissionError:
         raise ImageFileError(f"{path} cannot be read: permission denied.") from None
     except Image.DecompressionBombError:
@@ -148,8 +150,6 @@ def save_image(
         alpha = torch.where(mask.amin(1, keepdim=True) > 0, alpha, 1.0)
     try:
         _write(x, path, alpha, bits, about)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
     except (KeyError, ValueError) as error:
         if isinstance(error, ImageFileError):
             raise
@@ -319,10 +319,11 @@ def _spread_transparency(image: Image.Image, depth: int) -> None:
 
 def _eight_bits(path: Path, image: Image.Image) -> Array:
     """(H, W) or (H, W, C) from 0 to 255, with nothing lost: L, LA, RGB or RGBA."""
-    if image.mode == "LAB" or (image.mode == "CMYK" and image.info.get("icc_profile")):
-        return in_srgb(image)
-    if image.mode == "CMYK":
-        warn(f"{path} is in CMYK without a colour profile; its colours in RGB are estimates.")
+    if image.mode in ("LAB", "CMYK"):
+        colours = in_srgb(image)
+        if colours is not None:
+            return colours
+        warn(f"{path} is in CMYK without a colour profile that can be used; its colours in RGB are estimates.")
     transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     grey = image.mode in ("1", "L", "LA", "La")
     return np.asarray(image.convert(("LA" if transparent else "L") if grey else ("RGBA" if transparent else "RGB")))

@@ -90,29 +90,26 @@ def read_properties(image: Image.Image) -> Properties:
 
 
 def _resolution(found: Any) -> tuple[float, float] | None:
-    """Two numbers of pixels per inch, where they can be meant."""
+    """Two numbers of pixels per inch, where they can be meant: 1 is what programs write that know none."""
     try:
         across, down = map(float, found)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return (across, down) if all(math.isfinite(side) and 1 <= side < 1e6 for side in (across, down)) else None
+    return (across, down) if all(math.isfinite(side) and 1 < side < 1e6 for side in (across, down)) else None
 
 
-def in_srgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+def in_srgb(image: Image.Image) -> npt.NDArray[np.uint8] | None:
     """The colours of a CMYK or Lab image, as a screen shows them.
 
     Args:
-        image: Of mode CMYK with a profile, or of mode LAB.
+        image: Of mode CMYK or LAB.
 
     Returns:
-        (H, W, 3), uint8.
-
-    Raises:
-        ValueError: The profile cannot be used.
+        (H, W, 3); None for inks without a profile that can be used.
     """
     try:
-        own = ImageCms.createProfile("LAB") if image.mode == "LAB" else io.BytesIO(image.info["icc_profile"])
-        converted = ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError) as error:
-        raise ValueError(f"its colour profile cannot be used: {error}") from None
-    return np.asarray(converted)
+        lab = image.mode == "LAB"
+        own = ImageCms.createProfile("LAB") if lab else io.BytesIO(image.info.get("icc_profile") or b"")
+        return np.asarray(ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB"))
+    except (ImageCms.PyCMSError, OSError):
+        return None

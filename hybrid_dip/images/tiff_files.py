@@ -77,10 +77,10 @@ def read_tiff(path: Path) -> Samples | None:
                 array = _channels_last(page)
             orientation = page.tags["Orientation"].value if "Orientation" in page.tags else 1
             return _samples(path, upright(array, int(orientation)), page, colours)
-    except ValueError as error:
+    except (ValueError, NotImplementedError) as error:
         if "imagecodecs" in str(error):
             raise ImageFileError(
-                f"{path} has a compression that needs the package imagecodecs; install it, or save it plain."
+                f"{path} has a compression or number of bits that needs the package imagecodecs; install it, or save it plain."
             ) from None
         raise
     except (tifffile.TiffFileError, IndexError, KeyError) as error:

@@ -215,7 +215,7 @@ def downsampled(
         seed: Seed of the noise.
 
     Returns:
-        The case, measured on Y without a border of 4 pixels.
+        The case, measured on Y without a border of as many pixels as the factor.
 
     Raises:
         SettingsError: A factor below 2 or above the image's sides, or "pil" with neither 1 nor 3 channels.
@@ -236,7 +236,7 @@ def downsampled(
         assumed = kernel
     task = tasks.super_resolve(add_gaussian(y, sigma, seed=seed), factor=factor, kernel=assumed, sigma=sigma)
     lowres = "Pillow LANCZOS, 8 bit" if kernel == "pil" else kernel
-    return Case(task, reference, f"x{factor}", MeasurementProtocol(channel="y", border=4, lowres=lowres))
+    return Case(task, reference, f"x{factor}", MeasurementProtocol(channel="y", border=factor, lowres=lowres))
 
 
 def blurred(clean: Tensor, psf: Tensor, *, sigma: float = 0.0, seed: int = 0) -> Case:

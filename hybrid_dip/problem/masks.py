@@ -37,13 +37,10 @@ def to_fill_in(task: Task) -> str:
     return f"{in_percent(task.weight)} {what}."
 
 
-def ask_if_inverted(known: Tensor) -> None:
-    """Warn of a mask of regions that leaves less than half of the image.
-
-    Args:
-        known: 1 (known) and 0 (to fill in).
-    """
-    if float(known.mean()) < 1 - MOST:
+def ask_if_inverted(task: Task) -> None:
+    """Warn of a mask of regions that leaves less than half of the image."""
+    known = task.weight
+    if known is not None and float(known.mean()) < 1 - MOST:
         warn(
             f"The mask fills in {in_percent(known)} of the image: is it inverted? White (255 in a file, 1 in a tensor) is a "
             "known pixel."

@@ -89,6 +89,19 @@ def shows_image(task: Task) -> bool:
     return locality is not None and locality.identity and task.weight is None
 
 
+def border_of(task: Task) -> int | None:
+    """How many pixels papers leave out along each side where they measure what comes of a task.
+
+    Args:
+        task: The task.
+
+    Returns:
+        The factor of super-resolution; None for other tasks.
+    """
+    locality = locality_of(task.forward)
+    return locality.stride if task.name == "super-resolve" and locality is not None else None
+
+
 class Identity(nn.Module):
     """A x = x: denoising, and inpainting, whose mask is the weight of the fidelity."""
 

@@ -121,7 +121,7 @@ def inpaint(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: 
         SettingsError: The mask has another size, is not binary, or marks nothing or everything as known; or a bad image.
     """
     task = _masked(observation, mask, "inpaint", sigma, fidelity)
-    ask_if_inverted(mask)
+    ask_if_inverted(task)
     return task
 
 

@@ -11,15 +11,12 @@ from torch import Tensor, nn
 from hybrid_dip import networks
 from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.fitting.solvers.plug_and_play import EXACT, NOISELESS, PlugAndPlay, noise_level
+from hybrid_dip.fitting.solvers.plug_and_play import EXACT, PlugAndPlay, noise_level
 from hybrid_dip.networks import latents
 from hybrid_dip.problem.least_squares import interpolation, nearest_explanation
 from hybrid_dip.recipes.fast import fast
 from hybrid_dip.recipes.recipe import Preset, Recipe, settings_of
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
-
-GREY = 0.5
-"""Value of an image where the observation shows nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +134,8 @@ def plug_and_play(
     task: Task,
     denoiser: Annotated[Denoiser, "denoisers"] = nlm,
     first: float = 50 / 255,
-    last: float = 3 / 255,
-    rounds: int = 30,
+    last: float | None = None,
+    rounds: int | None = None,
 ) -> Recipe:
     """No fit: a denoiser and the observation in turn, as in ``plug-and-play:denoiser=NAME``.
 
@@ -152,8 +149,8 @@ def plug_and_play(
             says so.
         denoiser: (x, sigma) -> x.
         first: Noise level of the first round, in [0, 1].
-        last: Noise level of the last round.
-        rounds: Number of rounds.
+        last: Noise level of the last round; by default that of the task, half of it where pixels are missing.
+        rounds: Number of rounds; by default 8 for ``deblur``, as in DPIR, and 30 for others.
 
     Returns:
         The recipe.
@@ -161,10 +158,12 @@ def plug_and_play(
     Raises:
         SettingsError: Noise levels or rounds out of range, another noise, or an unknown noise level.
     """
+    if rounds is None:
+        rounds = 8 if task.name == "deblur" else 30
     solver, note = _with_noise_level(PlugAndPlay(denoiser, first, last, rounds), task)
     if task.name == "denoise":
         note = "For a noisy image and nothing else the preset one-shot is better and faster."
-    return replace(_without_fit(PixelsFromObservation(partial(_solve_from_grey, solver), task, solver.describe())), note=note)
+    return replace(_without_fit(PixelsFromObservation(partial(_solve, solver), task, solver.describe())), note=note)
 
 
 def _with_noise_level(solver: PlugAndPlay, task: Task) -> tuple[PlugAndPlay, str]:
@@ -179,8 +178,8 @@ def _with_noise_level(solver: PlugAndPlay, task: Task) -> tuple[PlugAndPlay, str
     return replace(solver, noise=level), note
 
 
-def _solve_from_grey(solver: PlugAndPlay, task: Task) -> Tensor:
-    return solver(nearest_explanation(torch.full(task.shape, GREY), task, NOISELESS**2), task)
+def _solve(solver: PlugAndPlay, task: Task) -> Tensor:
+    return solver(interpolation(task), task)
 
 
 class LatentFromObservation(FromObservation):
@@ -223,8 +222,8 @@ def refined(
     task: Task,
     preset: Annotated[Preset, "presets"] = fast,
     denoiser: Annotated[Denoiser, "denoisers"] = nlm,
-    first: float = 10 / 255,
-    last: float = 3 / 255,
+    first: float = 20 / 255,
+    last: float | None = None,
     rounds: int = 5,
 ) -> Recipe:
     """A fit whose image a denoiser goes on from, as in ``refined:preset=fast,denoiser=NAME``.
@@ -237,7 +236,7 @@ def refined(
         preset: Preset of the fit.
         denoiser: (x, sigma) -> x.
         first: Noise level of the first round, in [0, 1]: how wrong the fit's image is taken to be.
-        last: Noise level of the last round.
+        last: Noise level of the last round; by default that of the task, half of it where pixels are missing.
         rounds: Number of rounds.
 
     Returns:

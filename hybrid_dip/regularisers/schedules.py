@@ -75,12 +75,15 @@ class Steps:
 
 @dataclass(frozen=True)
 class Balanced:
-    """A weight that balances two gradients: rho (2 sigma / sqrt(m)) / mean ||dR/dx|| over the first steps, then frozen.
+    """A weight that balances two gradients: rho g / mean ||dR/dx|| over the first steps, then frozen.
 
-    2 sigma / sqrt(m) is the norm of the fidelity's gradient when the residual is as large as the noise. So in pure denoising
-    rho = 1 comes to rest where the discrepancy principle says. This holds for priors of the image. For a term of the network
-    the norm is that of dR/dtheta, over the parameters, which cannot be compared with a gradient at the image: there rho is on
-    no common scale, and good values are often far above 1.
+    g is the norm of the fidelity's gradient when the residual is as large as the noise
+    (:mod:`hybrid_dip.problem.noise_gradient`), measured for the task's own operator, weights and likelihood: rho means the
+    same in every task. As the prior's gradient changes along the fit, rho = 1 does not say where the fit comes to
+    rest.
+
+    This holds for priors of the image. For a term of the network the norm is that of dR/dtheta, over the parameters, which
+    cannot be compared with a gradient at the image: there rho is on no common scale, and good values are often far above 1.
     """
 
     rho: float = 0.5

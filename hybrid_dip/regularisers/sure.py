@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.problem.clipping import clipped_level, cut_off
 from hybrid_dip.problem.fidelity import gaussian
 from hybrid_dip.regularisers.terms import Weighable
 
@@ -27,6 +28,10 @@ class Divergence(Weighable):
 
     b is +1 or -1 in each entry, drawn anew at each step. With weight 1 and the fidelity mean |f - y|^2, their sum less the
     energy of the noise (sigma^2, or zeta mean y) is SURE, or PURE. The network runs once more at each step.
+
+    Where Gaussian noise was clipped to [0, 1], Stein's identity holds before the clipping only: b is 0 where y is 0 or 1, and
+    R has 2 / n c^T (f(y) - x) besides, c and x being what :mod:`hybrid_dip.problem.clipping` expects of the part that was cut
+    off and of the truth. The energy is then :func:`hybrid_dip.problem.clipping.noise_energy`.
 
     Attributes:
         zeta: Gain of Poisson noise, y = zeta Poisson(x / zeta), above 0; 0 for Gaussian noise, whose level is the task's.
@@ -54,10 +59,31 @@ class Divergence(Weighable):
             raise SettingsError("Divergence is for denoising by a squared residual; for other tasks take held-out.")
         if not self.zeta and not task.noise_sigma:
             raise SettingsError("Divergence needs the level of Gaussian noise, or zeta for Poisson noise.")
-        y = task.observation
-        weights = self.zeta * y if self.zeta else torch.full_like(y, float(task.noise_sigma or 0.0) ** 2)
-        deviation = float(weights.clamp_min(0).mean().sqrt())
-        return BoundDivergence(weights, self.epsilon * deviation)
+        y, sigma = task.observation, float(task.noise_sigma or 0.0)
+        weights = self.zeta * y if self.zeta else torch.full_like(y, sigma**2)
+        length = self.epsilon * float(weights.clamp_min(0).mean().sqrt())
+        level = None if self.zeta else clipped_level(task)
+        if level is None:
+            return BoundDivergence(weights, length)
+        within = ((y > 0) & (y < 1)).to(y)
+        return BoundDivergence(
+            weights * within, length, Clipped(within, cut_off(y, level, sigma), torch.where(level.isnan(), y, level))
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Clipped:
+    """What is known of entries that were clipped.
+
+    Attributes:
+        within: 1 where y was not clipped, 0 where it was.
+        cut: c, what clipping is expected to have added.
+        level: Estimate of the truth.
+    """
+
+    within: Tensor
+    cut: Tensor
+    level: Tensor
 
 
 @dataclass(eq=False)
@@ -67,11 +93,13 @@ class BoundDivergence:
     Attributes:
         weights: sigma^2, or zeta y.
         length: e, in units of the image.
+        clipped: What is known of clipped entries; None where there are none.
         step: Index of the step.
     """
 
     weights: Tensor
     length: float
+    clipped: Clipped | None = None
     step: int = 0
 
     def refresh(self, step: int, x: Tensor) -> None:
@@ -85,8 +113,11 @@ class BoundDivergence:
         generator = torch.Generator().manual_seed(self.step)
         b = (2.0 * torch.randint(0, 2, x.shape, generator=generator) - 1).to(x)
         spare = {name: buffer.clone() for name, buffer in network.named_buffers()}  # running statistics stay
+        if self.clipped is not None:
+            b = b * self.clipped.within
         moved: Tensor = torch.func.functional_call(network, spare, (latent + self.length * b,))
-        return 2 * (self.weights * b * (moved - x)).mean() / self.length
+        divergence = 2 * (self.weights * b * (moved - x)).mean() / self.length
+        return divergence if self.clipped is None else divergence + 2 * (self.clipped.cut * (x - self.clipped.level)).mean()
 
     def state_dict(self) -> dict[str, Any]:
         """The step."""

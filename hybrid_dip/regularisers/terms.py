@@ -44,7 +44,7 @@ class Moment:
         steps: Steps that the fit takes at most.
         gradient_norm: Mean of ||dR/dx|| over the first steps, for a term of the network of ||dR/dtheta||, frozen after them; ()
             on the device.
-        noise_gradient: ||dE/dx|| of a residual as large as the noise, 2 sigma / sqrt(m) for m entries of y.
+        noise_gradient: ||dE/dx|| of a residual as large as the noise, see :mod:`hybrid_dip.problem.noise_gradient`.
     """
 
     step: int

@@ -7,6 +7,7 @@ import torch
 
 from hybrid_dip.contracts import State, Step, Task, Verdict
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.problem.clipping import noise_energy
 
 DIVERGENCE = "divergence"
 """The term whose value the rule reads."""
@@ -37,7 +38,7 @@ class ZeroCrossing:
         if not self.zeta and not task.noise_sigma:
             raise SettingsError("The zero-crossing rule needs the level of Gaussian noise, or zeta for Poisson noise.")
         y = task.observation
-        energy = self.zeta * y.mean() if self.zeta else torch.full((), float(task.noise_sigma or 0.0) ** 2, device=y.device)
+        energy = self.zeta * y.mean() if self.zeta else torch.full((), noise_energy(task), device=y.device)
         return {"energy": energy, "stopped": torch.zeros((), dtype=torch.bool, device=y.device)}
 
     def update(self, state: State, step: Step) -> tuple[State, Verdict]:

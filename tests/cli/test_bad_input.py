@@ -17,6 +17,16 @@ BAD = {
     "empty mask": (["noisy.png", "--task", "inpaint", "--mask", "mask_empty.png"], "no pixel as known"),
     "full mask": (["noisy.png", "--task", "inpaint", "--mask", "mask_full.png"], "every pixel as known"),
     "grey mask": (["noisy.png", "--task", "inpaint", "--mask", "mask_grey.png"], "only 255"),
+    "coloured mask": (
+        ["noisy.png", "--task", "inpaint", "--mask", "mask_colour.png"],
+        "is in colour, which would fill in single",
+    ),
+    "empty word": (["", "--task", "denoise"], "What follows 'restore' is empty"),
+    "empty option": (["noisy.png", "--reference="], "What follows '--reference' is empty"),
+    "folder of bad files": (
+        ["damaged"],
+        "3 images cannot be used (empty: ",
+    ),
     "no mask": (["noisy.png", "--task", "inpaint"], "needs --mask"),
     "negative sigma": (["noisy.png", "--sigma", "-5"], "at least 0"),
     "NaN sigma": (["noisy.png", "--sigma", "nan"], "at most 2550, got nan"),

@@ -1,5 +1,8 @@
 """What is in a result folder already: left alone, gone on with, or replaced, as asked."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -85,3 +88,30 @@ def test_an_existing_result_is_left_alone_unless_asked(files: Path, hybrid_dip_c
     assert status == 2
     assert "other settings" in err
     assert hybrid_dip_command(*command, "--overwrite")[0] == 0
+
+
+@contextmanager
+def files_of_most(size: int) -> Iterator[None]:
+    """Inside, the system refuses files larger than this: a full disk without a disk."""
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+
+
+def test_what_cannot_be_written_is_a_sentence_and_resume_goes_on(files: Path, hybrid_dip_command: Command) -> None:
+    out = files / "out"
+    small = ["--preset", "quick", "--network", "pixels", "--latent", "uniform:channels=1", "--steps", 2, "--crop", 16]
+    command = ["restore", files / "noisy.png", "--task", "denoise", "--sigma", 25, *small, "--quiet", "-o", out]
+    command += ["--reference", files / "clean.png"]  # the curves are larger than the checkpoint
+    for size, said in {
+        8_000: f"The checkpoint {out / 'checkpoint' / 'seed-0.pt'} cannot be written: File too large.",
+        72_000: f"The results cannot be written to {out} (File too large): make room, and repeat the command with --resume, "
+        "which goes on from what is saved.",
+    }.items():
+        with files_of_most(size):
+            assert hybrid_dip_command(*command) == (2, "", f"hybrid-dip: {said}\n")
+    assert hybrid_dip_command(*command, "--resume") == (0, "", "")
+    assert (out / "run.json").exists()

@@ -110,5 +110,8 @@ def test_inks_become_the_colours_that_their_profile_says(tmp_path: Path) -> None
     ink.save(tmp_path / "plain.tif")
     with pytest.warns(UserWarning, match="CMYK without a colour profile"):
         assert mean_of(tmp_path / "plain.tif").tolist() == pytest.approx([0, 1, 1], abs=0.01)
+    ink.save(tmp_path / "wrong.jpg", icc_profile=SRGB)
+    with pytest.warns(UserWarning, match="CMYK without a colour profile that can be used"):
+        mean_of(tmp_path / "wrong.jpg")
     Image.new("LAB", (16, 16), (128, 128, 128)).save(tmp_path / "lab.tif")
     assert mean_of(tmp_path / "lab.tif").tolist() == pytest.approx([0.466, 0.466, 0.466], abs=0.01)

@@ -1,3 +1,5 @@
+import struct
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +84,17 @@ def test_channels_of_unknown_meaning_are_no_transparency(tmp_path: Path) -> None
         bands = RANDOM.integers(0, 256, (9, 11, 5)).astype(dtype)
         tifffile.imwrite(tmp_path / "b.tif", bands, photometric="minisblack", planarconfig="contig")
         assert np.array_equal(channels_last(load_image(tmp_path / "b.tif"), np.iinfo(dtype).max), bands)
+
+
+@pytest.mark.skipif(find_spec("imagecodecs") is not None, reason="imagecodecs reads them")
+def test_packed_bits_are_a_sentence(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((10, 12), np.uint16), metadata=None)
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    bits = content.index(struct.pack("<HHI", 258, 3, 1)) + 8
+    content[bits : bits + 2] = struct.pack("<H", 12)
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(ImageFileError, match="number of bits that needs the package imagecodecs"):
+        load_image(tmp_path / "a.tif")
 
 
 def test_raw_photographs_are_refused(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_a_refined_preset_is_described_and_written_as_a_spec(photograph: Tensor)
     assert isinstance(recipe, hd.Recipe)
     assert {**recipe.describe(), "refine": 0} == {**fast(task).describe(), "refine": 0}
     assert recipe.describe()["refine"] == {
-        "name": "plug-and-play", "denoiser": "median", "first": 0.1, "last": 3 / 255, "rounds": 5
+        "name": "plug-and-play", "denoiser": "median", "first": 0.1, "rounds": 5
     }  # fmt: skip
 
 

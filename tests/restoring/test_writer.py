@@ -10,6 +10,8 @@ from torch import Tensor
 from hybrid_dip.contracts import Fit
 from hybrid_dip.fitting.observers import ReferenceWatch
 from hybrid_dip.images.files import Picture, read_picture
+from hybrid_dip.images.metrics import psnr_y
+from hybrid_dip.images.properties import Properties
 from hybrid_dip.problem import tasks
 from hybrid_dip.restoring.writer import ResultWriter, history_rows
 
@@ -27,6 +29,20 @@ def test_a_result_has_the_form_of_the_degraded_file(photograph: Tensor, tmp_path
     assert np.array_equal(np.load(tmp_path / "array.npy"), photograph[0].permute(1, 2, 0))
 
 
+def test_a_hole_that_was_filled_is_seen_and_the_file_s_profile_kept(photograph: Tensor, tmp_path: Path) -> None:
+    mask = torch.ones(1, 1, 32, 32)
+    mask[..., 4:20, 4:20] = 0
+    alpha = mask.clone()
+    alpha[..., 30:, :] = 0
+    picture = Picture(photograph, alpha, about=Properties(dpi=(300, 300)))
+    ResultWriter(tmp_path, tasks.inpaint(photograph, mask)).save("restored", photograph, picture)
+    written = read_picture(tmp_path / "restored.png")
+    assert written.alpha is not None
+    assert (written.alpha[..., :30, :] == 1).all()
+    assert (written.alpha[..., 30:, :] == 0).all(), "what was transparent and is known stays so"
+    assert written.about.dpi == pytest.approx((300, 300), abs=0.02)
+
+
 def test_other_numbers_of_channels_are_written_as_arrays(tmp_path: Path) -> None:
     image = torch.rand(1, 5, 16, 16)
     ResultWriter(tmp_path, tasks.denoise(image)).save("five", image, Picture(image))
@@ -40,6 +56,8 @@ def test_metrics_need_a_clean_image(photograph: Tensor, tmp_path: Path) -> None:
     writer = ResultWriter(tmp_path, task, photograph)
     found = writer.measure(photograph * 0.9, photograph * 0.8)["metrics"]
     assert list(found) == ["psnr", "psnr_raw", "ssim", "psnr_y"]
+    assert writer.measure(photograph, photograph)["psnr_y_border"] == 2, "as many pixels as the factor"
+    assert found["psnr_y"] == psnr_y(photograph * 0.9, photograph, border=2) != psnr_y(photograph * 0.9, photograph, border=4)
     assert found["psnr"] > found["psnr_raw"]
     words = writer.closing_words("Done", photograph * 0.9, photograph * 0.8, ["a.png", "b.png"])
     assert words.startswith(f"Done; psnr {found['psnr']:.2f} dB, psnr_raw ")

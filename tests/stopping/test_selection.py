@@ -4,10 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad, unfold
 
 import hybrid_dip as hd
 from hybrid_dip import networks
@@ -57,6 +59,50 @@ def test_bootstrap_risk_is_unbiased_whatever_the_algorithm(tau: float, masked: b
     deviation = math.sqrt(sum((error - mean) ** 2 for error in errors) / (len(errors) - 1))
     assert abs(mean) < 3 * deviation / math.sqrt(len(errors))
     assert deviation / math.sqrt(len(errors)) < 0.1 * SIGMA**2 / tau**2  # so the test could have failed
+
+
+def checks(low: float, high: float, side: int = 4) -> Tensor:
+    """Squares of four pixels: a window of seven pixels has both values."""
+    row = torch.arange(32) // side
+    return torch.where((row + row[:, None]) % 2 == 0, low, high)[None, None]
+
+
+CLEAN: dict[str, Any] = {
+    "black": (0.0, 0.0),
+    "bright": (0.95, 0.97),
+    "black and white": (0.0, 1.0),
+    "grey": (0.4, 0.6),
+    "blown out": (0.2, 1.6, 16),
+}
+"""Two values of a board, and the side of its squares. What is beyond white is white, with little noise or none."""
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_bootstrap_risk_of_clipped_noise_is_unbiased(name: str) -> None:
+    """For a mean, a median, and an estimator without a derivative, of files of 8 bits."""
+    sigma, draws = 25 / 255, 60
+    truth = checks(*CLEAN[name])
+    errors = torch.zeros(draws, 3)
+    for draw in range(draws):
+        y = degradations.noisy(truth, sigma=sigma, clip=True, seed=draw).task.observation
+        (replicate,) = Bootstrap(seed=draw).replicates(tasks.denoise((255 * y).round() / 255, sigma=sigma))
+        patches = unfold(pad(replicate.task.observation, (1, 1, 1, 1), mode="reflect"), 3)
+        for number, values in enumerate((patches.mean(1), patches.median(1).values, (patches[:, 4] * 8).round() / 8)):
+            estimate = values.view(truth.shape)
+            errors[draw, number] = replicate.score(estimate) - (estimate - truth.clamp(0, 1)).square().mean()
+    doubt = errors.std(0) / math.sqrt(draws)
+    assert bool((errors.mean(0).abs() < 3 * doubt + 0.02 * sigma**2).all())
+    assert float(doubt.max()) < 0.07 * sigma**2
+
+
+def test_bootstrap_of_clipped_noise_fits_clipped_noise() -> None:
+    """What is fitted is as y is, only noisier: half of its entries on black are 0."""
+    task = degradations.noisy(torch.zeros(1, 1, 64, 64), sigma=SIGMA, clip=True).task
+    (replicate,) = Bootstrap(tau=0.75).replicates(task)
+    fitted = replicate.task.observation
+    assert float(fitted.min()) == 0
+    assert float((fitted == 0).float().mean()) == pytest.approx(0.5, abs=0.03)
+    assert float(fitted.square().mean()) == pytest.approx((1.25 * SIGMA) ** 2 / 2, rel=0.06)
 
 
 def test_bootstrap_fits_noise_of_the_level_that_it_says(noisy: Case) -> None:

@@ -3,29 +3,34 @@
 Half-quadratic splitting with falling noise levels, as in DPIR (Zhang et al. 2021, "Plug-and-play image restoration with deep
 denoiser prior"). At each level sigma_k
 
-    v = D(x, sigma_k),   x = argmin_u  |A u - y|^2 / sigma_n^2 + LAMBDA |u - v|^2 / sigma_k^2
+    u = argmin_u  |A u - y|^2 / sigma_n^2 + LAMBDA |u - x|^2 / sigma_k^2,   x = D(u, sigma_k)
 
-A has to be linear and the noise Gaussian, of deviation sigma_n. Where the image is only noisy, A = 1, one pass of a denoiser
-at sigma_n is better and faster: the preset ``one-shot``.
+A has to be linear and the noise Gaussian, of deviation sigma_n. The levels fall to that of the noise, and the denoiser comes
+last, so that no noise is put back. An observation without noise has the last word instead: what it says is exact. Where the
+image is only noisy, A = 1, one pass of a denoiser at sigma_n is faster and at least as good: the preset ``one-shot``.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Task
+from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.problem.fidelity import gaussian
 from hybrid_dip.problem.least_squares import nearest_explanation
 from hybrid_dip.problem.noise import estimate_sigma
+from hybrid_dip.problem.operators import locality_of
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
 
 LAMBDA = 0.23
 """Weight of the denoiser, as in DPIR."""
 NOISELESS = 1e-3
 """Smallest sigma_n; also that of an observation without noise."""
+EXACT_LAST = 3 / 255
+"""Noise level of the last round where the observation is without noise."""
 EXACT = ("inpaint", "missing-pixels", "super-resolve", "demosaic")
 """Tasks whose observation is taken to be without noise where its level is not given: A spreads an error no further than to the
 pixels around it, and in small images and mosaics noise cannot be told from detail."""
@@ -36,24 +41,26 @@ restored for its noise."""
 
 @dataclass(frozen=True)
 class PlugAndPlay:
-    """(x, task) -> x: restore by a denoiser and the observation in turn, beginning with an image.
+    """(x, task) -> x: restore by the observation and a denoiser in turn, beginning with an image.
 
     Attributes:
         denoiser: D, (x, sigma) -> x.
-        first: Noise level of the first round, in [0, 1]: the error that the image is taken to begin with.
-        last: Noise level of the last round; the levels fall by a constant factor.
+        first: Noise level of the first round, in [0, 1]: the error that the image is taken to begin with. It is at least
+            ``last``.
+        last: Noise level of the last round; the levels fall by a constant factor. By default :func:`last_level` of the task.
         rounds: Number of rounds.
         noise: sigma_n, in units of [0, 1]; by default :func:`noise_level` of the task.
     """
 
     denoiser: Annotated[Denoiser, "denoisers"] = nlm
-    first: float = 10 / 255
-    last: float = 3 / 255
+    first: float = 20 / 255
+    last: float | None = None
     rounds: int = 5
     noise: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.last <= self.first <= 1 or self.rounds < 1:
+        last = self.first if self.last is None else self.last
+        if not 0 < last <= self.first <= 1 or self.rounds < 1:
             raise SettingsError(
                 f"Plug-and-play needs noise levels 0 < last <= first <= 1 and at least one round, got {self.first}, "
                 f"{self.last} and {self.rounds}."
@@ -63,9 +70,8 @@ class PlugAndPlay:
         """For a manifest."""
         own = getattr(self.denoiser, "describe", None)
         name = own() if callable(own) else getattr(self.denoiser, "__name__", type(self.denoiser).__name__)
-        levels = {"first": self.first, "last": self.last, "rounds": self.rounds}
-        noise = {} if self.noise is None else {"noise": self.noise}
-        return {"name": "plug-and-play", "denoiser": name, **levels, **noise}
+        given = {key: value for key in ("last", "noise") if (value := getattr(self, key)) is not None}
+        return {"name": "plug-and-play", "denoiser": name, "first": self.first, "rounds": self.rounds, **given}
 
     def check(self, task: Task) -> None:
         """Refuse a task that it does not apply to.
@@ -98,14 +104,35 @@ class PlugAndPlay:
             SettingsError: It does not apply, or the noise level is neither given nor can be estimated.
         """
         self.check(task)
-        noise = max(noise_level(task) if self.noise is None else self.noise, NOISELESS)
-        ratio = (self.last / self.first) ** (1 / max(1, self.rounds - 1))
+        noise = noise_level(task) if self.noise is None else self.noise
+        last = last_level(task, noise) if self.last is None else self.last
+        first = max(self.first, last)
         for k in range(self.rounds):
-            level = self.first * ratio**k
+            level = first * (last / first) ** (k / max(1, self.rounds - 1))
+            u = nearest_explanation(x, task, LAMBDA * (max(noise, NOISELESS) / level) ** 2)
             with torch.no_grad():
-                v = self.denoiser(x, level).detach()
-            x = nearest_explanation(v, task, LAMBDA * (noise / level) ** 2)
-        return x
+                x = self.denoiser(u, level).detach()
+        return x if noise else nearest_explanation(x, task, LAMBDA * (NOISELESS / last) ** 2)
+
+
+def last_level(task: Task, noise: float) -> float:
+    """The noise level at which plug-and-play ends: that of the data, as in DPIR.
+
+    Half of it where pixels or colours are missing: those known next to a hole keep more of their detail then, and on training
+    photographs that is better (0.1 to 0.9 dB, and 1.6 dB for a mosaic).
+
+    Args:
+        task: The task.
+        noise: Its noise level in units of [0, 1].
+
+    Returns:
+        The level, at least 2/255; 3/255 where there is no noise.
+    """
+    if noise == 0:
+        return EXACT_LAST
+    locality = locality_of(task.forward)
+    whole = locality is None or locality.averages or (task.weight is None and task.observation.numel() >= math.prod(task.shape))
+    return max(noise if whole else noise / 2, LEAST_SIGMA)
 
 
 def noise_level(task: Task) -> float:

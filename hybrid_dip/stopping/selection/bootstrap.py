@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.problem.clipping import clipped_level, unclip
 from hybrid_dip.problem.fidelity import gaussian
 from hybrid_dip.problem.least_squares import nearest_explanation
 from hybrid_dip.stopping.least import check_patience
@@ -26,6 +27,9 @@ class Bootstrap:
 
     is an unbiased estimate of mean (A x - A x_true)^2 for noise of deviation sigma sqrt(1 + tau^2), whatever the algorithm
     does: no derivative of a chaotic fit is taken, as SURE would need.
+
+    Where y was clipped to [0, 1], as a file of 8 bits is, what was cut off is drawn first
+    (:func:`hybrid_dip.problem.clipping.unclip`). y + tau eta is clipped again before it is fitted, for it is to be as y is.
 
     Attributes:
         tau: Deviation of the noise that is added to what is fitted, in units of sigma; the smaller, the noisier the score.
@@ -68,27 +72,34 @@ class Bootstrap:
                 "The bootstrap needs the level of Gaussian noise, which this task does not have: give sigma, or choose "
                 "held-out."
             )
-        return [self._replicate(task, sigma, self.seed + draw) for draw in range(self.draws)]
+        level = clipped_level(task)
+        return [self._replicate(task, sigma, level, self.seed + draw) for draw in range(self.draws)]
 
-    def _replicate(self, task: Task, sigma: float, seed: int) -> Replicate:
+    def _replicate(self, task: Task, sigma: float, level: Tensor | None, seed: int) -> Replicate:
         y = task.observation
         # Not torch's generator: a simulated degradation of the same seed would have drawn the very same noise.
-        eta = sigma * torch.from_numpy(np.random.default_rng(seed).standard_normal(y.shape)).to(y)
-        fitted = replace(task, observation=y + self.tau * eta, noise_sigma=sigma * math.sqrt(1 + self.tau**2))
-        other = replace(task, observation=y - eta / self.tau, noise_sigma=sigma * math.sqrt(1 + 1 / self.tau**2))
+        draw = np.random.default_rng(seed)
+        eta = sigma * torch.from_numpy(draw.standard_normal(y.shape)).to(y)
+        noise = torch.ones_like(y) if level is None else level.isfinite().to(y)
+        eta = eta * noise
+        whole = y if level is None else unclip(y, level, sigma, draw)
+        noisier = whole + self.tau * eta if level is None else (whole + self.tau * eta).clamp(0, 1)
+        fitted = replace(task, observation=noisier, noise_sigma=sigma * math.sqrt(1 + self.tau**2))
+        other = replace(task, observation=whole - eta / self.tau, noise_sigma=sigma * math.sqrt(1 + 1 / self.tau**2))
         if task.weight is not None:
             # What was not measured stays what it is.
             known = task.weight.expand_as(y) > 0
             fitted, other = (replace(one, observation=torch.where(known, one.observation, y)) for one in (fitted, other))
-        return Replicate(fitted, other, _projected_risk(other) if self.projected else _risk(other))
+        return Replicate(fitted, other, _projected_risk(other) if self.projected else _risk(other, noise))
 
 
-def _risk(other: Task) -> Score:
-    """Mean over what was measured of (A x - y')^2, less the noise of y'."""
-    noise = float(other.noise_sigma or 0.0) ** 2
+def _risk(other: Task, noise: Tensor) -> Score:
+    """Mean over what was measured of (A x - y')^2, less the noise of y' where it has any."""
+    there = noise if other.weight is None else noise * other.weight
+    energy = float(other.noise_sigma or 0.0) ** 2 * float(there.double().sum() / other.measured)
 
     def score(x: Tensor) -> Tensor:
-        return other.residual(x).square().sum() / other.measured - noise
+        return other.residual(x).square().sum() / other.measured - energy
 
     return score
 

@@ -56,6 +56,13 @@ def test_one_name_in_two_folders_gets_the_folder_s(folder: Path) -> None:
     assert names(folder, {"path": "deep"}, {"path": "a.png"}) == ["deep-a", "c", f"{folder.name}-a"]
 
 
+def test_names_in_one_folder_are_told_apart_and_can_be_file_names(tmp_path: Path, photograph: Tensor) -> None:
+    for name in ("a.png", "a.jpg", "a.jpg.png", "b\\c.png", "d\ne.png"):
+        save_image(photograph, tmp_path / name)
+    assert names(tmp_path, {"path": "."}) == ["a.jpg.jpg", "a.jpg.png", "a.png", "b%5Cc", "d%0Ae"]
+    assert names(tmp_path, {"path": "a.png"}, {"path": "a.jpg"}) == ["a.png", "a.jpg"]
+
+
 def test_what_stands_for_nothing_is_refused(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"image 1 \('nothing.png'\): there is no file"):
         names(folder, {"path": "nothing.png"})
@@ -63,6 +70,8 @@ def test_what_stands_for_nothing_is_refused(folder: Path) -> None:
         names(folder, {"path": "*.tiff"})
     with pytest.raises(SettingsError, match="a name is for one image, and this stands for 2"):
         names(folder, {"path": "*.png", "name": "x"})
+    with pytest.raises(SettingsError, match="image 1: the path is empty"):
+        names(folder, {"path": ""})
     with pytest.raises(SettingsError, match=r"2 images are called .*x': give them names"):
         names(folder, {"path": "a.png", "name": "x"}, {"path": "b.png", "name": "x"})
     with pytest.raises(SettingsError, match="no image 'astronot': did you mean 'astronaut'"):

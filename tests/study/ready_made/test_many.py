@@ -74,6 +74,27 @@ def test_a_crop_takes_its_part_of_the_alpha_channel(tmp_path: Path, photograph: 
     assert torch.allclose(found, alpha[..., 8:24, 8:24], atol=1 / 255)
 
 
+def test_holes_are_filled_whatever_the_files_are_called(
+    tmp_path: Path, photograph: Tensor, hybrid_dip_command: Command
+) -> None:
+    (tmp_path / "holes").mkdir()
+    mask = torch.ones(1, 1, 16, 16)
+    mask[..., :8, :4] = 0
+    save_image(mask, tmp_path / "mask.png")
+    save_image(photograph[..., :16, :16], tmp_path / "holes" / "a.png", alpha=mask)
+    save_image(photograph[..., :16, :16], tmp_path / "holes" / "a.jpg")
+    save_image(photograph[..., :16, 16:], tmp_path / "holes" / "b\\c\nd.png", alpha=mask)
+    given = ["restore", tmp_path / "holes", "--task", "inpaint", "--mask", tmp_path / "mask.png", *SMALL, "--steps", 2]
+    status, _, err = hybrid_dip_command(*given, "--device", "cpu", "--workers", 1, "-o", tmp_path / "out")
+    assert status == 0, err
+    assert "12.5 % to fill in." in err
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["a.jpg.png", "a.png.png", "b%5Cc%0Ad.png"]
+    for name in ("a.png.png", "b%5Cc%0Ad.png"):
+        alpha = read_picture(tmp_path / "out" / name).alpha
+        assert alpha is not None
+        assert (alpha == 1).all(), name
+
+
 def test_it_goes_on_and_needs_no_clean_images(folders: Path, hybrid_dip_command: Command) -> None:
     out = folders / "out"
     given = command(folders / "noisy", "-o", out, "--time-budget", 1000, "-R", "tv@0.01", "--workers", 1)
