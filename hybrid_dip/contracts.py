@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.errors import SettingsError, describe_given, finite_number
+from hybrid_dip.errors import SettingsError, check_function, describe_given, finite_number
 
 SMALLEST_SIDE = 16
 """Images below 16 x 16 pixels carry too little structure for any of the networks."""
@@ -89,6 +89,8 @@ class Task(Record):
     def __post_init__(self) -> None:
         if len(self.shape) != 4 or self.shape[0] != 1:
             raise SettingsError(f"A task restores one image of shape (1, C, H, W), got {tuple(self.shape)}.")
+        check_function("The forward operator", self.forward, "a function of an image")
+        check_function("The fidelity", self.fidelity, "a function such as hd.fidelity.gaussian")
         height, width = self.shape[-2:]
         if min(height, width) < SMALLEST_SIDE:
             raise SettingsError(

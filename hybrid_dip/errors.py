@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from numbers import Real
 from pathlib import PurePath
 from types import FrameType
+from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -209,6 +211,8 @@ def describe_given(value: object) -> str:
             return repr(value)
         case torch.Tensor():
             return f"a tensor of shape {tuple(value.shape)}"
+        case np.ndarray():
+            return f"a NumPy array of shape {value.shape}"
         case type():
             return f"the class {value.__name__}"
     kind = type(value).__name__
@@ -229,10 +233,43 @@ def whole_number(name: str, value: object, least: int = 1) -> int:
     Raises:
         SettingsError: It is no whole number, or below the least.
     """
-    whole = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value) and value == int(value)
-    if not whole or int(value) < least:  # type: ignore[call-overload]
+    number = _as_number(value)
+    if not (math.isfinite(number) and number == int(number) and number >= least):
         raise SettingsError(f"{name} must be a whole number of at least {least}, got {describe_given(value)}.")
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return int(number)
+
+
+def check_kind(name: str, value: object, kind: Any, expected: str) -> None:
+    """Refuse what is not of a kind.
+
+    Args:
+        name: What it is called in the sentence.
+        value: What was given.
+        kind: Class or union of classes.
+        expected: What was expected, in words.
+
+    Raises:
+        SettingsError: It is of another.
+    """
+    if not isinstance(value, kind):
+        raise SettingsError(f"{name} must be {expected}, got {describe_given(value)}.")
+
+
+def check_function(name: str, value: object, expected: str) -> None:
+    """Refuse what cannot be called; a class is taken for a function that makes its objects.
+
+    Raises:
+        SettingsError: It is something else.
+    """
+    if not callable(value):
+        raise SettingsError(f"{name} must be {expected}, got {describe_given(value)}.")
+
+
+def _as_number(value: object) -> Any:
+    """A number, also of NumPy or of a tensor (); NaN for all else. True is no number here."""
+    if isinstance(value, torch.Tensor) and value.shape == ():
+        value = value.item()
+    return value if isinstance(value, Real) and not isinstance(value, bool | np.bool_) else math.nan
 
 
 def finite_number(name: str, value: object, *, above: bool = False) -> float:
@@ -249,7 +286,7 @@ def finite_number(name: str, value: object, *, above: bool = False) -> float:
     Raises:
         SettingsError: It is no finite number, or out of range.
     """
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    number = float(_as_number(value))
     if not (math.isfinite(number) and number >= 0) or (above and number == 0):
         bound = "above 0" if above else "of at least 0"
         raise SettingsError(f"{name} must be a finite number {bound}, got {describe_given(value)}.")

@@ -1,11 +1,10 @@
 """A process that was forked after a fit: torch's threads are not in it, and it would wait for them for ever."""
 
 import os
-import warnings
 
 import torch
 
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import SettingsError, warn
 
 _computed, _forked = False, False
 """Whether this process, or one that it was forked from, has begun a fit; and whether it was forked from such a one."""
@@ -27,7 +26,7 @@ def check_fork(device: torch.device) -> None:
             raise SettingsError(f"This process was forked after a fit, so CUDA does not work in it: {spawn}.")
         if torch.get_num_threads() > 1:
             raise SettingsError(f"This process was forked after a fit, so torch has one thread only in it: {spawn}.")
-        warnings.warn(f"This process was forked after a fit, so it computes with one thread; for more, {spawn}.", stacklevel=2)
+        warn(f"This process was forked after a fit, so it computes with one thread; for more, {spawn}.")
     elif not _computed and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_compute_alone)
     _computed = True

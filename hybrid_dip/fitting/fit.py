@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from hybrid_dip.contracts import Fit, Observer, Rule, Task, check_task
-from hybrid_dip.errors import SettingsError, describe_given, finite_number, whole_number
+from hybrid_dip.errors import SettingsError, check_function, check_kind, describe_given, finite_number, whole_number
 from hybrid_dip.execution.allocator import keep_freed_memory
 from hybrid_dip.execution.forks import check_fork
 from hybrid_dip.fitting.checkpoint import Checkpoint
@@ -93,13 +94,21 @@ def fit(
     """
     _check_given(network, latent, task)
     check_fork(latent.device)
+    task = task.to(latent.device) if task.observation.is_inference() else task
     max_steps, log_every = whole_number("max_steps", max_steps), whole_number("log_every", log_every)
     jitter, parameter_noise = finite_number("jitter", jitter), finite_number("parameter_noise", parameter_noise)
+    fallback = None if fallback is None else finite_number("fallback", fallback)
+    check_kind("checkpoint", checkpoint, Checkpoint | None, "an hd.Checkpoint")
+    check_kind("generator", generator, torch.Generator | None, "a torch.Generator")
+    check_kind("observers", observers, Sequence, "a list of functions")
     rule = rule or MaxSteps()
-    unknowns = choose_unknowns(network, latent, optimise)
     generator = generator or copy_of_global(latent.device)
     draws = Draws.around(generator)
-    stepper = draw_from(generator, (optimizer or adam())(unknowns.leaves))
+    with draws:
+        unknowns = choose_unknowns(network, latent, optimise)
+    optimizer = adam() if optimizer is None else optimizer
+    check_function("optimizer", optimizer, "a function of the parameters, such as hd.optimizers.adam(0.01)")
+    stepper = draw_from(generator, optimizer(unknowns.leaves))
     rates = LearningRates(stepper, lr_schedule, max_steps)
     with draws:
         objective = Objective(task, as_terms(terms), max_steps)
@@ -179,6 +188,8 @@ def _disturb(network: nn.Module, level: float, generator: torch.Generator) -> No
 def _check_given(network: object, latent: object, task: object) -> None:
     if not isinstance(network, nn.Module) or isinstance(network, type):
         raise SettingsError(f"The network must be a torch module, made already, got {describe_given(network)}.")
+    if any(not is_lazy(parameter) and parameter.is_inference() for parameter in network.parameters()):
+        raise SettingsError("The network was made under torch.inference_mode, so nothing in it can be learnt: make it outside.")
     if not isinstance(latent, Tensor) or latent.ndim != 4 or not latent.is_floating_point():
         raise SettingsError(
             f"The latent must be a tensor of floats (1, C, H, W), such as hd.latents.uniform, got {describe_given(latent)}."

@@ -174,7 +174,7 @@ class NetworkAgent:
             self.latent,
             near,
             max_steps=self.steps,
-            optimizer=self.recipe.optimizer(self.recipe.lr),
+            optimizer=self.recipe.build_optimizer(),
             jitter=self.recipe.jitter,
             average=0.8,
             generator=self.generator,
@@ -207,6 +207,8 @@ class Agreed(Record):
     names: tuple[str, ...] = field(default_factory=tuple)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def agree(
     task: Task,
     preset: str | Preset | Recipe,
@@ -251,7 +253,7 @@ def agree(
             raise SettingsError(
                 f"'{term.name}' cannot take part in a consensus: a regulariser of the image with a number as its weight can."
             )
-    where = devices.pick(device) if isinstance(device, str) else device
+    where = devices.pick(device)
     here = task.to(where)
     recipe = replace(resolve(preset, task), runs=1)
     started = time.monotonic()

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error, describe_given
 from hybrid_dip.fitting.random_state import Draws
+from hybrid_dip.fitting.unknowns import make_lazy_layers
 from hybrid_dip.networks import latents
 from hybrid_dip.problem.guides import check_guide
 from hybrid_dip.recipes.recipe import Recipe
@@ -74,9 +74,7 @@ def _make(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:
             recipe.start.fill(network)
         network.train()
         z = draw() if z is None else z
-        if any(isinstance(parameter, UninitializedParameter) for parameter in network.parameters()):
-            with torch.no_grad():  # layers such as LazyConv2d are made at their first evaluation
-                network(z)
+        make_lazy_layers(network, z)
         if recipe.spare_draws is not None:
             recipe.spare_draws(task)
         return network, z

@@ -91,6 +91,15 @@ class Recipe:
         sized = {"size": size} if "size" in inspect.signature(self.network).parameters else {}
         return self.network(in_channels, out_channels, **sized)
 
+    def build_optimizer(self) -> OptimizerFactory:
+        """Make the factory of the optimiser at the recipe's rate."""
+        if isinstance(self.optimizer, type) or not callable(self.optimizer):
+            raise SettingsError(
+                "The optimizer of a recipe is a function of the learning rate that returns a factory, such as "
+                f"hd.optimizers.adam, got {describe_given(self.optimizer)}."
+            )
+        return self.optimizer(self.lr)
+
     def bind(self, task: Task) -> "Recipe":
         """Let the network and the latent see the task's observation, if they have a method ``bind``.
 

@@ -1,7 +1,8 @@
 """The priors that a user adds: ``0.1 * TV() + 0.01 * TGV()`` is a sum of terms lambda_k(t) R_k."""
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from abc import ABCMeta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, SupportsIndex, cast
 
@@ -91,7 +92,7 @@ class Term:
                 f"A term needs a callable x -> scalar, such as hd.TV() or a function, got {describe_given(self.regulariser)}."
             )
         if not callable(self.weight):
-            object.__setattr__(self, "weight", finite_number("The weight of a term", _as_number(self.weight)))
+            object.__setattr__(self, "weight", finite_number("The weight of a term", self.weight))
         if not self.name:
             fallback = type(self.regulariser).__name__
             object.__setattr__(self, "name", getattr(self.regulariser, "__name__", fallback).lower())
@@ -173,17 +174,13 @@ def _made(prior: type) -> Any:
         ) from None
 
 
-def _as_number(weight: Any) -> Any:
-    return weight.item() if isinstance(weight, Tensor) and weight.numel() == 1 else weight
-
-
 def _flat(given: Any) -> Iterator[Any]:
     """The terms and regularisers of lists within lists; a callable is one prior, even if it can be iterated over."""
     if given is None:
         return
     if isinstance(given, Term) or callable(given):
         yield given
-    elif isinstance(given, str) or not isinstance(given, Iterable):
+    elif isinstance(given, str | Tensor | Mapping) or not isinstance(given, Iterable):
         raise SettingsError(
             f"Regularisers are terms such as 0.05 * hd.TV(), functions, or a list of these; got {describe_given(given)}."
         )
@@ -213,8 +210,14 @@ def as_terms(terms: "Term | Regulariser | Iterable[Term | Regulariser] | None") 
     return Terms(unique)
 
 
-class Weighable:
-    """Base of regularisers that are written ``0.1 * TV()``."""
+class _WithoutBrackets(ABCMeta):
+    def __rmul__(cls, weight: float | Schedule) -> Term:
+        made: Term = weight * _made(cls)
+        return made
+
+
+class Weighable(metaclass=_WithoutBrackets):
+    """Base of regularisers that are written ``0.1 * TV()``; ``0.1 * TV`` is the same."""
 
     def __rmul__(self, weight: float | Schedule) -> Term:
         return Term(cast(Regulariser, self), weight)

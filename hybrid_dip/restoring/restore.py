@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hybrid_dip.contracts import Fit, Record, Rule, Task, check_task
-from hybrid_dip.errors import SettingsError, finite_number, whole_number
+from hybrid_dip.errors import SettingsError, check_function, check_kind, finite_number, whole_number
 from hybrid_dip.execution import devices
 from hybrid_dip.execution.forks import check_fork
 from hybrid_dip.execution.precision import NOT_ALONE, PLAIN, Execution
@@ -133,6 +133,8 @@ def restore(
     seed, tile = whole_number("seed", seed, 0), None if tile is None else whole_number("tile", tile, 0)
     if time_budget is not None:
         time_budget = finite_number("time_budget", time_budget, above=True)
+    check_kind("execution", execution, Execution, "an Execution (hybrid_dip.execution.precision)")
+    check_function("hooks", hooks, "a function that says what surrounds a fit (hybrid_dip.restoring.hooks)")
     given = as_terms(regularisers)
     recipe, tiles = recipe_and_tiles(task, preset, tile, given)
     if steps is not None and not isinstance(preset, Recipe):
@@ -141,7 +143,7 @@ def restore(
     terms = as_terms([*given, *recipe.terms])
     if execution.graphed and not only_the_loop_evaluates(recipe, terms):
         raise SettingsError(NOT_ALONE)
-    where = device if isinstance(device, torch.device) else devices.pick("auto" if device is None else device)
+    where = devices.pick(device)
     check_fork(where)
     seeds = tuple(range(seed, seed + recipe.runs))
     restoration = Restoration(
