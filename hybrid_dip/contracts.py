@@ -175,6 +175,9 @@ def _moved(x: Tensor | None, device: torch.device | str) -> Tensor | None:
 def check_task(task: object) -> None:
     """Refuse what is no task.
 
+    Args:
+        task: What was given for one.
+
     Raises:
         SettingsError: It is something else, such as an image.
     """

@@ -258,6 +258,11 @@ def check_kind(name: str, value: object, kind: Any, expected: str) -> None:
 def check_function(name: str, value: object, expected: str) -> None:
     """Refuse what cannot be called; a class is taken for a function that makes its objects.
 
+    Args:
+        name: What it is called in the sentence.
+        value: What was given.
+        expected: What was expected, in words.
+
     Raises:
         SettingsError: It is something else.
     """

@@ -186,12 +186,12 @@ def _disturb(network: nn.Module, level: float, generator: torch.Generator) -> No
 
 
 def _check_given(network: object, latent: object, task: object) -> None:
-    if not isinstance(network, nn.Module) or isinstance(network, type):
+    if not isinstance(network, nn.Module):
         raise SettingsError(f"The network must be a torch module, made already, got {describe_given(network)}.")
     if any(not is_lazy(parameter) and parameter.is_inference() for parameter in network.parameters()):
         raise SettingsError("The network was made under torch.inference_mode, so nothing in it can be learnt: make it outside.")
-    if not isinstance(latent, Tensor) or latent.ndim != 4 or not latent.is_floating_point():
+    if not isinstance(latent, Tensor) or not latent.is_floating_point():
         raise SettingsError(
-            f"The latent must be a tensor of floats (1, C, H, W), such as hd.latents.uniform, got {describe_given(latent)}."
+            f"The latent must be a tensor of floats, such as hd.latents.uniform draws, got {describe_given(latent)}."
         )
     check_task(task)

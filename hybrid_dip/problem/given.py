@@ -55,6 +55,10 @@ def whole_shape(shape: Sequence[int] | None, y: Tensor) -> tuple[int, int, int, 
 def check_weight(weight: Tensor | None, y: Tensor) -> None:
     """Refuse a weight that does not broadcast to y.
 
+    Args:
+        weight: What was given for one, or None.
+        y: The observation.
+
     Raises:
         SettingsError: It does not, or is no tensor.
     """
