@@ -9,17 +9,17 @@ from typing import Any
 import psutil
 import torch
 
-from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.errors import SettingsError, check_kind, nearest
 
 OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps", "apple": "mps"}
 """What else devices are called -> torch's name."""
 
 
-def pick(name: str = "auto") -> torch.device:
+def pick(name: str | torch.device | None = "auto") -> torch.device:
     """Turn a name into a device that is there.
 
     Args:
-        name: "auto" (CUDA, else MPS, else the CPU), "cpu", "cuda", "cuda:1", "mps".
+        name: "auto" or None (CUDA, else MPS, else the CPU), "cpu", "cuda", "cuda:1", "mps", or a device.
 
     Returns:
         The device.
@@ -27,6 +27,8 @@ def pick(name: str = "auto") -> torch.device:
     Raises:
         SettingsError: An unknown name, or a device that this machine does not have.
     """
+    name = "auto" if name is None else str(name) if isinstance(name, torch.device) else name
+    check_kind("A device", name, str, "a name such as cpu or cuda:0, or a torch.device")
     name = name.lower()
     kind = name.split(":")[0]
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import SettingsError, check_kind
 
 
 def _same_shape(x: Tensor, reference: Tensor) -> None:
+    for image in (x, reference):
+        check_kind("What a metric compares", image, Tensor, "tensors, such as hd.load_image gives of a file")
     if x.shape != reference.shape:
         raise SettingsError(
             f"A metric compares images of one shape, got {tuple(x.shape)} and a reference of {tuple(reference.shape)}."

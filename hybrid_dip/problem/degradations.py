@@ -113,7 +113,7 @@ def stand_in(clean: Tensor, *, target: str = "shuffled", sigma: float = 25 / 255
     elif target == "noisy":
         y = add_gaussian(clean, sigma, seed=seed, clip=True)
     elif target == "noise":
-        y = torch.rand(clean.shape, generator=torch.Generator().manual_seed(seed))
+        y = torch.rand(clean.shape, dtype=torch.float32, generator=torch.Generator().manual_seed(seed))
     else:
         order = torch.randperm(clean[0, 0].numel(), generator=torch.Generator().manual_seed(seed))
         y = clean.flatten(2)[..., order].view_as(clean)
@@ -189,7 +189,7 @@ def scattered(
     if per not in ("pixel", "entry"):
         raise SettingsError(f"Unknown per '{per}': {nearest(per, ['pixel', 'entry'])}.")
     channels = 1 if per == "pixel" else clean.shape[1]
-    draw = torch.rand((1, channels, *clean.shape[-2:]), generator=torch.Generator().manual_seed(seed))
+    draw = torch.rand((1, channels, *clean.shape[-2:]), dtype=torch.float32, generator=torch.Generator().manual_seed(seed))
     mask = (draw < fraction("share", share)).float()
     y = add_gaussian(clean, sigma, seed=seed + 1)
     task = tasks.missing_pixels(y, mask, sigma=sigma)

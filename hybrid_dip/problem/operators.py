@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Task
-from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.errors import SettingsError, check_kind, nearest, whole_number
 from hybrid_dip.problem import resampling
 
 
@@ -132,7 +132,8 @@ class Downsample(nn.Module):
 
     def __init__(self, factor: int = 4, kernel: resampling.Kernel = "lanczos2", phase: float | None = None):
         super().__init__()
-        self.factor = factor
+        check_kind("A downsampling kernel", kernel, str, "a name such as lanczos2")
+        self.factor = factor = whole_number("The factor of a downsampler", factor)
         self.kernel = kernel
         self.phase = resampling.default_phase(kernel) if phase is None else phase
         weights, self.offset = resampling.taps(factor, kernel, self.phase)
@@ -169,6 +170,7 @@ class Blur(nn.Module):
 
     def __init__(self, psf: Tensor):
         super().__init__()
+        check_kind("A point spread function", psf, Tensor, "a tensor (h, w), such as hd.operators.gaussian_psf gives")
         if psf.ndim != 2 or not bool(torch.isfinite(psf).all()) or bool((psf < 0).any()) or float(psf.sum()) == 0:
             raise SettingsError(
                 "A point spread function must be a plane (h, w) of finite numbers of at least 0 with a sum above 0, "
@@ -247,6 +249,7 @@ class Mosaic(nn.Module):
 
     def __init__(self, pattern: Literal["RGGB", "BGGR", "GRBG", "GBRG"] = "RGGB"):
         super().__init__()
+        check_kind("A Bayer pattern", pattern, str, "a name such as RGGB")
         if pattern not in BAYER_PATTERNS:
             raise SettingsError(f"Unknown Bayer pattern '{pattern}': {nearest(pattern, list(BAYER_PATTERNS))}.")
         self.pattern = pattern

@@ -115,7 +115,7 @@ def test_a_module_or_what_a_package_shows_as_one(text: str, expected: object) ->
         ("tv@steps=0.1,500", "'tv@steps=0.1,500': A step schedule needs"),
         (
             "hybrid_dip.recipes.spec:DEFAULT_WEIGHT@1",
-            "'hybrid_dip.recipes.spec:DEFAULT_WEIGHT@1': A term needs a callable .* got str",
+            "'hybrid_dip.recipes.spec:DEFAULT_WEIGHT@1': A term needs a callable .* got the text",
         ),
         ("non-local:candidates=1@1", "2 candidates"),
         ("non-local:neighbours=0@1", "'non-local:neighbours=0@1': NonLocal needs"),
