@@ -56,8 +56,8 @@ class Fidelity(Protocol):
 
 
 def clamp(x: Tensor, task: "Task") -> Tensor:
-    """Clamp an image to [0, 1], and do nothing else to finish it."""
-    return x.clamp(0, 1)
+    """Clamp an image to the task's range of values, and do nothing else to finish it."""
+    return x if task.value_range is None else x.clamp(*task.value_range)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,6 +73,8 @@ class Task(Record):
         noise_sigma: Standard deviation of Gaussian noise on y, in units of [0, 1]; None where unknown or not Gaussian.
         latent: A guide image to be used as z, (1, C', H, W), where the task brings one (flash/no-flash).
         finisher: (x, task) -> the finished image: clamped, known pixels pasted back.
+        value_range: Least and greatest value that the image can have; None where any are possible, such as for physics data.
+            Networks end in a sigmoid only where it is (0, 1).
         name: The kind of task, by which presets choose a recipe.
     """
 
@@ -85,6 +87,7 @@ class Task(Record):
     latent: Tensor | None = None
     finisher: Callable[[Tensor, "Task"], Tensor] = clamp
     name: str = "linear"
+    value_range: tuple[float, float] | None = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if len(self.shape) != 4 or self.shape[0] != 1:

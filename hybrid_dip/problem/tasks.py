@@ -14,7 +14,7 @@ from hybrid_dip.contracts import Fidelity, Task, clamp
 from hybrid_dip.errors import HybridDIPError, SettingsError, check_function, check_kind, describe_error, whole_number
 from hybrid_dip.problem import fidelity as likelihood
 from hybrid_dip.problem import operators
-from hybrid_dip.problem.given import TENSOR, check_weight, one_image, whole_shape
+from hybrid_dip.problem.given import TENSOR, check_floats, check_sigma, check_weight, one_image, whole_shape
 from hybrid_dip.problem.guides import check_guide
 from hybrid_dip.problem.masks import ask_if_inverted
 from hybrid_dip.problem.noise import estimate_sigma
@@ -26,9 +26,8 @@ def _shape(channels: int, height: int, width: int) -> tuple[int, int, int, int]:
 
 
 def paste_known(x: Tensor, task: Task) -> Tensor:
-    """Finish by putting the measured pixels back and clamping to [0, 1]."""
-    known = x if task.weight is None else torch.where(task.weight > 0, task.observation, x)
-    return known.clamp(0, 1)
+    """Finish by putting the measured pixels back and clamping to the task's range of values."""
+    return clamp(x if task.weight is None else torch.where(task.weight > 0, task.observation, x), task)
 
 
 def denoise(observation: Tensor, *, sigma: float | None = None, fidelity: Fidelity = likelihood.gaussian) -> Task:
@@ -52,6 +51,7 @@ def denoise(observation: Tensor, *, sigma: float | None = None, fidelity: Fideli
     task = Task(y, _shape(*y.shape[1:]), operators.Identity(), fidelity, noise_sigma=sigma, name="denoise")
     if fidelity is likelihood.gaussian and sigma is None:
         return replace(task, noise_sigma=estimate_sigma(y))
+    check_sigma(y, task.noise_sigma)
     return task
 
 
@@ -73,7 +73,7 @@ def jpeg(observation: Tensor) -> Task:
 
 def _masked(observation: Tensor, mask: Tensor, name: str, sigma: float, fidelity: Fidelity) -> Task:
     y = one_image(observation)
-    known = one_image(mask, "The mask")
+    known = one_image(mask, "The mask", mask=True)
     if known.shape[-2:] != y.shape[-2:] or known.shape[1] not in (1, y.shape[1]):
         raise SettingsError(
             f"The mask is {known.shape[-1]}x{known.shape[-2]} with {known.shape[1]} channels, the image "
@@ -188,6 +188,7 @@ def deblur(observation: Tensor, psf: Tensor, *, sigma: float | None = None, fide
     forward = operators.Blur(psf)
     if psf.shape[0] > y.shape[-2] or psf.shape[1] > y.shape[-1]:
         raise SettingsError(f"The PSF is {psf.shape[1]}x{psf.shape[0]}, larger than the image of {y.shape[-1]}x{y.shape[-2]}.")
+    check_sigma(y, sigma)
     return Task(y, _shape(*y.shape[1:]), forward, fidelity, noise_sigma=sigma, name="deblur")
 
 
@@ -256,6 +257,7 @@ def linear(
     weight: Tensor | None = None,
     fidelity: Fidelity = likelihood.gaussian,
     latent: Tensor | None = None,
+    value_range: tuple[float, float] | None = (0.0, 1.0),
 ) -> Task:
     """Your own forward operator, any differentiable one: y = forward(x).
 
@@ -269,6 +271,8 @@ def linear(
         weight: 1 where an entry of y was measured, 0 elsewhere; broadcast to the shape of y.
         fidelity: The noise model.
         latent: A guide image to be used as z.
+        value_range: Least and greatest value of the image; None where it is not limited: nothing is clamped then, and networks
+            do not end in a sigmoid. Data in complex numbers are given as two channels: ``torch.view_as_real``.
 
     Returns:
         The task.
@@ -280,7 +284,8 @@ def linear(
     check_kind("The observation", observation, Tensor, "a tensor")
     check_kind("The guide image", latent, Tensor | None, TENSOR)
     check_function("The forward operator", forward, "a function of an image")
-    if not observation.is_floating_point() or not bool(torch.isfinite(observation).all()):
+    check_floats(observation)
+    if not bool(torch.isfinite(observation).all()):
         raise SettingsError("The observation must hold finite real floating-point numbers.")
     if latent is not None:
         check_guide(latent)
@@ -303,4 +308,4 @@ def linear(
         raise SettingsError("The forward operator's output does not depend on its input by torch's gradient.")
     if isinstance(forward, nn.Module):
         forward.requires_grad_(False)
-    return Task(observation, shape, forward, fidelity, weight, sigma, latent)
+    return Task(observation, shape, forward, fidelity, weight, sigma, latent, value_range=value_range)

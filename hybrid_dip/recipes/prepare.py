@@ -67,7 +67,7 @@ def _make(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:
     try:
         z = draw() if recipe.latent_first else None
         channels = _channels(recipe, task, z)
-        network = recipe.build_network(channels, task.shape[1], size)
+        network = recipe.build_network(channels, task)
         if not isinstance(network, nn.Module):
             raise SettingsError(f"A network must be a torch module, got {type(network).__name__}.")
         if recipe.start is not None:

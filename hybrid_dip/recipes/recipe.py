@@ -81,15 +81,16 @@ class Recipe:
     refine: Callable[[Tensor, Task], Tensor] | None = None
     note: str = ""
 
-    def build_network(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> nn.Module:
-        """Make the network for an image of (H, W) with ``out_channels``, and draw its weights."""
+    def build_network(self, in_channels: int, task: Task) -> nn.Module:
+        """Make the network for a task's image, and draw its weights."""
         if isinstance(self.network, nn.Module) or not callable(self.network):
             raise SettingsError(
                 "The network of a recipe is a function (in_channels, out_channels) -> module, such as hd.networks.skip, got "
                 f"{describe_given(self.network)}; a module that is ready goes into hd.fit."
             )
-        sized = {"size": size} if "size" in inspect.signature(self.network).parameters else {}
-        return self.network(in_channels, out_channels, **sized)
+        wanted = {"size": task.shape[-2:], **({} if task.value_range == (0, 1) else {"sigmoid": False})}
+        takes = inspect.signature(self.network).parameters
+        return self.network(in_channels, task.shape[1], **{name: wanted[name] for name in wanted if name in takes})
 
     def build_optimizer(self) -> OptimizerFactory:
         """Make the factory of the optimiser at the recipe's rate."""
