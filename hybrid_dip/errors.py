@@ -57,7 +57,7 @@ class Interrupted(Exception):
 def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[None]:
     """End a program in one sentence: after an error of this package, a file that is not there, or Ctrl-C.
 
-    Warnings of this package are a sentence each as well.
+    Warnings of this package are a sentence each as well. The notes of an error have a line each.
 
     Args:
         program: Name of the program; the sentence begins with it.
@@ -80,6 +80,8 @@ def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[No
         sys.exit(130)
     except (HybridDIPError, OSError) as error:
         print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        for note in getattr(error, "__notes__", ()):
+            print(f"  {note}", file=sys.stderr)
         sys.exit(2)
 
 

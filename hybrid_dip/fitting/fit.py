@@ -19,7 +19,7 @@ from hybrid_dip.execution.allocator import keep_freed_memory
 from hybrid_dip.execution.forks import check_fork
 from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.closure import Closure
-from hybrid_dip.fitting.course import INTERRUPTED, Course
+from hybrid_dip.fitting.course import ALL_TAKEN, INTERRUPTED, Course
 from hybrid_dip.fitting.guard import Guard
 from hybrid_dip.fitting.history import History
 from hybrid_dip.fitting.iterates import Growing, Tracker
@@ -79,7 +79,7 @@ def fit(
         log_every: Steps between two logged ones.
         time_budget: Seconds after which the fit ends, counted over all resumed parts.
         halt: Asked between two steps; when it says True, the state is saved and the fit ends as "interrupted".
-        checkpoint: Where the state is saved; the same call goes on from there.
+        checkpoint: Where the state is saved; the same call goes on from there, and one with more steps goes on to them.
         generator: Generator of all that is drawn, on the latent's device. By default a copy of torch's global one as it is now:
             the caller's random state stays as it is.
         observers: Called with every step.
@@ -157,7 +157,7 @@ def fit(
             course.advance()
 
     if not course.reason:
-        course.reason = rule.reason if bool(tracker.stop) else "max_steps"
+        course.reason = rule.reason if bool(tracker.stop) else ALL_TAKEN
     if course.reason != INTERRUPTED:
         guard.leave(course.steps)
         if looked:  # a fit that is loaded as finished has been judged

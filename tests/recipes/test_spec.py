@@ -165,3 +165,8 @@ def test_a_switch_is_true_or_false(tmp_path: Path) -> None:
 def test_only_regularisers_have_weights() -> None:
     with pytest.raises(SettingsError, match="weight"):
         spec.build("wmv@0.1", "stopping", catalogue())
+
+
+def test_a_term_has_the_name_of_the_catalogue() -> None:
+    assert spec.term("TV@0.1", catalogue()).name == "tv"
+    assert spec.term("Red:denoiser=NLM@0.1", catalogue()).name == "red"

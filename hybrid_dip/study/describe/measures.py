@@ -101,7 +101,7 @@ def measure(text: str) -> Measure:
     parsed = spec.parse(plain)
     has_border = parsed.label == "psnr_y" and "border" not in parsed.options
     options = ",".join(f"{name}={value}" for name, value in parsed.options.items())
-    column = parsed.label + (f":{options}" if options else "") + (RAW if of_raw else "")
+    column = spec.label(parsed, "metrics", catalogue()) + (f":{options}" if options else "") + (RAW if of_raw else "")
 
     def of(outputs: Outputs) -> float:
         shaved = {} if outputs.border is None or not has_border else {"border": outputs.border}
