@@ -187,7 +187,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a builder in a fit": (lambda: fit(make), "The network must be a torch module, made already, got a function"),
     "a class in a fit": (lambda: fit(nn.Conv2d), "The network must be a torch module, made already, got the class Conv2d"),
-    "a latent's builder": (lambda: fit(z=hd.latents.uniform), "The latent must be a tensor of floats .* got a function"),
+    "a latent's builder": (lambda: fit(z=hd.latents.uniform), "The latent must be a tensor of floats.* got a function"),
     "an image in a fit": (lambda: fit(task=Y), "A task such as .* got a tensor"),
     "an average as text": (lambda: fit(average="0.9"), "average must be a decay such as 0.99, or Growing, got the text"),
     "an optimiser's object": (
