@@ -96,9 +96,11 @@ def check_sigma(y: Tensor, sigma: float | None) -> None:
         own = estimate_sigma(y)
     except SettingsError:  # there is no detail to compare with
         return
+    if own < 1e-6:
+        return
     if own > MUCH * sigma + JUST_SEEN or sigma > MUCH * own + JUST_SEEN:
         warn(
-            f"The noise level is told to be {255 * sigma:.3g} of 255, but the image's own noise is about {255 * own:.3g} of 255: "
+            f"The noise level is told to be {255 * sigma:.1f} of 255, but the image's own noise is about {255 * own:.1f} of 255: "
             "sigma is in grey levels on the command line, and in units of [0, 1] in Python."
         )
 
