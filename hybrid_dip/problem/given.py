@@ -83,12 +83,12 @@ def check_sigma(y: Tensor, sigma: float | None) -> None:
 
     Args:
         y: A noisy image.
-        sigma: Its noise level, or None.
+        sigma: Its noise level; None or 0 is not looked at.
 
     Raises:
         SettingsError: It is above 1.
     """
-    if sigma is None:
+    if not sigma:
         return
     if sigma > 1:
         raise SettingsError(f"sigma is in units of [0, 1], got {sigma:g}: {sigma:g} of 255 are {sigma:g} / 255.")
@@ -100,7 +100,7 @@ def check_sigma(y: Tensor, sigma: float | None) -> None:
         return
     if own > MUCH * sigma + JUST_SEEN or sigma > MUCH * own + JUST_SEEN:
         warn(
-            f"The noise level is told to be {255 * sigma:.1f} of 255, but the image's own noise is about {255 * own:.1f} of 255: "
+            f"The noise level is said to be {255 * sigma:.1f} of 255, the image's own noise is about {255 * own:.1f} of 255; "
             "sigma is in grey levels on the command line, and in units of [0, 1] in Python."
         )
 
