@@ -13,8 +13,9 @@ LEAST_MEAN, LARGEST = 0.25, 16.0
 photon noise of one photon."""
 FAR_BELOW, MOST_BELOW = 0.4, 0.1
 """Of a black image with noise of 75 grey levels, a tenth is below -0.38."""
-MUCH, JUST_SEEN = 4.0, 3 / 255
-"""A level is doubted where it is wrong by this factor, and by more than fine detail that passes for noise."""
+MUCH, JUST_SEEN = 10.0, 3 / 255
+"""A level is doubted where it is wrong by this factor, and by more than fine detail that passes for noise. Noise that is alike
+between neighbours is often estimated at a quarter of its level."""
 TENSOR = "a tensor (1, C, H, W), such as hd.load_image gives of a file"
 
 
@@ -24,7 +25,7 @@ def one_image(image: Tensor, what: str = "The observation", *, mask: bool = Fals
     Args:
         image: (1, C, H, W), finite.
         what: What it is called in the sentence.
-        mask: Whether it is a mask, whose values are not those of an image.
+        mask: Whether it is a mask, or the scale of its values is looked at later.
 
     Returns:
         It in single precision, without a graph.
@@ -40,7 +41,7 @@ def one_image(image: Tensor, what: str = "The observation", *, mask: bool = Fals
     if not bool(torch.isfinite(image).all()):
         raise SettingsError(f"{what} holds NaN or Inf; finite numbers in [0, 1] were expected.")
     if not mask:
-        _check_scale(image, what)
+        check_scale(image, what)
     return image.detach().float()
 
 
@@ -63,8 +64,16 @@ def check_floats(image: Tensor, what: str = "The observation") -> None:
         raise SettingsError(f"{what} holds whole numbers ({image.dtype}); floats in [0, 1] were expected: divide by 255.")
 
 
-def _check_scale(image: Tensor, what: str) -> None:
-    """Refuse an image that cannot be one in [0, 1] plus noise, whose mean is 0."""
+def check_scale(image: Tensor, what: str = "The observation") -> None:
+    """Refuse an image that cannot be one in [0, 1] plus noise, whose mean is 0; ask about one that may be in [-1, 1].
+
+    Args:
+        image: The image.
+        what: What it is called in the sentence.
+
+    Raises:
+        SettingsError: Its values are on another scale.
+    """
     low, high, mean = float(image.min()), float(image.max()), float(image.float().mean())
     if not -LEAST_MEAN <= mean <= 1 + LEAST_MEAN or high > LARGEST or low < -LARGEST / 2:
         raise SettingsError(

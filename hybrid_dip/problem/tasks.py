@@ -14,7 +14,7 @@ from hybrid_dip.contracts import Fidelity, Task, clamp
 from hybrid_dip.errors import HybridDIPError, SettingsError, check_function, check_kind, describe_error, whole_number
 from hybrid_dip.problem import fidelity as likelihood
 from hybrid_dip.problem import operators
-from hybrid_dip.problem.given import TENSOR, check_floats, check_sigma, check_weight, one_image, whole_shape
+from hybrid_dip.problem.given import TENSOR, check_floats, check_scale, check_sigma, check_weight, one_image, whole_shape
 from hybrid_dip.problem.guides import check_guide
 from hybrid_dip.problem.masks import ask_if_inverted
 from hybrid_dip.problem.noise import estimate_sigma
@@ -72,7 +72,9 @@ def jpeg(observation: Tensor) -> Task:
 
 
 def _masked(observation: Tensor, mask: Tensor, name: str, sigma: float, fidelity: Fidelity) -> Task:
-    y = one_image(observation)
+    check_kind("The observation", observation, Tensor, TENSOR)
+    check_floats(observation)
+    y = one_image(observation, mask=True)
     known = one_image(mask, "The mask", mask=True)
     if known.shape[-2:] != y.shape[-2:] or known.shape[1] not in (1, y.shape[1]):
         raise SettingsError(
@@ -87,6 +89,7 @@ def _masked(observation: Tensor, mask: Tensor, name: str, sigma: float, fidelity
         raise SettingsError("The mask marks every pixel as known (255 in a file, 1 in a tensor): nothing to fill in.")
     # What lies under the mask is zeroed, so that nothing can depend on it.
     y = torch.where(known > 0, y, torch.zeros_like(y))
+    check_scale(y)
     sigma = sigma or 0.0
     # Noisy pixels are not worth pasting back.
     finisher = paste_known if sigma == 0 else clamp

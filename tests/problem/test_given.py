@@ -53,9 +53,10 @@ def test_a_noise_level_in_other_units_is_refused_or_doubted(photograph: Tensor) 
     for make in (tasks.denoise, lambda y, sigma: tasks.deblur(y, torch.ones(3, 3), sigma=sigma)):
         with pytest.raises(SettingsError, match="25 of 255 are 25 / 255"):
             make(y, sigma=25)
-        for wrong in (0.1 / 255, 250 / 255):
-            with pytest.warns(HybridDIPWarning, match=r"image's own noise is about (2|3)\d(\.\d)? of 255"):
-                make(y, sigma=wrong)
+        with pytest.warns(HybridDIPWarning, match=r"said to be 0.1 of 255, the image's own noise is about (2|3)\d\.\d of 255"):
+            make(y, sigma=0.1 / 255)
+        with pytest.warns(HybridDIPWarning, match=r"said to be 60.0 of 255, the image's own noise is about 3\.\d of 255"):
+            make(degradations.noisy(torch.full((1, 1, 32, 32), 0.5), sigma=3 / 255).task.observation, sigma=60 / 255)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for right in (15 / 255, 25 / 255, 50 / 255):
