@@ -53,9 +53,7 @@ def save_larger(photograph: Tensor, path: Path) -> None:
 SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    "task", ["denoise", pytest.param("super-resolve", marks=SLOW), pytest.param("missing-pixels", marks=SLOW)]
-)
+@pytest.mark.parametrize("task", [pytest.param(task, marks=SLOW) for task in ("denoise", "super-resolve", "missing-pixels")])
 @pytest.mark.usefixtures("copies")  # the original is timed in processes of its own
 def test_time_to_quality(task: str, tmp_path: Path, photograph: Tensor, command: Callable[..., str]) -> None:
     save_larger(photograph, tmp_path / "clean.png")

@@ -106,7 +106,13 @@ def test_settings_that_differ_have_a_line_each(files: Path, hybrid_dip_command: 
     assert "the weight of tv followed a course for 3 steps so far" in err
 
 
-@pytest.mark.parametrize("how", [["--runs", 2], ["--stop", "held-out:patience=20"]], ids=["runs", "held-out"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(["--runs", 2], id="runs"),
+        pytest.param(["--stop", "held-out:patience=20"], id="held-out", marks=pytest.mark.slow),
+    ],
+)
 def test_more_steps_go_on_to_the_floats_of_a_longer_fit(files: Path, hybrid_dip_command: Command, how: list[str]) -> None:
     command = ["restore", files / "noisy.png", "--task", "denoise", "--sigma", 38, *SMALL, *how, "-R", "TV@0.02"]
     assert hybrid_dip_command(*command, "--steps", 7, "-o", files / "grown")[0] == 0

@@ -27,7 +27,7 @@ def test_the_interval_of_few_is_student_s() -> None:
     assert high - low == pytest.approx(2 * half, rel=0.1), "as wide where it is the bootstrap's"
 
 
-@pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 7, 8, 30])
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 8, pytest.param(30, marks=pytest.mark.slow)])
 def test_intervals_cover_the_mean_as_often_as_they_say(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     monkeypatch.setattr(statistics, "RESAMPLES", 999)
     draw = np.random.default_rng(1)
