@@ -2,7 +2,7 @@
 
     python experiments/short_table.py experiments/002_regularisers/families
 
-Each figure is the mean over images with its 95 % bootstrap interval over images, as in the study's report.md, which has all
+Each figure is the mean over images with its 95 % interval over images, as in the study's report.md, which has all
 measures. Reads study.toml and results.csv; the images are not needed.
 """
 

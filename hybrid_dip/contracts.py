@@ -11,19 +11,40 @@ stopping rules and observers. A :class:`Fit` is what comes out. None of them hol
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import SettingsError, check_function, describe_given, finite_number
 
 SMALLEST_SIDE = 16
 """Images below 16 x 16 pixels carry too little structure for any of the networks."""
 
 LEAST_SIGMA = 2 / 255
 """Balanced weights assume at least this noise level: no photograph is cleaner than its own quantisation."""
+
+
+class Record:
+    """Base of dataclasses that hold images: they are written in one line, with the shapes of tensors."""
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{one.name}={_brief(getattr(self, one.name))}" for one in fields(self))  # type: ignore[arg-type]
+        return f"{type(self).__name__}({shown})"
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"tensor{tuple(value.shape)}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str | int | None):
+        return repr(value) if len(repr(value)) < 60 else f"{repr(value)[:60]}..."
+    if isinstance(value, Mapping | tuple | list):
+        plain = len(value) < 6 and all(isinstance(one, str | int | float) for one in value) and not isinstance(value, Mapping)
+        return repr(value) if plain else f"<{len(value)} entries>"
+    return str(getattr(value, "__name__", type(value).__name__))
 
 
 class Fidelity(Protocol):
@@ -35,12 +56,12 @@ class Fidelity(Protocol):
 
 
 def clamp(x: Tensor, task: "Task") -> Tensor:
-    """Clamp an image to [0, 1], and do nothing else to finish it."""
-    return x.clamp(0, 1)
+    """Clamp an image to the task's range of values, and do nothing else to finish it."""
+    return x if task.value_range is None else x.clamp(*task.value_range)
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
+@dataclass(frozen=True, eq=False, repr=False)
+class Task(Record):
     """One degraded image and how it came about: y = A x + noise. It never holds x.
 
     Attributes:
@@ -52,6 +73,8 @@ class Task:
         noise_sigma: Standard deviation of Gaussian noise on y, in units of [0, 1]; None where unknown or not Gaussian.
         latent: A guide image to be used as z, (1, C', H, W), where the task brings one (flash/no-flash).
         finisher: (x, task) -> the finished image: clamped, known pixels pasted back.
+        value_range: Least and greatest value that the image can have; None where any are possible, such as for physics data.
+            Networks end in a sigmoid only where it is (0, 1).
         name: The kind of task, by which presets choose a recipe.
     """
 
@@ -64,17 +87,20 @@ class Task:
     latent: Tensor | None = None
     finisher: Callable[[Tensor, "Task"], Tensor] = clamp
     name: str = "linear"
+    value_range: tuple[float, float] | None = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if len(self.shape) != 4 or self.shape[0] != 1:
             raise SettingsError(f"A task restores one image of shape (1, C, H, W), got {tuple(self.shape)}.")
+        check_function("The forward operator", self.forward, "a function of an image")
+        check_function("The fidelity", self.fidelity, "a function such as hd.fidelity.gaussian")
         height, width = self.shape[-2:]
         if min(height, width) < SMALLEST_SIDE:
             raise SettingsError(
                 f"The image to restore is {width}x{height}; at least {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels are needed."
             )
-        if self.noise_sigma is not None and not (math.isfinite(self.noise_sigma) and self.noise_sigma >= 0):
-            raise SettingsError(f"The noise level must be a finite number of at least 0, got {self.noise_sigma}.")
+        if self.noise_sigma is not None:
+            object.__setattr__(self, "noise_sigma", finite_number("The noise level", self.noise_sigma))
 
     @property
     def measured(self) -> Tensor:
@@ -97,13 +123,8 @@ class Task:
         forward = self.forward
         if isinstance(forward, nn.Module):
             forward = copy.deepcopy(forward).to(device)
-        return replace(
-            self,
-            observation=self.observation.to(device),
-            weight=None if self.weight is None else self.weight.to(device),
-            latent=None if self.latent is None else self.latent.to(device),
-            forward=forward,
-        )
+        tensors = {"observation": self.observation, "weight": self.weight, "latent": self.latent}
+        return replace(self, forward=forward, **{name: _moved(one, device) for name, one in tensors.items()})  # type: ignore[arg-type]
 
     def split(
         self, share: float = 0.1, folds: int | None = None, *, fold: int = 0, seed: int = 0
@@ -147,8 +168,28 @@ class Task:
         return fitted, Validation(self.forward, self.fidelity, self.observation, held.to(weight.dtype))
 
 
-@dataclass(frozen=True, eq=False)
-class Validation:
+def _moved(x: Tensor | None, device: torch.device | str) -> Tensor | None:
+    """On the device; outside ``torch.inference_mode`` a copy of what was made inside, which could not be differentiated."""
+    if x is None:
+        return None
+    return x.to(device).clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x.to(device)
+
+
+def check_task(task: object) -> None:
+    """Refuse what is no task.
+
+    Args:
+        task: What was given for one.
+
+    Raises:
+        SettingsError: It is something else, such as an image.
+    """
+    if not isinstance(task, Task):
+        raise SettingsError(f"A task such as hd.tasks.denoise(image, sigma=25 / 255) was expected, got {describe_given(task)}.")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Validation(Record):
     """Held-out entries of a task's observation, to score images by; made by :meth:`Task.split`."""
 
     forward: Callable[[Tensor], Tensor]
@@ -187,8 +228,8 @@ class MeasurementProtocol:
     lowres: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
+@dataclass(frozen=True, eq=False, repr=False)
+class Case(Record):
     """A task made from a clean image, together with that image. Studies and metrics see it, a fit never does.
 
     Attributes:
@@ -204,8 +245,8 @@ class Case:
     protocol: MeasurementProtocol = MeasurementProtocol()
 
 
-@dataclass(frozen=True, eq=False)
-class Step:
+@dataclass(frozen=True, eq=False, repr=False)
+class Step(Record):
     """One iteration as stopping rules and observers see it. All tensors stay on the device.
 
     To turn one of them into a number forces a synchronisation; do so at ``logged`` steps only.
@@ -239,8 +280,8 @@ class Step:
         return self.image if self.average is None else self.average
 
 
-@dataclass(frozen=True, eq=False)
-class Verdict:
+@dataclass(frozen=True, eq=False, repr=False)
+class Verdict(Record):
     """What a stopping rule says about a step: two booleans on the device."""
 
     keep: Tensor
@@ -276,8 +317,8 @@ Observer = Callable[[Step], None]
 """A function that sees every step; with ``state_dict`` and ``load_state_dict`` it is part of checkpoints."""
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Fit(Record):
     """The result of a fit.
 
     Attributes:

@@ -1,13 +1,18 @@
 """What can go wrong, said in one sentence: what was wrong, what was expected, what to do."""
 
+import math
 import signal
 import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Real
+from pathlib import PurePath
 from types import FrameType
+from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -52,7 +57,7 @@ class Interrupted(Exception):
 def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[None]:
     """End a program in one sentence: after an error of this package, a file that is not there, or Ctrl-C.
 
-    Warnings of this package are a sentence each as well.
+    Warnings of this package are a sentence each as well. The notes of an error have a line each.
 
     Args:
         program: Name of the program; the sentence begins with it.
@@ -75,6 +80,8 @@ def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[No
         sys.exit(130)
     except (HybridDIPError, OSError) as error:
         print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        for note in getattr(error, "__notes__", ()):
+            print(f"  {note}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -191,3 +198,103 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         yield lambda: pressed
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def describe_given(value: object) -> str:
+    """What a user passed, in words, for the end of a sentence: "the text 'a.png'", "a tensor of shape (3,)", "an ndarray"."""
+    match value:
+        case None:
+            return "None"
+        case str():
+            return f"the text '{value}'"
+        case PurePath():
+            return f"the path '{value}'"
+        case bool() | int() | float():
+            return repr(value)
+        case torch.Tensor():
+            return f"a tensor of shape {tuple(value.shape)}"
+        case np.ndarray():
+            return f"a NumPy array of shape {value.shape}"
+        case type():
+            return f"the class {value.__name__}"
+    kind = type(value).__name__
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+
+
+def whole_number(name: str, value: object, least: int = 1) -> int:
+    """Take a count that a user gives; 10.0 is 10, too.
+
+    Args:
+        name: What it is called in the sentence.
+        value: What was given.
+        least: Smallest that is accepted.
+
+    Returns:
+        The number.
+
+    Raises:
+        SettingsError: It is no whole number, or below the least.
+    """
+    number = _as_number(value)
+    if not (math.isfinite(number) and number == int(number) and number >= least):
+        raise SettingsError(f"{name} must be a whole number of at least {least}, got {describe_given(value)}.")
+    return int(number)
+
+
+def check_kind(name: str, value: object, kind: Any, expected: str) -> None:
+    """Refuse what is not of a kind.
+
+    Args:
+        name: What it is called in the sentence.
+        value: What was given.
+        kind: Class or union of classes.
+        expected: What was expected, in words.
+
+    Raises:
+        SettingsError: It is of another.
+    """
+    if not isinstance(value, kind):
+        raise SettingsError(f"{name} must be {expected}, got {describe_given(value)}.")
+
+
+def check_function(name: str, value: object, expected: str) -> None:
+    """Refuse what cannot be called; a class is taken for a function that makes its objects.
+
+    Args:
+        name: What it is called in the sentence.
+        value: What was given.
+        expected: What was expected, in words.
+
+    Raises:
+        SettingsError: It is something else.
+    """
+    if not callable(value):
+        raise SettingsError(f"{name} must be {expected}, got {describe_given(value)}.")
+
+
+def _as_number(value: object) -> Any:
+    """A number, also of NumPy or of a tensor (); NaN for all else. True is no number here."""
+    if isinstance(value, torch.Tensor) and value.shape == ():
+        value = value.item()
+    return value if isinstance(value, Real) and not isinstance(value, bool | np.bool_) else math.nan
+
+
+def finite_number(name: str, value: object, *, above: bool = False) -> float:
+    """Take a number that a user gives, at least 0.
+
+    Args:
+        name: What it is called in the sentence.
+        value: What was given.
+        above: Whether 0 is refused.
+
+    Returns:
+        The number.
+
+    Raises:
+        SettingsError: It is no finite number, or out of range.
+    """
+    number = float(_as_number(value))
+    if not (math.isfinite(number) and number >= 0) or (above and number == 0):
+        bound = "above 0" if above else "of at least 0"
+        raise SettingsError(f"{name} must be a finite number {bound}, got {describe_given(value)}.")
+    return number

@@ -139,7 +139,7 @@ def _run_round(network: nn.Module, case: Case, recipe: Recipe, plan: Plan, numbe
         latent.to(device),
         task.to(device),
         max_steps=plan.steps,
-        optimizer=recipe.optimizer(recipe.lr),
+        optimizer=recipe.build_optimizer(),
         jitter=recipe.jitter,
         log_every=plan.steps,
         generator=draws.on(device),

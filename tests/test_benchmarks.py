@@ -131,6 +131,7 @@ def test_time_to_quality_goes_on_where_it_was_interrupted(
 STEP = ["step", "--presets", "fast", "--steps", 2, "--threads", 1]
 
 
+@pytest.mark.slow
 def test_step_as_a_user_starts_it() -> None:
     given = ["step.py", *STEP[1:], "--sizes", 32]
     done = subprocess.run([sys.executable, *map(str, given)], capture_output=True, text=True, cwd=BENCHMARKS, timeout=HANG)

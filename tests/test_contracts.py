@@ -1,9 +1,13 @@
 import pytest
 import torch
+from torch import Tensor
 
+import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.images.files import Picture
 from hybrid_dip.problem import operators, tasks
+from hybrid_dip.restoring.hooks import FitHooks
 
 
 def test_task_moves_its_operator_and_leaves_the_original_alone() -> None:
@@ -85,3 +89,17 @@ def test_finish_pastes_known_pixels_of_its_own_task() -> None:
     assert torch.equal(finished, torch.where(mask > 0, y, 1.0))
     fitted, validation = task.split(0.5)
     assert torch.equal(fitted.finish(x)[validation.held_out > 0], torch.ones(int(validation.held_out.sum())))
+
+
+def test_what_holds_images_is_written_in_one_line(photograph: Tensor) -> None:
+    task = hd.tasks.denoise(photograph, sigma=0.1)
+    steps: list[hd.Step] = []
+    hooks = FitHooks([steps.append])
+    result = hd.restore(task, preset="quick", steps=2, runs=2, regularisers=0.1 * hd.TV(), device="cpu", hooks=lambda _: hooks)
+    case = hd.Case(task, photograph, "astronaut " * 100)
+    for record in (task, *task.split(), result, result.fits[0], steps[0], case, Picture(photograph)):
+        line = repr(record)
+        assert len(line.splitlines()) == 1
+        assert len(line) < 700
+    assert repr(result).startswith("Result(image=tensor(1, 3, 32, 32), raw=tensor(1, 3, 32, 32),")
+    assert "fits=<2 entries>, seeds=(0, 1), recipe=Recipe, terms=<1 entries>" in repr(result)

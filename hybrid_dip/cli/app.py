@@ -135,7 +135,7 @@ def _run(words: list[str]) -> None:
     app = make_app()
     called = words[0] if words else "--help"
     try:
-        if called not in app or called == "--help":
+        if called not in app or called in ("--help", "-h"):
             add_plugin_commands(app, called)
         app(words)
     except CycloptsError as error:

@@ -22,6 +22,7 @@ from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers.terms import Term
 from hybrid_dip.restoring.estimate import duration, estimate
 from hybrid_dip.restoring.hooks import FitHooks, FitName
+from hybrid_dip.restoring.longer import parts_over_all_steps
 from hybrid_dip.restoring.manifest import __version__
 from hybrid_dip.restoring.memory import TooLargeError
 from hybrid_dip.restoring.plan import tiles_for
@@ -109,11 +110,14 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     check_reference(job)
     check(job.rule, job.task)
     folder.check(job.settings, resume=resume, overwrite=overwrite)
-    if resume and folder.finished:
+    fewer = folder.fewer_steps(job.settings) if resume else 0
+    if resume and folder.finished and not fewer:
         job.say(f"{folder.path} is finished already.")
         return None
     cost = estimate(job.fitted, job.recipe, job.device, job.terms, job.execution)
     folder.open(job.settings, overwrite=overwrite)
+    if fewer:
+        _lengthen(job, folder, fewer)
     if job.settings.get("noise_sigma_estimated"):
         job.say(f"sigma was estimated as {255 * (job.task.noise_sigma or 0):.1f} (of 255).")
     if job.recipe.note:
@@ -142,6 +146,20 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     for note in (note for fit in result.fits for note in fit.notes):
         job.say(note)
     return result
+
+
+def _lengthen(job: Job, folder: ResultFolder, before: int) -> None:
+    """Let the fits of a folder go on to more steps, and say where that is not what a longer fit would have done."""
+    # A fit that took the number of steps that was best may have to take another.
+    chosen = isinstance(job.rule, Selection) and job.rule.refit
+    folder.lengthen(job.settings, keep=f"*-{job.rule.reason}-*" if chosen else "*")
+    job.say(f"Going on from {before} to {job.recipe.steps} steps.")
+    parts = parts_over_all_steps(job.recipe, [*job.terms, *job.recipe.terms])
+    if parts:
+        job.say(
+            f"{' and '.join(parts)} followed a course for {before} steps so far: the result is not that of a fit that was "
+            f"begun with {job.recipe.steps}."
+        )
 
 
 def run_and_tell(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Result | None:

@@ -36,13 +36,14 @@ def restore(image: Image, /, *, asked: Restoration) -> None:
     if image.is_dir():
         restore_folder(image, asked)
     else:
-        _restore_image(image, asked)
+        _check_one_image(asked.where)
+        with devices.threads(asked.where.threads):
+            _restore_image(image, asked)
 
 
 def _restore_image(image: Path, asked: Restoration) -> None:
     method, where, output = asked.method, asked.where, asked.output
     fusing = _fusing(asked)
-    _check_one_image(where)
     picture = asked.source.read(image)
     task = asked.wrong.make(picture, asked.source)
     if method.latent is not None and task.latent is not None:
@@ -92,11 +93,11 @@ def _fusing(asked: Restoration) -> Fusing | None:
 
 
 def _check_one_image(where: Evaluation) -> None:
-    if where.workers is not None or where.threads is not None:
-        raise SettingsError("--workers and --threads are for a folder of images; one image is fitted by all threads.")
+    if where.workers is not None:
+        raise SettingsError("--workers is for a folder of images; one image is fitted by one process, of --threads threads.")
     if where.time_budget is not None and not 0 < where.time_budget < float("inf"):
         raise SettingsError(f"--time-budget must be a number of seconds above 0, got {where.time_budget}.")
-    check_at_least_one(checkpoint_every=where.checkpoint_every)
+    check_at_least_one(checkpoint_every=where.checkpoint_every, threads=1 if where.threads is None else where.threads)
 
 
 def _side(asked: Restoration, task: Task, device: torch.device, terms: Sequence[Term], before: Mapping[str, Any]) -> int | None:
@@ -137,7 +138,7 @@ def _settings(image: Path, asked: Restoration, job: Job) -> dict[str, Any]:
         "task_sha256": _task_fingerprint(job.task),
         "operator_sha256": "" if wrong.operator is None else spec_files.fingerprint(wrong.operator, "operators", names),
         "noise_sigma": job.task.noise_sigma,
-        "noise_sigma_estimated": wrong.task == "denoise" and wrong.sigma is None and job.task.noise_sigma is not None,
+        "noise_sigma_estimated": job.task.name == "denoise" and wrong.sigma is None and job.task.noise_sigma is not None,
         "preset": method.preset,
         "preset_sha256": spec_files.fingerprint(method.preset, "presets", names),
         "recipe": job.recipe.describe(),
@@ -149,6 +150,7 @@ def _settings(image: Path, asked: Restoration, job: Job) -> dict[str, Any]:
         "crop": source.crop,
         "time_budget": job.time_budget,
         "device": str(job.device),
+        "threads": asked.where.threads,
         "gif": job.animate,
         "execution": asdict(job.execution),
         "tiles": None if job.tiles is None else [len(job.tiles.boxes), job.tiles.boxes[0].height, job.tiles.boxes[0].width],

@@ -1,6 +1,7 @@
 """The result folder: when it may be used, what it was begun with, and what of it is ours."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -56,7 +57,7 @@ class ResultFolder:
         """Refuse a folder that cannot be used. Nothing is changed.
 
         Args:
-            settings: Everything that the result depends on. A run can be resumed only with the same settings.
+            settings: Everything that the result depends on. A run can be resumed only with the same settings, or more steps.
             resume: Whether to go on where an earlier run stopped.
             overwrite: Whether to remove an earlier run.
 
@@ -73,8 +74,28 @@ class ResultFolder:
             raise SettingsError(f"{self.path} already holds results: add --resume to go on, or --overwrite to start anew.")
         if not self._has_settings and not self._is_abandoned:
             raise SettingsError(f"{self.path} is not a result folder of this program; it is left as it is.")
-        if resume and self._has_settings:
-            self._check_settings(json.loads(_as_text(settings)))
+        if resume and self._has_settings and not self.fewer_steps(settings):
+            self._check_settings(settings)
+
+    def fewer_steps(self, settings: Mapping[str, Any]) -> int:
+        """The steps that an earlier run was begun with, where it differs from the settings by having had fewer; else 0."""
+        before, now = _flat(self.settings()), _flat(json.loads(_as_text(settings)))
+        differing = {name for name in {**before, **now} if before.get(name) != now.get(name)}
+        longer = differing == {"steps"} and "fuse" not in now and before.get("steps", 0) < now["steps"]
+        return int(before["steps"]) if longer else 0
+
+    def lengthen(self, settings: Mapping[str, Any], *, keep: str = "*") -> None:
+        """Let a run that may be finished go on to more steps; its results stay until there are others.
+
+        Args:
+            settings: What it is begun with now.
+            keep: Pattern of the names of states that go on; the others are removed.
+        """
+        (self.path / MANIFEST).unlink(missing_ok=True)
+        kept = {*self.checkpoints.glob(f"{keep}.pt")}
+        for state in {*self.checkpoints.glob("*.pt")} - kept:
+            state.unlink()
+        write_text(self.checkpoints / SETTINGS, _as_text(settings))
 
     def open(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
         """Make the folder, or take over the one that :meth:`check` allowed.
@@ -158,14 +179,33 @@ class ResultFolder:
         return before
 
     def _check_settings(self, settings: Mapping[str, Any]) -> None:
-        before = self.settings()
-        differing = [key for key in {**before, **settings} if before.get(key) != settings.get(key)]
-        if differing:
-            key = sorted(differing)[0]
-            raise SettingsError(
-                f"{self.path} began with other settings ({key}: {before.get(key)}, now {settings.get(key)}): repeat these to "
-                "--resume, or --overwrite."
-            )
+        before, now = _flat(self.settings()), _flat(json.loads(_as_text(settings)))
+        names = [name for name in sorted({**before, **now}) if before.get(name) != now.get(name)]
+        if names:
+            error = SettingsError(f"{self.path} began with other settings; repeat them to --resume, or --overwrite:")
+            for name in names:
+                error.add_note(f"{name}: {_short(before.get(name))}, now {_short(now.get(name))}")
+            raise error
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting by a name of its own; those of the recipe and the task by the names that users know them by."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            own = "" if name in ("recipe", "task_options") else f"{name}."
+            flat |= {own + inner: one for inner, one in _flat(value).items()}
+        else:
+            flat.setdefault(name, value)
+    return flat
+
+
+def _short(value: Any) -> str:
+    """A value as it is shown; of a hash the beginning tells two apart."""
+    if value is None or value == "":
+        return "none"
+    text = ", ".join(map(_short, value)) or "none" if isinstance(value, list) else str(value)
+    return text[:8] if re.fullmatch("[0-9a-f]{64}", text) else text
 
 
 def _as_text(settings: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ class Machine:
     workers: int | None = None
     """Processes at a time; by default all cores, or one for each GPU (restore FOLDER: fewer where memory is scarce)."""
     threads: int | None = None
-    """CPU threads of each process; part of what a result depends on."""
+    """CPU threads of each process, part of what a result depends on; by default 1, or all where one image is restored."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 

@@ -1,20 +1,25 @@
 """Which device a fit runs on, and how much of it is free."""
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
-from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.errors import SettingsError, check_kind, nearest
+
+OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps", "apple": "mps"}
+"""What else devices are called -> torch's name."""
 
 
-def pick(name: str = "auto") -> torch.device:
+def pick(name: str | torch.device | None = "auto") -> torch.device:
     """Turn a name into a device that is there.
 
     Args:
-        name: "auto" (CUDA, else MPS, else the CPU), "cpu", "cuda", "cuda:1", "mps".
+        name: "auto" or None (CUDA, else MPS, else the CPU), "cpu", "cuda", "cuda:1", "mps", or a device.
 
     Returns:
         The device.
@@ -22,12 +27,16 @@ def pick(name: str = "auto") -> torch.device:
     Raises:
         SettingsError: An unknown name, or a device that this machine does not have.
     """
+    name = "auto" if name is None else str(name) if isinstance(name, torch.device) else name
+    check_kind("A device", name, str, "a name such as cpu or cuda:0, or a torch.device")
+    name = name.lower()
     kind = name.split(":")[0]
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device(next(device for device in ("cuda", "mps", "cpu") if there[device]))
     if kind not in there:
-        raise SettingsError(f"Unknown device '{name}': {nearest(name, ['auto', *there])}.")
+        hint = f"did you mean '{OTHER_NAMES[kind]}'" if kind in OTHER_NAMES else nearest(name, ["auto", *there])
+        raise SettingsError(f"Unknown device '{name}': {hint}.")
     if not there[kind]:
         raise SettingsError(f"This machine has no device '{name}' that torch can use; take --device cpu or auto.")
     try:
@@ -53,6 +62,26 @@ def free_memory(device: torch.device) -> int:
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
     return min(int(psutil.virtual_memory().available), left_of_limit())
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Inside, torch computes with this many CPU threads; None leaves their number as it is.
+
+    The number belongs to the process.
+
+    Args:
+        count: At least 1, or None.
+
+    Yields:
+        Nothing.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 CGROUPS = Path("/sys/fs/cgroup")

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.errors import SettingsError, nearest, warn
 from hybrid_dip.execution import cuda_graph
 from hybrid_dip.execution.allocator import scarce_memory
 from hybrid_dip.execution.recompute import run_again, run_in_parts
@@ -84,7 +84,7 @@ class Execution:
         return network
 
     def check(self, device: torch.device) -> None:
-        """Refuse a device that cannot do it.
+        """Refuse a device that cannot do it, and warn where it would change nothing.
 
         Args:
             device: Where the network is to be evaluated.
@@ -94,6 +94,8 @@ class Execution:
         """
         if self.graphed and device.type != "cuda":
             raise SettingsError(f"A CUDA graph (--graph on) takes a CUDA device; this fit is on {device}.")
+        if self.precision == "tf32" and device.type != "cuda":
+            warn(f"--precision tf32 is for CUDA; on {device} it does nothing, as float32.")
 
     @contextmanager
     def global_settings(self, device: torch.device) -> Iterator[None]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from hybrid_dip.errors import FitError, SettingsError, StorageError
+from hybrid_dip.errors import FitError, StorageError, check_kind, whole_number
 from hybrid_dip.images.atomic import write_bytes
 
 
@@ -27,8 +27,9 @@ class Checkpoint:
     every: int = 200
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise SettingsError(f"A checkpoint needs every of at least 1 step, got {self.every}.")
+        check_kind("The file of a checkpoint", self.path, str | Path, "a path")
+        object.__setattr__(self, "path", Path(self.path))
+        object.__setattr__(self, "every", whole_number("every of a checkpoint", self.every))
 
     def due(self, steps: int) -> bool:
         """Whether a state should be written.

@@ -9,6 +9,8 @@ from hybrid_dip.errors import SettingsError
 
 INTERRUPTED = "interrupted"
 """Why a fit ended that the same call would resume."""
+ALL_TAKEN = "max_steps"
+"""Why a fit ended that a call with more steps would resume."""
 
 
 class Course:
@@ -59,6 +61,8 @@ class Course:
         return {"done": self.steps, "seconds": self.seconds, "reason": "" if self.reason == INTERRUPTED else self.reason}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Go on from :meth:`state_dict`; a fit that had taken all its steps goes on where there are more now."""
         self.steps, self.reason = state["done"], state["reason"]
+        if self.reason == ALL_TAKEN and self.steps < self.max_steps:
+            self.reason = ""
         self._earlier, self._started = state["seconds"], time.perf_counter()

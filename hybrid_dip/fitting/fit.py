@@ -5,20 +5,21 @@ optimiser, show the step to the observers. Between logged steps nothing waits fo
 to know its values).
 """
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from hybrid_dip.contracts import Fit, Observer, Rule, Task
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.contracts import Fit, Observer, Rule, Task, check_task
+from hybrid_dip.errors import SettingsError, check_function, check_kind, describe_given, finite_number, whole_number
 from hybrid_dip.execution.allocator import keep_freed_memory
+from hybrid_dip.execution.forks import check_fork
 from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.closure import Closure
-from hybrid_dip.fitting.course import INTERRUPTED, Course
+from hybrid_dip.fitting.course import ALL_TAKEN, INTERRUPTED, Course
 from hybrid_dip.fitting.guard import Guard
 from hybrid_dip.fitting.history import History
 from hybrid_dip.fitting.iterates import Growing, Tracker
@@ -33,6 +34,8 @@ from hybrid_dip.regularisers.terms import Schedule, Term, as_terms
 from hybrid_dip.stopping import MaxSteps
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fit(
     network: nn.Module,
     latent: Tensor,
@@ -76,7 +79,7 @@ def fit(
         log_every: Steps between two logged ones.
         time_budget: Seconds after which the fit ends, counted over all resumed parts.
         halt: Asked between two steps; when it says True, the state is saved and the fit ends as "interrupted".
-        checkpoint: Where the state is saved; the same call goes on from there.
+        checkpoint: Where the state is saved; the same call goes on from there, and one with more steps goes on to them.
         generator: Generator of all that is drawn, on the latent's device. By default a copy of torch's global one as it is now:
             the caller's random state stays as it is.
         observers: Called with every step.
@@ -89,12 +92,23 @@ def fit(
         FitError: The network or a part of the objective fails, a part or its gradient is not finite at the first step, no step
             led to an image that is better than none, or the checkpoint cannot be read.
     """
-    _check_options(max_steps, log_every, jitter, parameter_noise)
+    _check_given(network, latent, task)
+    check_fork(latent.device)
+    task = task.to(latent.device) if task.observation.is_inference() else task
+    max_steps, log_every = whole_number("max_steps", max_steps), whole_number("log_every", log_every)
+    jitter, parameter_noise = finite_number("jitter", jitter), finite_number("parameter_noise", parameter_noise)
+    fallback = None if fallback is None else finite_number("fallback", fallback)
+    check_kind("checkpoint", checkpoint, Checkpoint | None, "an hd.Checkpoint")
+    check_kind("generator", generator, torch.Generator | None, "a torch.Generator")
+    check_kind("observers", observers, Sequence, "a list of functions")
     rule = rule or MaxSteps()
-    unknowns = choose_unknowns(network, latent, optimise)
     generator = generator or copy_of_global(latent.device)
     draws = Draws.around(generator)
-    stepper = draw_from(generator, (optimizer or adam())(unknowns.leaves))
+    with draws:
+        unknowns = choose_unknowns(network, latent, optimise)
+    optimizer = adam() if optimizer is None else optimizer
+    check_function("optimizer", optimizer, "a function of the parameters, such as hd.optimizers.adam(0.01)")
+    stepper = draw_from(generator, optimizer(unknowns.leaves))
     rates = LearningRates(stepper, lr_schedule, max_steps)
     with draws:
         objective = Objective(task, as_terms(terms), max_steps)
@@ -121,7 +135,11 @@ def fit(
             rate = rates.set(index, guard.rate)
             if parameter_noise:
                 _disturb(network, parameter_noise, generator)
-            noise = jitter * torch.randn(latent.shape, generator=generator, device=latent.device) if jitter else None
+            noise = (
+                jitter * torch.randn(latent.shape, generator=generator, device=latent.device, dtype=latent.dtype)
+                if jitter
+                else None
+            )
             closure = Closure(objective, unknowns, stepper, noise, index)  # runs the network, evaluates the objective
             # One step shows whether the network or a term draws; the others are faster outside.
             with draws if draws.drew or not looked else nullcontext():
@@ -139,7 +157,7 @@ def fit(
             course.advance()
 
     if not course.reason:
-        course.reason = rule.reason if bool(tracker.stop) else "max_steps"
+        course.reason = rule.reason if bool(tracker.stop) else ALL_TAKEN
     if course.reason != INTERRUPTED:
         guard.leave(course.steps)
         if looked:  # a fit that is loaded as finished has been judged
@@ -163,14 +181,17 @@ def _disturb(network: nn.Module, level: float, generator: torch.Generator) -> No
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.ndim > 1 and parameter.requires_grad:
-                noise = torch.randn(parameter.shape, generator=generator, device=parameter.device)
+                noise = torch.empty_like(parameter).normal_(generator=generator)
                 parameter.add_(noise * (level * parameter.std()))
 
 
-def _check_options(max_steps: int, log_every: int, jitter: float, parameter_noise: float) -> None:
-    for name, count in {"max_steps": max_steps, "log_every": log_every}.items():
-        if count < 1:
-            raise SettingsError(f"{name} must be a whole number of at least 1, got {count}.")
-    for name, level in {"jitter": jitter, "parameter_noise": parameter_noise}.items():
-        if not (math.isfinite(level) and level >= 0):
-            raise SettingsError(f"{name} must be a finite number of at least 0, got {level}.")
+def _check_given(network: object, latent: object, task: object) -> None:
+    if not isinstance(network, nn.Module):
+        raise SettingsError(f"The network must be a torch module, made already, got {describe_given(network)}.")
+    if any(not is_lazy(parameter) and parameter.is_inference() for parameter in network.parameters()):
+        raise SettingsError("The network was made under torch.inference_mode, so nothing in it can be learnt: make it outside.")
+    if not isinstance(latent, Tensor) or not latent.is_floating_point():
+        raise SettingsError(
+            f"The latent must be a tensor of floats, such as hd.latents.uniform draws, got {describe_given(latent)}."
+        )
+    check_task(task)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hybrid_dip.contracts import Rule, Step, Task
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import SettingsError, check_kind
 from hybrid_dip.fitting.objective import Evaluation
 from hybrid_dip.stopping.rule import start_rule, update_rule
 
@@ -54,6 +54,7 @@ class Tracker:
     """
 
     def __init__(self, rule: Rule, task: Task, average: float | Growing | None):
+        check_kind("average", average, float | int | Growing | None, "a decay such as 0.99, or Growing")
         if isinstance(average, float | int) and not 0 <= average < 1:
             raise SettingsError(f"average must be a decay in [0, 1), such as 0.99, got {average}.")
         self.rule = rule

@@ -29,10 +29,10 @@ def fit_to_observation(residual: Tensor, task: Task) -> float:
         task: The task.
 
     Returns:
-        Decibels; infinity for a perfect fit.
+        Decibels, at most 120, which is a perfect fit in single precision.
     """
     mse = float(residual.square().sum() / task.measured)
-    return -10 * math.log10(mse) if mse > 0 else math.inf
+    return -10 * math.log10(max(mse, 1e-12))
 
 
 class Outcome:

@@ -5,8 +5,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import SettingsError, describe_given
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,13 @@ class Unknowns:
         return all(bool(torch.isfinite(leaf).all()) for leaf in self.leaves)
 
 
+@torch.no_grad()
+def make_lazy_layers(network: nn.Module, latent: Tensor) -> None:
+    """Evaluate a network with layers such as LazyConv2d once, which makes them; others stay as they are."""
+    if any(is_lazy(parameter) for parameter in network.parameters()):
+        network(latent)
+
+
 def choose_unknowns(network: nn.Module, latent: Tensor, optimise: Literal["network", "latent", "both"]) -> Unknowns:
     """Choose what is optimised.
 
@@ -43,6 +51,9 @@ def choose_unknowns(network: nn.Module, latent: Tensor, optimise: Literal["netwo
     Raises:
         SettingsError: Nothing is left to optimise.
     """
+    if optimise not in ("network", "latent", "both"):
+        raise SettingsError(f"What is optimised is 'network', 'latent' or 'both', got {describe_given(optimise)}.")
+    make_lazy_layers(network, latent)
     latent = latent.detach().clone().requires_grad_(optimise != "network")
     if optimise == "latent":
         network.requires_grad_(False)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import LEAST_SIGMA, Task
+from hybrid_dip.contracts import LEAST_SIGMA, Record, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
 from hybrid_dip.fitting.fit import fit
@@ -40,8 +40,8 @@ Agent = Callable[[Tensor], Tensor]
 """(1, C, H, W) -> (1, C, H, W): where the agent would rather have the image."""
 
 
-@dataclass(frozen=True, eq=False)
-class Equilibrium:
+@dataclass(frozen=True, eq=False, repr=False)
+class Equilibrium(Record):
     """What :func:`equilibrium` gives back.
 
     Attributes:
@@ -174,7 +174,7 @@ class NetworkAgent:
             self.latent,
             near,
             max_steps=self.steps,
-            optimizer=self.recipe.optimizer(self.recipe.lr),
+            optimizer=self.recipe.build_optimizer(),
             jitter=self.recipe.jitter,
             average=0.8,
             generator=self.generator,
@@ -186,8 +186,8 @@ def noise_of(task: Task) -> float:
     return max(task.noise_sigma or 0.0, LEAST_SIGMA)
 
 
-@dataclass(frozen=True, eq=False)
-class Agreed:
+@dataclass(frozen=True, eq=False, repr=False)
+class Agreed(Record):
     """What :func:`agree` gives back.
 
     Attributes:
@@ -207,6 +207,8 @@ class Agreed:
     names: tuple[str, ...] = field(default_factory=tuple)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def agree(
     task: Task,
     preset: str | Preset | Recipe,
@@ -251,7 +253,7 @@ def agree(
             raise SettingsError(
                 f"'{term.name}' cannot take part in a consensus: a regulariser of the image with a number as its weight can."
             )
-    where = devices.pick(device) if isinstance(device, str) else device
+    where = devices.pick(device)
     here = task.to(where)
     recipe = replace(resolve(preset, task), runs=1)
     started = time.monotonic()

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Task
+from hybrid_dip.contracts import Record, Task
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.fusion.weights import Combination, combine
 from hybrid_dip.problem.fidelity import gaussian
@@ -25,8 +25,8 @@ from hybrid_dip.restoring.restore import Result, restore
 from hybrid_dip.stopping.selection import Bootstrap, HeldOut, Replicate, Selection, steps_of
 
 
-@dataclass(frozen=True, eq=False)
-class Arm:
+@dataclass(frozen=True, eq=False, repr=False)
+class Arm(Record):
     """One way to restore.
 
     Attributes:
@@ -98,8 +98,8 @@ def arms_of(preset: str | Preset | Recipe, terms: Terms) -> list[Arm]:
     return [*alone, Arm("all", preset, terms)] if len(terms) > 1 else alone
 
 
-@dataclass(frozen=True, eq=False)
-class Stacked:
+@dataclass(frozen=True, eq=False, repr=False)
+class Stacked(Record):
     """What :func:`stack` gives back.
 
     Attributes:

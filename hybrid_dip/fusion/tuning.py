@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Task
+from hybrid_dip.contracts import Record, Task
 from hybrid_dip.errors import Interrupted, SettingsError
 from hybrid_dip.fusion.stacking import default_selection
 from hybrid_dip.networks.start import Start
@@ -30,8 +30,8 @@ SHORT = 0.3
 """Share of the recipe's steps that a short fit takes."""
 
 
-@dataclass(frozen=True, eq=False)
-class Trial:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trial(Record):
     """What some factors are worth.
 
     Attributes:
@@ -43,8 +43,8 @@ class Trial:
     score: float
 
 
-@dataclass(frozen=True, eq=False)
-class Tuned:
+@dataclass(frozen=True, eq=False, repr=False)
+class Tuned(Record):
     """What :func:`tune` gives back.
 
     Attributes:

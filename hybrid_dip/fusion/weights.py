@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hybrid_dip.contracts import Task
+from hybrid_dip.contracts import Record, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fusion.simplex import simplex_weights
 from hybrid_dip.problem.operators import locality_of
@@ -31,8 +31,8 @@ SURE_ENOUGH = 2.5
 """Standard errors by which maps must be better than single weights: by chance, the best of nine settings is so in one of 20."""
 
 
-@dataclass(frozen=True, eq=False)
-class Combination:
+@dataclass(frozen=True, eq=False, repr=False)
+class Combination(Record):
     """Weights for images.
 
     Attributes:

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from hybrid_dip.errors import ImageFileError, warn
+from hybrid_dip.contracts import Record
+from hybrid_dip.errors import ImageFileError, check_kind, warn
 from hybrid_dip.images.arrays import FLOAT_LIMIT, check_floats, read_npy
 from hybrid_dip.images.atomic import replacement
 from hybrid_dip.images.deep_formats import MOST_PIXELS, Array, read_png, read_pnm, too_large, write_png, write_pnm
@@ -37,8 +38,8 @@ _FRAMED = ("GIF", "PNG", "WEBP", "AVIF")
 """Formats that may hold an animation; the second images of others are previews or depths."""
 
 
-@dataclass(frozen=True, eq=False)
-class Picture:
+@dataclass(frozen=True, eq=False, repr=False)
+class Picture(Record):
     """Content of an image file.
 
     Attributes:
@@ -75,6 +76,7 @@ def read_picture(path: str | Path) -> Picture:
         FileNotFoundError: There is no such file.
         ImageFileError: The path is a directory, or the file is empty, truncated, too large, no image, or holds NaN.
     """
+    check_kind("An image file", path, str | Path, "a path")
     path = Path(path)
     if path.is_dir():
         raise ImageFileError(f"{path} is a directory; an image file was expected.")
@@ -139,6 +141,8 @@ def save_image(
         ImageFileError: The format cannot hold the image, or x is not finite, not floating-point or not in [0, 1] by its scale.
         StorageError: The file cannot be written.
     """
+    check_kind("The image to write", x, Tensor, "a tensor (1, C, H, W), and comes first")
+    check_kind("The file to write", path, str | Path, "a path")
     path = Path(path)
     like = read_picture(like) if isinstance(like, str | Path) else like
     _check_image(x, path, bits)

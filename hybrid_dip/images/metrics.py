@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import SettingsError, check_kind
 
 
 def _same_shape(x: Tensor, reference: Tensor) -> None:
+    for image in (x, reference):
+        check_kind("What a metric compares", image, Tensor, "tensors, such as hd.load_image gives of a file")
     if x.shape != reference.shape:
         raise SettingsError(
             f"A metric compares images of one shape, got {tuple(x.shape)} and a reference of {tuple(reference.shape)}."
@@ -122,16 +124,24 @@ def luma(x: Tensor) -> Tensor:
 
 
 def psnr_y(x: Tensor, reference: Tensor, border: int = 4) -> float:
-    """PSNR of the Y channel without a border, the protocol of the original's super-resolution figures.
+    """PSNR of the Y channel without a border, as papers on super-resolution measure it.
+
+    They leave out as many pixels as the factor. Commands and studies do so, too, where no border is named: ``psnr_y:border=4``.
 
     Args:
         x: (1, C, H, W) in [0, 1], C 1 or 3.
         reference: A tensor of the same shape.
-        border: Pixels left out along each side.
+        border: Pixels left out along each side; 4 is that of figures for a factor of 4.
 
     Returns:
         Decibels.
+
+    Raises:
+        SettingsError: The shapes differ, or the border is below 0 or leaves nothing.
     """
     _same_shape(x, reference)
+    if not 0 <= 2 * border < min(x.shape[-2:]):
+        size = f"{x.shape[-1]}x{x.shape[-2]}"
+        raise SettingsError(f"psnr_y needs a border of at least 0 that leaves something of {size} pixels, got {border}.")
     inner = (..., slice(border, x.shape[-2] - border), slice(border, x.shape[-1] - border))
     return psnr(luma(x)[inner], luma(reference)[inner])

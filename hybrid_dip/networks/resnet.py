@@ -29,6 +29,7 @@ def resnet(
     blocks: int = 8,
     channels: int = 32,
     activation: Activation = "leaky_relu",
+    sigmoid: bool = True,
 ) -> nn.Sequential:
     """A residual network (He et al. 2016) as the original builds it, with the original's random draws.
 
@@ -38,9 +39,10 @@ def resnet(
         blocks: Number of residual blocks.
         channels: Width.
         activation: "leaky_relu", "swish", "elu" or "none".
+        sigmoid: End with a sigmoid.
 
     Returns:
-        A module (1, in_channels, H, W) -> (1, out_channels, H, W), for any H and W, ending in a sigmoid.
+        A module (1, in_channels, H, W) -> (1, out_channels, H, W), for any H and W.
 
     Raises:
         SettingsError: An unknown activation, or a negative number of blocks.
@@ -62,5 +64,5 @@ def resnet(
         for _ in range(blocks)
     ]
     layers += [convolution(channels, channels, 3), BatchNorm(channels)]
-    layers += [convolution(channels, out_channels, 3, padding="reflection"), nn.Sigmoid()]
+    layers += [convolution(channels, out_channels, 3, padding="reflection"), *([nn.Sigmoid()] if sigmoid else [])]
     return nn.Sequential(*layers)

@@ -31,7 +31,7 @@ def _stages(widths: list[int], activation: str, stride: int = 1) -> list[nn.Modu
 class S2S(nn.Module):
     """See :func:`s2s`."""
 
-    def __init__(self, in_channels: int, out_channels: int, down: int, up: int, activation: str):
+    def __init__(self, in_channels: int, out_channels: int, down: int, up: int, activation: str, sigmoid: bool):
         super().__init__()
         # Modules are made in the authors' order, so that a seed gives their weights.
         widths = [in_channels, *(down,) * SCALES]
@@ -41,7 +41,8 @@ class S2S(nn.Module):
             nn.Sequential(BatchNorm(up + down), *_stages([up + down, up, up], activation)) for _ in range(SCALES - 1)
         )
         head = _stages([up + in_channels, 64, 32], activation)
-        self.head = nn.Sequential(*head, convolution(32, out_channels, 3, padding="reflection"), nn.Sigmoid())
+        last = [nn.Sigmoid()] if sigmoid else []
+        self.head = nn.Sequential(*head, convolution(32, out_channels, 3, padding="reflection"), *last)
         self.larger = doubling_layer("nearest")
 
     def forward(self, z: Tensor) -> Tensor:
@@ -57,12 +58,19 @@ class S2S(nn.Module):
 
 
 def s2s(
-    in_channels: int, out_channels: int = 3, *, down: int = 48, up: int = 96, activation: Activation = "softplus"
+    in_channels: int,
+    out_channels: int = 3,
+    *,
+    down: int = 48,
+    up: int = 96,
+    activation: Activation = "softplus",
+    sigmoid: bool = True,
 ) -> Padded:
     """The network of DIP-SURE (Jo, Chun & Choi 2021), after Self2Self's (Quan et al. 2020), with the authors' random draws.
 
     Five times two convolutions, the first halving the map; then upwards, at each scale joined with the map from the way down,
-    at last with the input itself. All convolutions have kernels of 3, batch norm and the activation; the output is a sigmoid.
+    at last with the input itself. All convolutions have kernels of 3, batch norm and the activation; the output is a
+    sigmoid.
 
     Args:
         in_channels: Channels of z.
@@ -70,8 +78,9 @@ def s2s(
         down: Channels on the way down.
         up: Channels on the way up.
         activation: "softplus" as in the authors' runs, or another one of ``skip``.
+        sigmoid: End with a sigmoid.
 
     Returns:
         A module (1, in_channels, H, W) -> (1, out_channels, H, W), for any H and W.
     """
-    return Padded(S2S(in_channels, out_channels, down, up, activation), 2**SCALES)
+    return Padded(S2S(in_channels, out_channels, down, up, activation, sigmoid), 2**SCALES)

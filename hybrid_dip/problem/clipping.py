@@ -73,7 +73,7 @@ def cut_off(y: Tensor, level: Tensor, sigma: float) -> Tensor:
     below, above = (torch.exp(-0.5 * end**2 - log_ndtr(end)) / math.sqrt(2 * math.pi) for end in (a, b))
     zero = torch.zeros_like(x)
     cut = torch.where(y <= 0, sigma * below - x, zero) + torch.where(y >= 1, 1 - x - sigma * above, zero)
-    return cut.to(y)
+    return cut.nan_to_num(0.0).to(y)
 
 
 def _density(at: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def unclip(y: Tensor, level: Tensor, sigma: float, draw: np.random.Generator) ->
     """Draw what clipping cut off: t given that it is below 0 where y is 0, and above 1 where y is 1.
 
     With the right level the result has the distribution of t, as if nothing had been clipped (imputation of censored data,
-    Tanner & Wong 1987).
+    Tanner & Wong 1987). Entries without noise stay as they are.
 
     Args:
         y: Clipped observation.
@@ -97,7 +97,7 @@ def unclip(y: Tensor, level: Tensor, sigma: float, draw: np.random.Generator) ->
     """
     whole, x = y.cpu().numpy().copy(), level.cpu().numpy()
     share = draw.random(whole.shape)
-    black, white = whole <= 0, whole >= 1
+    black, white = (bound & np.isfinite(x) for bound in (whole <= 0, whole >= 1))
     for cut, (low, high) in ((black, (-np.inf, -x[black] / sigma)), (white, ((1 - x[white]) / sigma, np.inf))):
         whole[cut] = x[cut] + sigma * stats.truncnorm.ppf(share[cut], low, high)
     return torch.from_numpy(whole).to(y)
@@ -107,35 +107,47 @@ def clipped_level(task: Task) -> Tensor | None:
     """Estimate A x in each entry, where the noise was clipped.
 
     y is denoised by non-local means (Buades, Coll & Morel 2005), which keeps text and other fine contrasts apart. The level is
-    the x in [0, 1] whose :func:`clipped_mean` that is.
+    the x in [0, 1] whose :func:`clipped_mean` that is. In a sky that is blown out far beyond
+    white no noise is left: all 25 entries of a window are at the bound, which on white itself has a chance of 2^-25.
 
     Args:
         task: The task; its observation has to be within [0, 1], with entries at the bounds, for noise to count as clipped.
 
     Returns:
-        The level, of y's shape; None where y shows no clipping, is no image, or the noise is not Gaussian of a known level.
+        The level, of y's shape, NaN in entries without noise; None where y shows no clipping, is no image, or the noise is not
+        Gaussian of a known level.
     """
     y, sigma = task.observation, task.noise_sigma
     known = torch.ones_like(y) if task.weight is None else (task.weight.expand_as(y) > 0).to(y)
-    if not sigma or y.ndim != 4 or bool(((y < 0) | (y > 1)).logical_and(known > 0).any()):
+    if not sigma or y.ndim != 4 or task.value_range != (0, 1) or bool(((y < 0) | (y > 1)).logical_and(known > 0).any()):
         return None
     if bool((known * ((y == 0) | (y == 1))).sum() <= MOST_AT_BOUNDS * known.sum()):
         return None
     grid = torch.linspace(0, 1, 1001, dtype=torch.float64)
     denoised = _denoised(y, known, sigma)
-    return torch.from_numpy(np.interp(denoised, clipped_mean(grid, sigma), grid)).to(y)
+    level = np.interp(denoised, clipped_mean(grid, sigma), grid)
+    return torch.from_numpy(level).to(y).masked_fill(_silent(y <= 0, known) | _silent(y >= 1, known), torch.nan)
+
+
+def _silent(at_bound: Tensor, known: Tensor) -> Tensor:
+    """Where a window of 5 x 5 entries, all measured and all at the bound, can be laid over an entry."""
+    noisy = 1 - at_bound.to(known) * known
+    window = (5, 1, 2)  # side, stride, padding
+    within = 1 - torch.nn.functional.max_pool2d(noisy, *window)
+    return torch.nn.functional.max_pool2d(within, *window) > 0
+
+
+def _local_mean(y: Tensor, known: Tensor) -> Tensor:
+    """Mean of the measured entries in a window of 7 x 7; 0 where there are none."""
+    there, near = (torch.nn.functional.avg_pool2d(part, 7, 1, 3) for part in (known, y * known))
+    return near / there.clamp(min=1e-6)
 
 
 def _denoised(y: Tensor, known: Tensor, sigma: float) -> NDArray[np.float64]:
     """Non-local means of y, (1, C, h, w), where entries that were not measured are filled with local means."""
     from skimage.restoration import denoise_nl_means
 
-    if bool(known.all()):
-        filled = y
-    else:
-        window = (7, 1, 3)  # side, stride, padding
-        there, near = (torch.nn.functional.avg_pool2d(part, *window) for part in (known, y * known))
-        filled = torch.where(known > 0, y, near / there.clamp(min=1e-6))
+    filled = y if bool(known.all()) else torch.where(known > 0, y, _local_mean(y, known))
     image = filled[0].double().movedim(0, -1).cpu().numpy()  # scikit-image transposes a single channel that comes first
     options = {"patch_size": 5, "patch_distance": 6, "h": 0.5 * sigma, "sigma": sigma, "fast_mode": True}
     denoised: NDArray[np.float64] = denoise_nl_means(image, channel_axis=-1, **options).reshape(image.shape)
@@ -156,4 +168,4 @@ def noise_energy(task: Task) -> float:
     if level is None:
         return sigma**2
     weight = torch.ones_like(level) if task.weight is None else task.weight.expand_as(level)
-    return float((clipped_energy(level, sigma) * weight).sum() / weight.sum())
+    return float((clipped_energy(level, sigma).nan_to_num(0.0) * weight).sum() / weight.sum())

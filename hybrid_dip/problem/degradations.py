@@ -113,7 +113,7 @@ def stand_in(clean: Tensor, *, target: str = "shuffled", sigma: float = 25 / 255
     elif target == "noisy":
         y = add_gaussian(clean, sigma, seed=seed, clip=True)
     elif target == "noise":
-        y = torch.rand(clean.shape, generator=torch.Generator().manual_seed(seed))
+        y = torch.rand(clean.shape, dtype=torch.float32, generator=torch.Generator().manual_seed(seed))
     else:
         order = torch.randperm(clean[0, 0].numel(), generator=torch.Generator().manual_seed(seed))
         y = clean.flatten(2)[..., order].view_as(clean)
@@ -189,7 +189,7 @@ def scattered(
     if per not in ("pixel", "entry"):
         raise SettingsError(f"Unknown per '{per}': {nearest(per, ['pixel', 'entry'])}.")
     channels = 1 if per == "pixel" else clean.shape[1]
-    draw = torch.rand((1, channels, *clean.shape[-2:]), generator=torch.Generator().manual_seed(seed))
+    draw = torch.rand((1, channels, *clean.shape[-2:]), dtype=torch.float32, generator=torch.Generator().manual_seed(seed))
     mask = (draw < fraction("share", share)).float()
     y = add_gaussian(clean, sigma, seed=seed + 1)
     task = tasks.missing_pixels(y, mask, sigma=sigma)
@@ -215,7 +215,7 @@ def downsampled(
         seed: Seed of the noise.
 
     Returns:
-        The case, measured on Y without a border of 4 pixels.
+        The case, measured on Y without a border of as many pixels as the factor.
 
     Raises:
         SettingsError: A factor below 2 or above the image's sides, or "pil" with neither 1 nor 3 channels.
@@ -236,7 +236,7 @@ def downsampled(
         assumed = kernel
     task = tasks.super_resolve(add_gaussian(y, sigma, seed=seed), factor=factor, kernel=assumed, sigma=sigma)
     lowres = "Pillow LANCZOS, 8 bit" if kernel == "pil" else kernel
-    return Case(task, reference, f"x{factor}", MeasurementProtocol(channel="y", border=4, lowres=lowres))
+    return Case(task, reference, f"x{factor}", MeasurementProtocol(channel="y", border=factor, lowres=lowres))
 
 
 def blurred(clean: Tensor, psf: Tensor, *, sigma: float = 0.0, seed: int = 0) -> Case:

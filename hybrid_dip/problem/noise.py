@@ -34,7 +34,7 @@ def add_gaussian(clean: Tensor, sigma: float, *, seed: int = 0, clip: bool = Fal
     """
     if not 0 <= sigma < math.inf:
         raise SettingsError(f"sigma must be a finite number of at least 0, got {sigma}.")
-    noisy = clean + sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
+    noisy = clean + sigma * torch.randn(clean.shape, dtype=torch.float32, generator=torch.Generator().manual_seed(seed))
     return noisy.clamp(0, 1) if clip else noisy
 
 
@@ -72,7 +72,7 @@ def add_salt_and_pepper(clean: Tensor, share: float, *, seed: int = 0) -> Tensor
         SettingsError: The share is out of range.
     """
     half = fraction("share", share) / 2
-    draw = torch.rand(clean.shape, generator=torch.Generator().manual_seed(seed))
+    draw = torch.rand(clean.shape, dtype=torch.float32, generator=torch.Generator().manual_seed(seed))
     return torch.where(draw < half, 0.0, torch.where(draw > 1 - half, 1.0, clean))
 
 

@@ -38,12 +38,12 @@ def noise_gradient(task: Task) -> float:
     generator = torch.Generator().manual_seed(0)
     y = task.observation
     mean, deviation = _model(task)
-    image = torch.rand(task.shape, generator=generator).to(y).requires_grad_()
+    image = torch.rand(task.shape, dtype=torch.float32, generator=generator).to(y).requires_grad_()
     squares = 0.0
     with torch.enable_grad():
         shown = task.forward(image)
         for _ in range(DRAWS):
-            normal = torch.randn(y.shape, generator=generator).to(y)
+            normal = torch.randn(y.shape, dtype=torch.float32, generator=generator).to(y)
             noise = deviation * normal / normal.square().mean().sqrt()
             prediction = mean.clone().requires_grad_()
             (pull,) = torch.autograd.grad(task.fidelity(prediction, mean + noise, task.weight), prediction)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Task
-from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.errors import SettingsError, check_kind, nearest, whole_number
 from hybrid_dip.problem import resampling
 
 
@@ -89,6 +89,19 @@ def shows_image(task: Task) -> bool:
     return locality is not None and locality.identity and task.weight is None
 
 
+def border_of(task: Task) -> int | None:
+    """How many pixels papers leave out along each side where they measure what comes of a task.
+
+    Args:
+        task: The task.
+
+    Returns:
+        The factor of super-resolution; None for other tasks.
+    """
+    locality = locality_of(task.forward)
+    return locality.stride if task.name == "super-resolve" and locality is not None else None
+
+
 class Identity(nn.Module):
     """A x = x: denoising, and inpainting, whose mask is the weight of the fidelity."""
 
@@ -119,7 +132,8 @@ class Downsample(nn.Module):
 
     def __init__(self, factor: int = 4, kernel: resampling.Kernel = "lanczos2", phase: float | None = None):
         super().__init__()
-        self.factor = factor
+        check_kind("A downsampling kernel", kernel, str, "a name such as lanczos2")
+        self.factor = factor = whole_number("The factor of a downsampler", factor)
         self.kernel = kernel
         self.phase = resampling.default_phase(kernel) if phase is None else phase
         weights, self.offset = resampling.taps(factor, kernel, self.phase)
@@ -156,6 +170,7 @@ class Blur(nn.Module):
 
     def __init__(self, psf: Tensor):
         super().__init__()
+        check_kind("A point spread function", psf, Tensor, "a tensor (h, w), such as hd.operators.gaussian_psf gives")
         if psf.ndim != 2 or not bool(torch.isfinite(psf).all()) or bool((psf < 0).any()) or float(psf.sum()) == 0:
             raise SettingsError(
                 "A point spread function must be a plane (h, w) of finite numbers of at least 0 with a sum above 0, "
@@ -234,6 +249,7 @@ class Mosaic(nn.Module):
 
     def __init__(self, pattern: Literal["RGGB", "BGGR", "GRBG", "GBRG"] = "RGGB"):
         super().__init__()
+        check_kind("A Bayer pattern", pattern, str, "a name such as RGGB")
         if pattern not in BAYER_PATTERNS:
             raise SettingsError(f"Unknown Bayer pattern '{pattern}': {nearest(pattern, list(BAYER_PATTERNS))}.")
         self.pattern = pattern

@@ -11,21 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Fidelity, Task, clamp
-from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error
+from hybrid_dip.errors import HybridDIPError, SettingsError, check_function, check_kind, describe_error, whole_number
 from hybrid_dip.problem import fidelity as likelihood
 from hybrid_dip.problem import operators
+from hybrid_dip.problem.given import TENSOR, check_floats, check_sigma, check_weight, one_image, whole_shape
 from hybrid_dip.problem.guides import check_guide
 from hybrid_dip.problem.masks import ask_if_inverted
 from hybrid_dip.problem.noise import estimate_sigma
 from hybrid_dip.problem.resampling import Kernel
-
-
-def _image(observation: Tensor, what: str = "The observation") -> Tensor:
-    if observation.ndim != 4 or observation.shape[0] != 1:
-        raise SettingsError(f"{what} must have the shape (1, C, H, W), got {tuple(observation.shape)}.")
-    if not bool(torch.isfinite(observation).all()):
-        raise SettingsError(f"{what} holds NaN or Inf; finite numbers in [0, 1] were expected.")
-    return observation.detach().float()
 
 
 def _shape(channels: int, height: int, width: int) -> tuple[int, int, int, int]:
@@ -33,9 +26,8 @@ def _shape(channels: int, height: int, width: int) -> tuple[int, int, int, int]:
 
 
 def paste_known(x: Tensor, task: Task) -> Tensor:
-    """Finish by putting the measured pixels back and clamping to [0, 1]."""
-    known = x if task.weight is None else torch.where(task.weight > 0, task.observation, x)
-    return known.clamp(0, 1)
+    """Finish by putting the measured pixels back and clamping to the task's range of values."""
+    return clamp(x if task.weight is None else torch.where(task.weight > 0, task.observation, x), task)
 
 
 def denoise(observation: Tensor, *, sigma: float | None = None, fidelity: Fidelity = likelihood.gaussian) -> Task:
@@ -53,12 +45,13 @@ def denoise(observation: Tensor, *, sigma: float | None = None, fidelity: Fideli
         SettingsError: Not one image, not finite, below 16x16 pixels, sigma negative, or a sigma for noise that is not
             Gaussian.
     """
-    y = _image(observation)
+    y = one_image(observation)
     if fidelity is not likelihood.gaussian and sigma is not None:
         raise SettingsError("sigma is the level of Gaussian noise; leave it out for another noise model.")
     task = Task(y, _shape(*y.shape[1:]), operators.Identity(), fidelity, noise_sigma=sigma, name="denoise")
     if fidelity is likelihood.gaussian and sigma is None:
         return replace(task, noise_sigma=estimate_sigma(y))
+    check_sigma(y, task.noise_sigma)
     return task
 
 
@@ -74,13 +67,13 @@ def jpeg(observation: Tensor) -> Task:
     Raises:
         SettingsError: Not one image, not finite, or below 16x16 pixels.
     """
-    y = _image(observation)
+    y = one_image(observation)
     return Task(y, _shape(*y.shape[1:]), operators.Identity(), likelihood.gaussian, name="jpeg")
 
 
 def _masked(observation: Tensor, mask: Tensor, name: str, sigma: float, fidelity: Fidelity) -> Task:
-    y = _image(observation)
-    known = _image(mask, "The mask")
+    y = one_image(observation)
+    known = one_image(mask, "The mask", mask=True)
     if known.shape[-2:] != y.shape[-2:] or known.shape[1] not in (1, y.shape[1]):
         raise SettingsError(
             f"The mask is {known.shape[-1]}x{known.shape[-2]} with {known.shape[1]} channels, the image "
@@ -94,6 +87,7 @@ def _masked(observation: Tensor, mask: Tensor, name: str, sigma: float, fidelity
         raise SettingsError("The mask marks every pixel as known (255 in a file, 1 in a tensor): nothing to fill in.")
     # What lies under the mask is zeroed, so that nothing can depend on it.
     y = torch.where(known > 0, y, torch.zeros_like(y))
+    sigma = sigma or 0.0
     # Noisy pixels are not worth pasting back.
     finisher = paste_known if sigma == 0 else clamp
     return Task(y, _shape(*y.shape[1:]), operators.Identity(), fidelity, known, sigma or None, finisher=finisher, name=name)
@@ -163,9 +157,8 @@ def super_resolve(
     Raises:
         SettingsError: A factor below 2 or above the image's sides, an unknown kernel, or a bad image.
     """
-    y = _image(observation)
-    if factor < 2:
-        raise SettingsError(f"The factor of super-resolution must be a whole number of at least 2, got {factor}.")
+    y = one_image(observation)
+    factor = whole_number("The factor of super-resolution", factor, 2)
     channels, height, width = y.shape[1:]
     if factor > min(height, width):
         raise SettingsError(
@@ -191,10 +184,11 @@ def deblur(observation: Tensor, psf: Tensor, *, sigma: float | None = None, fide
     Raises:
         SettingsError: A PSF that is negative, zero or larger than the image, or a bad image.
     """
-    y = _image(observation)
+    y = one_image(observation)
     forward = operators.Blur(psf)
     if psf.shape[0] > y.shape[-2] or psf.shape[1] > y.shape[-1]:
         raise SettingsError(f"The PSF is {psf.shape[1]}x{psf.shape[0]}, larger than the image of {y.shape[-1]}x{y.shape[-2]}.")
+    check_sigma(y, sigma)
     return Task(y, _shape(*y.shape[1:]), forward, fidelity, noise_sigma=sigma, name="deblur")
 
 
@@ -211,8 +205,8 @@ def flash(observation: Tensor, guide: Tensor) -> Task:
     Raises:
         SettingsError: The two images differ in size, one of them is bad, or the guide is one colour throughout.
     """
-    y = _image(observation)
-    z = _image(guide, "The guide image")
+    y = one_image(observation)
+    z = one_image(guide, "The guide image")
     if z.shape[-2:] != y.shape[-2:]:
         raise SettingsError(
             f"The guide image is {z.shape[-1]}x{z.shape[-2]}, the image {y.shape[-1]}x{y.shape[-2]}; one size was expected."
@@ -242,7 +236,7 @@ def demosaic(
     Raises:
         SettingsError: An unknown pattern, neither 1 nor 3 channels, or a bad image.
     """
-    y = _image(observation)
+    y = one_image(observation)
     forward = operators.Mosaic(pattern)
     if y.shape[1] not in (1, 3):
         raise SettingsError(f"A Bayer mosaic has 1 channel, or 3 to take it from; got {y.shape[1]}.")
@@ -252,6 +246,8 @@ def demosaic(
     return Task(y, shape, forward, fidelity, noise_sigma=sigma, name="demosaic")
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def linear(
     observation: Tensor,
     forward: Callable[[Tensor], Tensor],
@@ -261,6 +257,7 @@ def linear(
     weight: Tensor | None = None,
     fidelity: Fidelity = likelihood.gaussian,
     latent: Tensor | None = None,
+    value_range: tuple[float, float] | None = (0.0, 1.0),
 ) -> Task:
     """Your own forward operator, any differentiable one: y = forward(x).
 
@@ -274,6 +271,8 @@ def linear(
         weight: 1 where an entry of y was measured, 0 elsewhere; broadcast to the shape of y.
         fidelity: The noise model.
         latent: A guide image to be used as z.
+        value_range: Least and greatest value of the image; None where it is not limited: nothing is clamped then, and networks
+            do not end in a sigmoid. Data in complex numbers are given as two channels: ``torch.view_as_real``.
 
     Returns:
         The task.
@@ -282,24 +281,16 @@ def linear(
         SettingsError: ``forward`` gives another shape than y, or no gradient with respect to its input; y is not finite and
             real; the weight does not broadcast to y; the guide is one colour throughout.
     """
-    if not observation.is_floating_point() or not bool(torch.isfinite(observation).all()):
+    check_kind("The observation", observation, Tensor, "a tensor")
+    check_kind("The guide image", latent, Tensor | None, TENSOR)
+    check_function("The forward operator", forward, "a function of an image")
+    check_floats(observation)
+    if not bool(torch.isfinite(observation).all()):
         raise SettingsError("The observation must hold finite real floating-point numbers.")
     if latent is not None:
         check_guide(latent)
-    if weight is not None:
-        try:
-            weight.expand_as(observation)
-        except RuntimeError:
-            raise SettingsError(
-                f"The weight of shape {tuple(weight.shape)} does not broadcast to y, {tuple(observation.shape)}."
-            ) from None
-    given = tuple(shape or ())
-    whole = (*observation.shape[: max(0, 4 - len(given))], *given)
-    if len(whole) != 4 or min(whole) < 1:
-        raise SettingsError(
-            f"The image to restore must be of a shape (1, C, H, W), got {whole} for y of {tuple(observation.shape)}."
-        )
-    shape = (whole[0], whole[1], whole[2], whole[3])
+    check_weight(weight, observation)
+    shape = whole_shape(shape, observation)
     x = torch.full(shape, 0.5, device=observation.device, requires_grad=True)
     try:
         prediction = forward(x)
@@ -317,4 +308,4 @@ def linear(
         raise SettingsError("The forward operator's output does not depend on its input by torch's gradient.")
     if isinstance(forward, nn.Module):
         forward.requires_grad_(False)
-    return Task(observation, shape, forward, fidelity, weight, sigma, latent)
+    return Task(observation, shape, forward, fidelity, weight, sigma, latent, value_range=value_range)

@@ -108,11 +108,11 @@ class Catalogue:
             needs: Names of the learned weights that it needs with its default options.
 
         Raises:
-            SettingsError: An unknown kind, or a name that is taken.
+            SettingsError: An unknown kind, or a name that is taken, in capitals or not.
         """
         if kind not in self._entries:
             raise SettingsError(f"Unknown kind '{kind}': {nearest(kind, list(self._entries))}.")
-        taken = self._entries[kind].get(name)
+        taken = self.find(kind, name)
         if taken is not None:
             raise SettingsError(f"The name '{name}' of {self._source} is taken by {taken.source} among the {kind}.")
         self._entries[kind][name] = Entry(name, target, summary, family, tuple(needs), self._source)
@@ -121,12 +121,16 @@ class Catalogue:
         """All entries of a kind, by name."""
         return dict(self._entries[kind])
 
+    def find(self, kind: str, name: str) -> Entry | None:
+        """The entry of a name, which is read without regard to capitals; None where there is none."""
+        return next((entry for known, entry in self._entries[kind].items() if known.casefold() == name.casefold()), None)
+
     def get(self, kind: str, name: str) -> Any:
         """Load what a name stands for.
 
         Args:
             kind: One of :data:`KINDS`.
-            name: Name of an entry.
+            name: Name of an entry, in capitals or not.
 
         Returns:
             The object.
@@ -134,10 +138,10 @@ class Catalogue:
         Raises:
             SettingsError: No such name; the nearest ones are named.
         """
-        known = self._entries[kind]
-        if name not in known:
-            raise SettingsError(f"There is no '{name}' among the {kind}: {nearest(name, list(known))}.")
-        return known[name].load()
+        entry = self.find(kind, name)
+        if entry is None:
+            raise SettingsError(f"There is no '{name}' among the {kind}: {nearest(name.lower(), list(self._entries[kind]))}.")
+        return entry.load()
 
     def load_plugins(self) -> None:
         """Let every installed plug-in register; one that fails is reported and left out."""

@@ -125,7 +125,7 @@ def ready(kind: str, name: str) -> bool:
     Returns:
         True where it can be used offline.
     """
-    entry = catalogue().entries(kind).get(name)
+    entry = catalogue().find(kind, name)
     return entry is not None and all(_origin(needed)["here"] for needed in entry.needs)
 
 
@@ -175,11 +175,11 @@ def explain(name: str) -> str:
     Raises:
         SettingsError: No kind has it; the nearest names are given.
     """
-    kinds = [kind for kind in KINDS if name in catalogue().entries(kind)]
-    if not kinds:
+    found = {kind: entry for kind in KINDS if (entry := catalogue().find(kind, name)) is not None}
+    if not found:
         known = [each for kind in KINDS for each in catalogue().entries(kind)]
         raise SettingsError(f"There is no '{name}' to explain: {nearest(name, sorted(set(known)))}.")
-    return "\n\n".join(_explanation(kind, catalogue().entries(kind)[name]) for kind in kinds)
+    return "\n\n".join(_explanation(kind, entry) for kind, entry in found.items())
 
 
 def _explanation(kind: str, entry: Entry) -> str:

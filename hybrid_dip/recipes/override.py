@@ -39,8 +39,10 @@ def override(recipe: Recipe, **given: Any) -> Recipe:
         if name in changed:
             changed[name] = spec.build(changed[name], kind, catalogue())
     for name, known in CHOICES.items():
-        if name in changed and changed[name] not in known:
-            raise SettingsError(f"Unknown --{name} '{changed[name]}': {nearest(changed[name], known)}.")
+        if name in changed:
+            changed[name] = changed[name].lower()
+            if changed[name] not in known:
+                raise SettingsError(f"Unknown --{name} '{changed[name]}': {nearest(changed[name], known)}.")
     if "start" in changed:
         changed["start"] = read_start(changed["start"])
     if "optimizer" in changed:

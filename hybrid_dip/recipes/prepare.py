@@ -1,14 +1,21 @@
 """A recipe and a seed -> the network and the latent that a fit begins with."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Task
-from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error
+from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error, describe_given
 from hybrid_dip.fitting.random_state import Draws
+from hybrid_dip.fitting.unknowns import make_lazy_layers
 from hybrid_dip.networks import latents
 from hybrid_dip.problem.guides import check_guide
 from hybrid_dip.recipes.recipe import Recipe
+
+_TURN = threading.RLock()
 
 
 def prepare(task: Task, recipe: Recipe, seed: int, draws: Draws | None = None) -> tuple[nn.Module, Tensor]:
@@ -30,8 +37,22 @@ def prepare(task: Task, recipe: Recipe, seed: int, draws: Draws | None = None) -
     """
     if not 0 <= seed < 2**63:
         raise SettingsError(f"A seed must be a whole number from 0 to 2^63 - 1, got {seed}.")
-    with draws or Draws(seed):
+    if not callable(recipe.latent):
+        raise SettingsError(f"The latent of a recipe is a function size -> z, got {describe_given(recipe.latent)}.")
+    with _single_precision(), draws or Draws(seed):
         return _make(task, recipe.bind(task))
+
+
+@contextmanager
+def _single_precision() -> Iterator[None]:
+    """Inside, torch makes single-precision tensors, whatever the default of the process is; threads take turns."""
+    with _TURN:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 def _make(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:
@@ -46,13 +67,14 @@ def _make(task: Task, recipe: Recipe) -> tuple[nn.Module, Tensor]:
     try:
         z = draw() if recipe.latent_first else None
         channels = _channels(recipe, task, z)
-        network = recipe.build_network(channels, task.shape[1], size)
+        network = recipe.build_network(channels, task)
         if not isinstance(network, nn.Module):
             raise SettingsError(f"A network must be a torch module, got {type(network).__name__}.")
         if recipe.start is not None:
             recipe.start.fill(network)
         network.train()
         z = draw() if z is None else z
+        make_lazy_layers(network, z)
         if recipe.spare_draws is not None:
             recipe.spare_draws(task)
         return network, z

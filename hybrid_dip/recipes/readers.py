@@ -61,9 +61,9 @@ def read_shape(given: str | Sequence[int]) -> tuple[int, ...]:
 
 def read_noise(name: str) -> Fidelity:
     """Look up the fidelity of a noise model; raises SettingsError where there is none of the name."""
-    if name not in NOISES:
-        raise SettingsError(f"Unknown noise '{name}': {nearest(name, list(NOISES))}.")
-    return NOISES[name]
+    if name.lower() not in NOISES:
+        raise SettingsError(f"Unknown noise '{name}': {nearest(name.lower(), list(NOISES))}.")
+    return NOISES[name.lower()]
 
 
 def read_sigma(grey_levels: float) -> float:

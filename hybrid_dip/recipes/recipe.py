@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Fit, Rule, Task
+from hybrid_dip.errors import SettingsError, describe_given
 from hybrid_dip.fitting.iterates import Growing
 from hybrid_dip.fitting.optimizers import OptimizerFactory, adam
 from hybrid_dip.networks.start import Start
@@ -80,10 +81,25 @@ class Recipe:
     refine: Callable[[Tensor, Task], Tensor] | None = None
     note: str = ""
 
-    def build_network(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> nn.Module:
-        """Make the network for an image of (H, W) with ``out_channels``, and draw its weights."""
-        sized = {"size": size} if "size" in inspect.signature(self.network).parameters else {}
-        return self.network(in_channels, out_channels, **sized)
+    def build_network(self, in_channels: int, task: Task) -> nn.Module:
+        """Make the network for a task's image, and draw its weights."""
+        if isinstance(self.network, nn.Module) or not callable(self.network):
+            raise SettingsError(
+                "The network of a recipe is a function (in_channels, out_channels) -> module, such as hd.networks.skip, got "
+                f"{describe_given(self.network)}; a module that is ready goes into hd.fit."
+            )
+        wanted = {"size": task.shape[-2:], **({} if task.value_range == (0, 1) else {"sigmoid": False})}
+        takes = inspect.signature(self.network).parameters
+        return self.network(in_channels, task.shape[1], **{name: wanted[name] for name in wanted if name in takes})
+
+    def build_optimizer(self) -> OptimizerFactory:
+        """Make the factory of the optimiser at the recipe's rate."""
+        if isinstance(self.optimizer, type) or not callable(self.optimizer):
+            raise SettingsError(
+                "The optimizer of a recipe is a function of the learning rate that returns a factory, such as "
+                f"hd.optimizers.adam, got {describe_given(self.optimizer)}."
+            )
+        return self.optimizer(self.lr)
 
     def bind(self, task: Task) -> "Recipe":
         """Let the network and the latent see the task's observation, if they have a method ``bind``.

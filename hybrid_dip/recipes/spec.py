@@ -136,9 +136,15 @@ def term(text: str, catalogue: Catalogue) -> Term:
     spec = parse(text)
     regulariser = _build(spec, "regularisers", catalogue)
     try:
-        return Term(regulariser, read_schedule(spec.weight or DEFAULT_WEIGHT), spec.label)
+        return Term(regulariser, read_schedule(spec.weight or DEFAULT_WEIGHT), label(spec, "regularisers", catalogue))
     except SettingsError as error:
         raise SettingsError(f"'{text}': {error}") from None
+
+
+def label(spec: Spec, kind: str, catalogue: Catalogue) -> str:
+    """What the object of a SPEC is called: as the catalogue spells its name, or as its file does."""
+    entry = catalogue.find(kind, spec.name)
+    return spec.label if entry is None else entry.name
 
 
 def _build(spec: Spec, kind: str, catalogue: Catalogue) -> Any:

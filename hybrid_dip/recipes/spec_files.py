@@ -55,7 +55,7 @@ def _source(spec: Spec, kind: str, names: Catalogue | None) -> Path:
     """The file that defines what a SPEC names; an empty path where there is none, or it is of this package."""
     if spec.place.endswith(".py"):
         return Path(spec.place)
-    entry = names.entries(kind).get(spec.name) if names is not None and spec.name else None
+    entry = names.find(kind, spec.name) if names is not None and spec.name else None
     module = entry.module if entry is not None and entry.source != OWN else spec.place
     return (source_of(module) if module else None) or Path()
 

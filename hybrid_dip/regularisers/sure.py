@@ -66,7 +66,9 @@ class Divergence(Weighable):
         if level is None:
             return BoundDivergence(weights, length)
         within = ((y > 0) & (y < 1)).to(y)
-        return BoundDivergence(weights * within, length, Clipped(within, cut_off(y, level, sigma), level))
+        return BoundDivergence(
+            weights * within, length, Clipped(within, cut_off(y, level, sigma), torch.where(level.isnan(), y, level))
+        )
 
 
 @dataclass(frozen=True, eq=False)

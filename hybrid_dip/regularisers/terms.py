@@ -1,15 +1,15 @@
 """The priors that a user adds: ``0.1 * TV() + 0.01 * TGV()`` is a sum of terms lambda_k(t) R_k."""
 
 import inspect
-import math
-from collections.abc import Iterable, Sequence
+from abc import ABCMeta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, SupportsIndex, cast
 
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Task
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import SettingsError, describe_error, describe_given, finite_number
 
 RESERVED_NAMES = ("loss", "total", "fidelity", "step", "seed", "psnr", "seconds", "learning_rate")
 """Columns of a history that no term may be named after; such a term gets a number."""
@@ -85,10 +85,14 @@ class Term:
     name: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.regulariser, type):
+            object.__setattr__(self, "regulariser", _made(self.regulariser))
         if not callable(self.regulariser):
-            raise SettingsError(f"A term needs a callable x -> scalar, got {type(self.regulariser).__name__}.")
-        if not callable(self.weight) and not (math.isfinite(self.weight) and self.weight >= 0):
-            raise SettingsError(f"The weight of a term must be a finite number of at least 0, got {self.weight}.")
+            raise SettingsError(
+                f"A term needs a callable x -> scalar, such as hd.TV() or a function, got {describe_given(self.regulariser)}."
+            )
+        if not callable(self.weight):
+            object.__setattr__(self, "weight", finite_number("The weight of a term", self.weight))
         if not self.name:
             fallback = type(self.regulariser).__name__
             object.__setattr__(self, "name", getattr(self.regulariser, "__name__", fallback).lower())
@@ -124,6 +128,14 @@ class Term:
     def __add__(self, other: "Term | Terms") -> "Terms":
         return Terms((self,)) + other
 
+    def __radd__(self, other: object) -> "Terms":  # sum() begins with 0
+        return Terms() + other + self
+
+    def __rmul__(self, other: object) -> "Term":
+        raise _algebra_error(f"{other} * a term that has a weight")
+
+    __mul__ = __rmul__
+
 
 def _algebra_error(got: str) -> TypeError:
     return TypeError(f"Give each term a weight of its own, the weight first, as in 0.1 * TV() + 0.01 * TGV(); got {got}.")
@@ -137,10 +149,13 @@ class Terms(tuple[Term, ...]):
     """Several terms: ``0.1 * TV() + 0.01 * TGV()``. A tuple whose ``+`` also takes a single term."""
 
     def __add__(self, other: object) -> "Terms":
-        more = (other,) if isinstance(other, Term) else other
+        more = () if isinstance(other, int) and other == 0 else (other,) if isinstance(other, Term) else other
         if not isinstance(more, tuple | list) or not all(isinstance(term, Term) for term in more):
             raise _algebra_error(f"+ {type(other).__name__} without a weight")
         return Terms((*self, *more))
+
+    def __radd__(self, other: object) -> "Terms":  # sum() begins with 0
+        return Terms() + other + self
 
     def __mul__(self, other: SupportsIndex) -> "Terms":
         raise _algebra_error("a sum * a number")
@@ -149,29 +164,60 @@ class Terms(tuple[Term, ...]):
         raise _algebra_error("a number * a sum")
 
 
-def as_terms(terms: "Term | Regulariser | Iterable[Term | Regulariser]") -> Terms:
+def _made(prior: type) -> Any:
+    """An object of a class that was named without brackets."""
+    try:
+        return prior()
+    except TypeError as error:
+        raise SettingsError(
+            f"{prior.__name__} is a class whose objects are regularisers, but {describe_error(error)}."
+        ) from None
+
+
+def _flat(given: Any) -> Iterator[Any]:
+    """The terms and regularisers of lists within lists; a callable is one prior, even if it can be iterated over."""
+    if given is None:
+        return
+    if isinstance(given, Term) or callable(given):
+        yield given
+    elif isinstance(given, str | Tensor | Mapping) or not isinstance(given, Iterable):
+        raise SettingsError(
+            f"Regularisers are terms such as 0.05 * hd.TV(), functions, or a list of these; got {describe_given(given)}."
+        )
+    else:
+        for one in given:
+            yield from _flat(one)
+
+
+def as_terms(terms: "Term | Regulariser | Iterable[Term | Regulariser] | None") -> Terms:
     """Turn what a user may pass as regularisers into terms with distinct names.
 
     Args:
-        terms: A term, a regulariser without a weight (1 is taken), or any number of these.
+        terms: A term, a regulariser without a weight (1 is taken), any number of these, or None.
 
     Returns:
         The terms; a name that occurs twice gets a number.
+
+    Raises:
+        SettingsError: It is something else, such as a text.
     """
-    # A callable is one prior, even if it can be iterated over, as nn.Sequential can.
-    single = isinstance(terms, Term) or callable(terms)
-    listed = [terms] if single else list(cast(Iterable[Any], terms))
     seen = dict.fromkeys(RESERVED_NAMES, 1)
     unique = []
-    for item in listed:
+    for item in _flat(terms):
         term = item if isinstance(item, Term) else Term(cast(Regulariser, item))
         seen[term.name] = seen.get(term.name, 0) + 1
         unique.append(term if seen[term.name] == 1 else replace(term, name=f"{term.name}-{seen[term.name]}"))
     return Terms(unique)
 
 
-class Weighable:
-    """Base of regularisers that are written ``0.1 * TV()``."""
+class _WithoutBrackets(ABCMeta):
+    def __rmul__(cls, weight: float | Schedule) -> Term:
+        made: Term = weight * _made(cls)
+        return made
+
+
+class Weighable(metaclass=_WithoutBrackets):
+    """Base of regularisers that are written ``0.1 * TV()``; ``0.1 * TV`` is the same."""
 
     def __rmul__(self, weight: float | Schedule) -> Term:
         return Term(cast(Regulariser, self), weight)

@@ -65,13 +65,21 @@ class Noiseless(nn.Module):
         return measured
 
 
-def task(y: Tensor, physics: nn.Module, shape: tuple[int, int, int, int] | None = None) -> Task:
+def task(
+    y: Tensor,
+    physics: nn.Module,
+    shape: tuple[int, int, int, int] | None = None,
+    *,
+    value_range: tuple[float, float] | None = None,
+) -> Task:
     """Make a task of a deepinv measurement.
 
     Args:
         y: What ``physics(x)`` gave for one image.
         physics: Any linear ``deepinv.physics.Physics``, or a differentiable one whose ``shape`` is given.
         shape: Shape (1, C, H, W) of the image to restore. The default is that of ``physics.A_adjoint(y)``.
+        value_range: Least and greatest value of the image, such as (0, 1) for a photograph; None where it is not limited:
+            nothing is clamped then, and networks do not end in a sigmoid.
 
     Returns:
         The task. It has the noise level of the physics where the noise is Gaussian.
@@ -90,7 +98,7 @@ def task(y: Tensor, physics: nn.Module, shape: tuple[int, int, int, int] | None 
         shape = (1, int(size[1]), int(size[2]), int(size[3]))
     noise = getattr(physics, "noise_model", None)
     sigma = getattr(noise, "sigma", None) if type(noise).__name__ == "GaussianNoise" else None
-    return tasks.linear(y, Noiseless(physics), shape, sigma=None if sigma is None else float(sigma))
+    return tasks.linear(y, Noiseless(physics), shape, sigma=None if sigma is None else float(sigma), value_range=value_range)
 
 
 class HybridDIP(Reconstructor):  # type: ignore[misc]
@@ -102,6 +110,7 @@ class HybridDIP(Reconstructor):  # type: ignore[misc]
         rule: When to stop. The default is the recipe's rule.
         steps: Number of steps. The default is the recipe's.
         seed: Seed of the network, the latent and the jitter.
+        value_range: As in :func:`task`.
     """
 
     def __init__(
@@ -112,10 +121,11 @@ class HybridDIP(Reconstructor):  # type: ignore[misc]
         rule: Rule | Selection | None = None,
         steps: int | None = None,
         seed: int = 0,
+        value_range: tuple[float, float] | None = None,
     ):
         super().__init__()
         self.preset, self.regularisers, self.rule = preset, regularisers, rule
-        self.steps, self.seed = steps, seed
+        self.steps, self.seed, self.value_range = steps, seed, value_range
 
     def forward(self, y: Tensor, physics: nn.Module, **options: Any) -> Tensor:
         """Restore each measurement of a batch alone.
@@ -138,7 +148,7 @@ class HybridDIP(Reconstructor):  # type: ignore[misc]
 
     def _restore(self, y: Tensor, physics: nn.Module) -> Tensor:
         result = restore(
-            task(y, physics),
+            task(y, physics, value_range=self.value_range),
             preset=self.preset,
             regularisers=self.regularisers,
             rule=self.rule,

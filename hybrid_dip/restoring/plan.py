@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from torch import nn
+
 from hybrid_dip.contracts import Task
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error, describe_given
 from hybrid_dip.problem.tiles import Tiles, least_known, of_one_fit, own_tiles, tiles_of
 from hybrid_dip.recipes import spec
 from hybrid_dip.recipes.catalogue import catalogue
@@ -28,7 +30,19 @@ def resolve(preset: str | Preset | Recipe, task: Task) -> Recipe:
     if isinstance(preset, Recipe):
         return preset
     chosen: Preset = spec.build(preset, "presets", catalogue()) if isinstance(preset, str) else preset
-    return chosen(task)
+    try:
+        made = None if isinstance(chosen, nn.Module | type) or not callable(chosen) else chosen(task)
+    except HybridDIPError:
+        raise
+    except Exception as error:  # it may be the user's
+        raise SettingsError(f"The preset '{getattr(chosen, '__name__', preset)}' failed: {describe_error(error)}.") from error
+    if not isinstance(made, Recipe):
+        got = describe_given(chosen) if made is None else f"{describe_given(chosen)} that returns {describe_given(made)}"
+        raise SettingsError(
+            f"A preset is a name such as 'fast', an hd.Recipe, or a function of a task that returns one, got {got}; a network "
+            "of your own goes into hd.Recipe, or into hd.fit."
+        )
+    return made
 
 
 def recipe_and_tiles(

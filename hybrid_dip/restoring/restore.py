@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Fit, Rule, Task
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.contracts import Fit, Record, Rule, Task, check_task
+from hybrid_dip.errors import SettingsError, check_function, check_kind, finite_number, whole_number
 from hybrid_dip.execution import devices
+from hybrid_dip.execution.forks import check_fork
 from hybrid_dip.execution.precision import NOT_ALONE, PLAIN, Execution
 from hybrid_dip.fitting.solvers.langevin import DEVIATION
 from hybrid_dip.problem.tiles import part
@@ -27,8 +28,8 @@ LOGGED_ROWS = 60
 """A history has about this many rows, and at least one in 50 steps is logged."""
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
+@dataclass(frozen=True, eq=False, repr=False)
+class Result(Record):
     """A restored image; with several runs, their average.
 
     Attributes:
@@ -77,6 +78,8 @@ def log_interval(steps: int) -> int:
     return max(1, min(50, math.ceil(steps / LOGGED_ROWS)))
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def restore(
     task: Task,
     *,
@@ -84,7 +87,7 @@ def restore(
     regularisers: Any = (),
     rule: Rule | Selection | None = None,
     seed: int = 0,
-    device: str | torch.device = "auto",
+    device: str | torch.device | None = "auto",
     runs: int | None = None,
     steps: int | None = None,
     tile: int | None = None,
@@ -105,7 +108,7 @@ def restore(
         rule: When to stop and what to keep, or a selection by held-out data. The default is the recipe's; for most recipes that
             is all steps and the last iterate.
         seed: Seed of the network, the latent and the jitter.
-        device: "auto", "cpu", "cuda", "mps" or a torch device.
+        device: "auto" (also None), "cpu", "cuda", "mps" or a torch device.
         runs: Number of fits with seeds ``seed``, ``seed + 1``, ..., whose images are averaged. The default is the recipe's.
         steps: Number of steps of each fit. The default is the recipe's.
         tile: Side in pixels of the tiles in which a larger image is fitted; 0 for the whole at once. The default is the
@@ -124,9 +127,14 @@ def restore(
             fit and has no steps; there can be no CUDA graph; the task cannot be tiled; two fits are saved in one file.
         FitError: The objective is not a finite scalar at the first step, or no step led to an image that is better than none.
     """
-    for name, count in {"runs": runs, "steps": steps, "log_every": log_every}.items():
-        if count is not None and count < 1:
-            raise SettingsError(f"{name} must be a whole number of at least 1, got {count}.")
+    check_task(task)
+    counts = {"runs": runs, "steps": steps, "log_every": log_every}
+    runs, steps, log_every = (None if count is None else whole_number(name, count) for name, count in counts.items())
+    seed, tile = whole_number("seed", seed, 0), None if tile is None else whole_number("tile", tile, 0)
+    if time_budget is not None:
+        time_budget = finite_number("time_budget", time_budget, above=True)
+    check_kind("execution", execution, Execution, "an Execution (hybrid_dip.execution.precision)")
+    check_function("hooks", hooks, "a function that says what surrounds a fit (hybrid_dip.restoring.hooks)")
     given = as_terms(regularisers)
     recipe, tiles = recipe_and_tiles(task, preset, tile, given)
     if steps is not None and not isinstance(preset, Recipe):
@@ -135,7 +143,8 @@ def restore(
     terms = as_terms([*given, *recipe.terms])
     if execution.graphed and not only_the_loop_evaluates(recipe, terms):
         raise SettingsError(NOT_ALONE)
-    where = devices.pick(device) if isinstance(device, str) else device
+    where = devices.pick(device)
+    check_fork(where)
     seeds = tuple(range(seed, seed + recipe.runs))
     restoration = Restoration(
         task=task,

@@ -112,7 +112,7 @@ def _fit_once(restoration: Restoration, task: Task, rule: Rule, name: FitName, o
                 copy.deepcopy(restoration.terms),  # without the memory of an earlier fit
                 rule=rule,
                 max_steps=recipe.steps,
-                optimizer=recipe.optimizer(recipe.lr),
+                optimizer=recipe.build_optimizer(),
                 lr_schedule=recipe.lr_schedule,
                 optimise=recipe.optimise,
                 jitter=recipe.jitter,

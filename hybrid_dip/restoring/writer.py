@@ -12,6 +12,7 @@ from hybrid_dip.fitting.observers import ReferenceWatch
 from hybrid_dip.images import figures, metrics
 from hybrid_dip.images.files import Picture, save_image
 from hybrid_dip.problem.masks import known_pixels
+from hybrid_dip.problem.operators import border_of
 from hybrid_dip.restoring.manifest import HISTORY, MANIFEST, write_history, write_manifest
 
 
@@ -72,7 +73,7 @@ class ResultWriter:
             return ""
         return f", {metrics.psnr(image.clamp(0, 1), self.reference):.2f} dB"
 
-    def measure(self, image: Tensor, raw: Tensor) -> dict[str, dict[str, float]]:
+    def measure(self, image: Tensor, raw: Tensor) -> dict[str, Any]:
         """The metrics of an image, as the manifest has them.
 
         Args:
@@ -80,8 +81,8 @@ class ResultWriter:
             raw: Before finishing.
 
         Returns:
-            {"metrics": {...}} with psnr (finished), psnr_raw (the network's output), ssim, and for super-resolution psnr_y; {}
-            where there is no clean image.
+            {"metrics": {...}} with psnr (finished), psnr_raw (the network's output), ssim, and for super-resolution psnr_y,
+            with its border as "psnr_y_border" beside "metrics"; {} where there is no clean image.
         """
         if self.reference is None:
             return {}
@@ -90,9 +91,10 @@ class ResultWriter:
             "psnr_raw": metrics.psnr(raw, self.reference),
             "ssim": metrics.ssim(image, self.reference),
         }
-        if self.task.name == "super-resolve" and self.task.shape[1] in (1, 3):
-            values["psnr_y"] = metrics.psnr_y(image, self.reference)
-        return {"metrics": values}
+        border = border_of(self.task)
+        if border is None or self.task.shape[1] not in (1, 3):
+            return {"metrics": values}
+        return {"metrics": {**values, "psnr_y": metrics.psnr_y(image, self.reference, border)}, "psnr_y_border": border}
 
     def closing_words(self, ended: str, image: Tensor, raw: Tensor, pictures: Sequence[str]) -> str:
         """What a person wants to read at the end.

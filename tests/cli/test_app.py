@@ -122,6 +122,12 @@ def test_the_same_command_twice_gives_the_same_bytes(files: Path, hybrid_dip_com
     assert (files / "a" / "restored.png").read_bytes() == (files / "b" / "restored.png").read_bytes()
 
 
+def test_the_short_flag_shows_the_same_help(hybrid_dip_command: Command) -> None:
+    short, long = (hybrid_dip_command(flag) for flag in ("-h", "--help"))
+    assert short == long
+    assert "pretrain-network" in short[1]
+
+
 def test_the_bare_command_shows_its_help(hybrid_dip_command: Command) -> None:
     status, out, err = hybrid_dip_command()
     assert status == 0

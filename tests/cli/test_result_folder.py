@@ -1,10 +1,12 @@
 """What is in a result folder already: left alone, gone on with, or replaced, as asked."""
 
+import json
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
 
 from hybrid_dip.images.files import save_image
@@ -84,10 +86,50 @@ def test_an_existing_result_is_left_alone_unless_asked(files: Path, hybrid_dip_c
     assert status == 0
     assert "finished already" in err
     assert (files / "out" / "run.json").read_bytes() == first
-    status, _, err = hybrid_dip_command(*command[:-3], 4, "-o", files / "out", "--resume")
-    assert status == 2
-    assert "other settings" in err
     assert hybrid_dip_command(*command, "--overwrite")[0] == 0
+
+
+def test_settings_that_differ_have_a_line_each(files: Path, hybrid_dip_command: Command) -> None:
+    command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "-R", "tv@linear=0.1..0", "-o", files / "out"]
+    assert hybrid_dip_command(*command, "--sigma", 25, "--steps", 3)[0] == 0
+    changed = ["--lr", 0.02, "--sigma", 30, "--steps", 2, "--resume"]
+    status, _, err = hybrid_dip_command(*command, *changed)
+    assert status == 2
+    assert err.splitlines() == [
+        f"hybrid-dip: {files / 'out'} began with other settings; repeat them to --resume, or --overwrite:",
+        "  lr: 0.01, now 0.02",
+        f"  noise_sigma: {25 / 255}, now {30 / 255}",
+        "  sigma: 25.0, now 30.0",
+        "  steps: 3, now 2",
+    ]
+    err = hybrid_dip_command(*command, "--sigma", 25, "--steps", 4, "--resume")[2]
+    assert "the weight of tv followed a course for 3 steps so far" in err
+
+
+@pytest.mark.parametrize("how", [["--runs", 2], ["--stop", "held-out:patience=20"]], ids=["runs", "held-out"])
+def test_more_steps_go_on_to_the_floats_of_a_longer_fit(files: Path, hybrid_dip_command: Command, how: list[str]) -> None:
+    command = ["restore", files / "noisy.png", "--task", "denoise", "--sigma", 38, *SMALL, *how, "-R", "TV@0.02"]
+    assert hybrid_dip_command(*command, "--steps", 7, "-o", files / "grown")[0] == 0
+    status, _, err = hybrid_dip_command(*command, "--steps", 12, "-o", files / "grown", "--resume")
+    assert (status, "Going on from 7 to 12 steps." in err, "followed a course" in err) == (0, True, False)
+    assert hybrid_dip_command(*command, "--steps", 12, "-o", files / "long")[0] == 0
+    assert (files / "grown" / "restored.png").read_bytes() == (files / "long" / "restored.png").read_bytes()
+    fits = [torch.load(files / name / "checkpoint" / "seed-0.pt")["guard"]["current"] for name in ("grown", "long")]
+    assert all(torch.equal(one, other) for one, other in zip(*(fit["network"].values() for fit in fits), strict=True))
+    runs = [json.loads((files / name / "run.json").read_text()) for name in ("grown", "long")]
+    assert runs[0]["settings"] == {**runs[1]["settings"]}
+    assert runs[0]["stop"] == runs[1]["stop"]
+    assert "finished already" in hybrid_dip_command(*command, "--steps", 12, "-o", files / "grown", "--resume")[2]
+
+
+def test_one_image_is_fitted_by_as_many_threads_as_asked_for(files: Path, hybrid_dip_command: Command) -> None:
+    before = torch.get_num_threads()
+    command = ["restore", files / "noisy.png", "--task", "denoise", *SMALL, "--steps", 2, "-o", files / "out"]
+    assert hybrid_dip_command(*command, "--threads", before + 1)[0] == 0
+    assert json.loads((files / "out" / "run.json").read_text())["hardware"]["threads"] == before + 1
+    assert torch.get_num_threads() == before
+    assert "threads: " in hybrid_dip_command(*command, "--threads", before, "--resume")[2]
+    assert "--threads must be" in hybrid_dip_command(*command, "--threads", 0, "--overwrite")[2]
 
 
 @contextmanager

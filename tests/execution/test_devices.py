@@ -4,7 +4,8 @@ import psutil
 import pytest
 import torch
 
-from hybrid_dip.execution.devices import free_memory, left_of_limit
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.execution.devices import free_memory, left_of_limit, pick
 
 NO_LIMIT = 2**63 - 1
 
@@ -48,3 +49,13 @@ def test_where_nothing_is_said_there_is_no_limit(membership: str, tmp_path: Path
 
 def test_what_is_free_is_no_more_than_the_machine_has() -> None:
     assert 0 < free_memory(torch.device("cpu")) <= psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize(("name", "meant"), [("gpu", "cuda"), ("GPU:0", "cuda"), ("metal", "mps")])
+def test_other_names_of_a_device_lead_to_torchs(name: str, meant: str) -> None:
+    with pytest.raises(SettingsError, match=f"did you mean '{meant}'"):
+        pick(name)
+
+
+def test_capitals_of_a_device_do_not_matter() -> None:
+    assert pick("CPU") == torch.device("cpu")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import hybrid_dip as hd
 from hybrid_dip.contracts import Task
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import HybridDIPWarning, SettingsError
 from hybrid_dip.execution.precision import PLAIN, Execution, put_channels_last
 from hybrid_dip.execution.timing import candidates
 from hybrid_dip.fitting.solvers import ADMM
@@ -157,3 +157,8 @@ def test_a_compiled_network_gives_the_same_image(noisy: Task) -> None:
     )
     assert (plain.image - compiled.image).abs().max() < 0.02
     assert list(compiled.fits[0].state["network"]) == list(plain.fits[0].state["network"])
+
+
+def test_tf32_says_that_it_does_nothing_on_a_cpu() -> None:
+    with pytest.warns(HybridDIPWarning, match="on cpu it does nothing"):
+        Execution("tf32").check(torch.device("cpu"))

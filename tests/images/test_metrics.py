@@ -60,6 +60,12 @@ def test_psnr_y_leaves_out_the_border() -> None:
     assert metrics.psnr_y(x, reference, border=3) < 30
 
 
+@pytest.mark.parametrize("border", [-1, 8])
+def test_psnr_y_needs_a_border_that_leaves_something(border: int) -> None:
+    with pytest.raises(SettingsError, match="border"):
+        metrics.psnr_y(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16), border)
+
+
 @pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim, metrics.ms_ssim, metrics.psnr_y])
 def test_shapes_must_agree(metric: object) -> None:
     with pytest.raises(SettingsError, match="one shape"):

@@ -75,7 +75,9 @@ def test_downsampled_as_the_original_does_it(clean: Tensor) -> None:
     assert case.task.observation.shape == (1, 3, 16, 16)
     values = case.task.observation * 255
     torch.testing.assert_close(values, values.round(), atol=1e-4, rtol=0)
-    assert (case.protocol.channel, case.protocol.border) == ("y", 4)
+    for factor in (2, 4):
+        protocol = degradations.downsampled(odd, factor=factor).protocol
+        assert (protocol.channel, protocol.border) == ("y", factor)
 
 
 def test_a_named_kernel_both_makes_and_explains_the_image(clean: Tensor) -> None:

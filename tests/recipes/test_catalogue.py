@@ -27,8 +27,17 @@ def test_unknown_names_come_with_the_nearest() -> None:
 def test_a_name_can_be_taken_once() -> None:
     names = Catalogue()
     names.add("metrics", "mine", "a:b")
-    with pytest.raises(SettingsError, match="taken"):
-        names.add("metrics", "mine", "c:d")
+    for same in ("mine", "MINE"):
+        with pytest.raises(SettingsError, match="taken"):
+            names.add("metrics", same, "c:d")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_are_read_without_regard_to_capitals(kind: str) -> None:
+    for name in catalogue().entries(kind):
+        entry = catalogue().find(kind, name.upper())
+        assert entry is not None
+        assert entry.name == name
 
 
 def test_nothing_is_imported_before_it_is_asked_for() -> None:

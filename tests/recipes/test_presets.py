@@ -31,7 +31,7 @@ TASKS: dict[str, Task] = {
     "inpaint": tasks.inpaint(IMAGE, HALF),
     "50 %": tasks.missing_pixels(IMAGE, HALF),
     "98 %": tasks.missing_pixels(IMAGE, FEW),
-    "flash": tasks.flash(IMAGE, IMAGE),
+    "flash": tasks.flash(IMAGE, torch.rand_like(IMAGE)),
     "deblur": tasks.deblur(IMAGE, operators.gaussian_psf(1)),
 }
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.networks import latents
-from hybrid_dip.problem import degradations
+from hybrid_dip.problem import degradations, tasks
 from hybrid_dip.recipes import presets
 from hybrid_dip.recipes.recipe import Recipe, settings_of
 
@@ -35,7 +35,7 @@ def sized(in_channels: int, out_channels: int, size: tuple[int, int]) -> nn.Modu
 
 
 def test_a_network_is_told_the_image_s_size() -> None:
-    network = Recipe(sized, latents.uniform, steps=1).build_network(32, 3, (20, 24))
+    network = Recipe(sized, latents.uniform, steps=1).build_network(32, tasks.denoise(torch.rand(1, 3, 20, 24), sigma=0.3))
     assert network(torch.zeros(1, 3, 4, 4)).shape == (1, 3, 20, 24)
 
 

@@ -115,7 +115,7 @@ def test_a_module_or_what_a_package_shows_as_one(text: str, expected: object) ->
         ("tv@steps=0.1,500", "'tv@steps=0.1,500': A step schedule needs"),
         (
             "hybrid_dip.recipes.spec:DEFAULT_WEIGHT@1",
-            "'hybrid_dip.recipes.spec:DEFAULT_WEIGHT@1': A term needs a callable .* got str",
+            "'hybrid_dip.recipes.spec:DEFAULT_WEIGHT@1': A term needs a callable .* got the text",
         ),
         ("non-local:candidates=1@1", "2 candidates"),
         ("non-local:neighbours=0@1", "'non-local:neighbours=0@1': NonLocal needs"),
@@ -165,3 +165,8 @@ def test_a_switch_is_true_or_false(tmp_path: Path) -> None:
 def test_only_regularisers_have_weights() -> None:
     with pytest.raises(SettingsError, match="weight"):
         spec.build("wmv@0.1", "stopping", catalogue())
+
+
+def test_a_term_has_the_name_of_the_catalogue() -> None:
+    assert spec.term("TV@0.1", catalogue()).name == "tv"
+    assert spec.term("Red:denoiser=NLM@0.1", catalogue()).name == "red"

@@ -10,6 +10,7 @@ from torch import Tensor
 from hybrid_dip.contracts import Fit
 from hybrid_dip.fitting.observers import ReferenceWatch
 from hybrid_dip.images.files import Picture, read_picture
+from hybrid_dip.images.metrics import psnr_y
 from hybrid_dip.images.properties import Properties
 from hybrid_dip.problem import tasks
 from hybrid_dip.restoring.writer import ResultWriter, history_rows
@@ -55,6 +56,8 @@ def test_metrics_need_a_clean_image(photograph: Tensor, tmp_path: Path) -> None:
     writer = ResultWriter(tmp_path, task, photograph)
     found = writer.measure(photograph * 0.9, photograph * 0.8)["metrics"]
     assert list(found) == ["psnr", "psnr_raw", "ssim", "psnr_y"]
+    assert writer.measure(photograph, photograph)["psnr_y_border"] == 2, "as many pixels as the factor"
+    assert found["psnr_y"] == psnr_y(photograph * 0.9, photograph, border=2) != psnr_y(photograph * 0.9, photograph, border=4)
     assert found["psnr"] > found["psnr_raw"]
     words = writer.closing_words("Done", photograph * 0.9, photograph * 0.8, ["a.png", "b.png"])
     assert words.startswith(f"Done; psnr {found['psnr']:.2f} dB, psnr_raw ")

@@ -1,11 +1,12 @@
 """What all optimisers here are given as, and the range of their options."""
 
 from collections.abc import Callable, Iterable
+from numbers import Real
 
 import torch
 from torch import Tensor
 
-from hybrid_dip.errors import SettingsError
+from hybrid_dip.errors import SettingsError, describe_given
 
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 """Parameters -> optimiser."""
@@ -36,8 +37,8 @@ def check_rates(*rates: float) -> None:
         SettingsError: One is out of range.
     """
     for rate in rates:
-        if not 0 < rate <= 1e6:
-            raise SettingsError(f"The learning rate must be a number above 0 and at most 1e6, got {rate}.")
+        if not isinstance(rate, Real) or not 0 < rate <= 1e6:
+            raise SettingsError(f"The learning rate must be a number above 0 and at most 1e6, got {describe_given(rate)}.")
 
 
 def check_decays(*decays: float) -> None:

@@ -5,7 +5,7 @@
 for Gaussian noise of deviation sigma and n entries of y, over which E is a mean.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,21 +20,25 @@ from hybrid_dip.problem.fidelity import gaussian
 from hybrid_dip.regularisers.terms import SomeTerms
 
 DEVIATION = "deviation"
-"""Among a fit's extras: the standard deviation of the sampled images, (1, C, H, W)."""
+"""Among a fit's extras: the standard deviation of f_theta(z) over the samples of theta, (1, C, H, W)."""
 
 
 class Samples:
-    """An observer that keeps the mean and the deviation of the network's outputs (Welford 1962).
+    """An observer that keeps the mean of the network's outputs, and the deviation of f_theta(z) (Welford 1962).
+
+    Jitter, which is noise added to z, would count as a spread of theta. Where a fit has any, the network is evaluated once more
+    for the deviation, at z itself.
 
     Args:
         first: Step from which outputs count.
         every: Steps between two outputs that count.
+        still: f_theta(z) without jitter, at the present theta; None where outputs have no jitter.
     """
 
-    def __init__(self, first: int, every: int):
-        self.first, self.every = first, every
+    def __init__(self, first: int, every: int, still: Callable[[], Tensor] | None = None):
+        self.first, self.every, self.still = first, every, still
         self.count = 0
-        self.mean = self.squares = torch.zeros(())
+        self.mean = self.centre = self.squares = torch.zeros(())
 
     @torch.no_grad()
     def __call__(self, step: Step) -> None:
@@ -42,22 +46,28 @@ class Samples:
         if step.index < self.first or (step.index - self.first) % self.every:
             return
         self.count += 1
-        apart = step.image - self.mean
-        self.mean = self.mean + apart / self.count
-        self.squares = self.squares + apart * (step.image - self.mean)
+        self.mean = self.mean + (step.image - self.mean) / self.count
+        sample = step.image
+        if self.still is not None:
+            evaluated = self.still()
+            # A theta that is not finite is given up by the fit, whose image is then that of the step before.
+            sample = torch.where(torch.isfinite(evaluated).all(), evaluated, step.image)
+        apart = sample - self.centre
+        self.centre = self.centre + apart / self.count
+        self.squares = self.squares + apart * (sample - self.centre)
 
     @property
     def deviation(self) -> Tensor:
-        """Deviation of the outputs so far, (1, C, H, W); zero for a single one."""
+        """Deviation of f_theta(z) so far, (1, C, H, W); zero for a single sample."""
         return (self.squares / max(1, self.count - 1)).sqrt()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, for a checkpoint."""
-        return {"count": self.count, "mean": self.mean, "squares": self.squares}
+        return {"count": self.count, "mean": self.mean, "centre": self.centre, "squares": self.squares}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
-        self.count, self.mean, self.squares = state["count"], state["mean"], state["squares"]
+        self.count, self.mean, self.centre, self.squares = (state[name] for name in ("count", "mean", "centre", "squares"))
 
 
 def _check_samples(burn_in: float, every: int) -> None:
@@ -72,7 +82,7 @@ def _sample(
 ) -> Fit:
     """Fit, and keep the mean of the outputs after the burn-in as the image."""
     first = int(burn_in * options.get("max_steps", 1000))
-    samples = Samples(first, every)
+    samples = Samples(first, every, _still(network, latent, options) if options.get("jitter") else None)
     observers = [*options.pop("observers", ()), samples]
     result = fit(network, latent, task, terms, observers=observers, **options)
     if samples.count == 0:  # ended before
@@ -80,6 +90,19 @@ def _sample(
     note = f"The image is the mean of {samples.count} samples, from step {first} on."
     extras = {**result.extras, DEVIATION: samples.deviation, "samples": samples.count}
     return replace(result, image=samples.mean, kept_at=result.steps - 1, notes=(*result.notes, note), extras=extras)
+
+
+def _still(network: nn.Module, latent: Tensor, options: Mapping[str, Any]) -> Callable[[], Tensor]:
+    """f_theta(z), without a trace on the network's running statistics."""
+    if options.get("optimise", "network") != "network":
+        raise SettingsError("The deviation of samples needs a latent that stays: give jitter 0, or optimise the network only.")
+
+    def still() -> Tensor:
+        spare = {name: buffer.clone() for name, buffer in network.named_buffers()}
+        image: Tensor = torch.func.functional_call(network, spare, (latent,))
+        return image
+
+    return still
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Perturbed(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """Return f(z), z being the latent with noise."""
-        level = self.most * torch.rand((), device=latent.device, generator=self.generator)
+        level = self.most * torch.rand((), dtype=latent.dtype, device=latent.device, generator=self.generator)
         noise = torch.empty_like(latent).normal_(generator=self.generator)
         self.z = (latent.detach() + level * noise).requires_grad_()
         x: Tensor = self.network(self.z)

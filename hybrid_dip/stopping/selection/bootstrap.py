@@ -80,6 +80,8 @@ class Bootstrap:
         # Not torch's generator: a simulated degradation of the same seed would have drawn the very same noise.
         draw = np.random.default_rng(seed)
         eta = sigma * torch.from_numpy(draw.standard_normal(y.shape)).to(y)
+        noise = torch.ones_like(y) if level is None else level.isfinite().to(y)
+        eta = eta * noise
         whole = y if level is None else unclip(y, level, sigma, draw)
         noisier = whole + self.tau * eta if level is None else (whole + self.tau * eta).clamp(0, 1)
         fitted = replace(task, observation=noisier, noise_sigma=sigma * math.sqrt(1 + self.tau**2))
@@ -88,15 +90,16 @@ class Bootstrap:
             # What was not measured stays what it is.
             known = task.weight.expand_as(y) > 0
             fitted, other = (replace(one, observation=torch.where(known, one.observation, y)) for one in (fitted, other))
-        return Replicate(fitted, other, _projected_risk(other) if self.projected else _risk(other))
+        return Replicate(fitted, other, _projected_risk(other) if self.projected else _risk(other, noise))
 
 
-def _risk(other: Task) -> Score:
-    """Mean over what was measured of (A x - y')^2, less the noise of y'."""
-    noise = float(other.noise_sigma or 0.0) ** 2
+def _risk(other: Task, noise: Tensor) -> Score:
+    """Mean over what was measured of (A x - y')^2, less the noise of y' where it has any."""
+    there = noise if other.weight is None else noise * other.weight
+    energy = float(other.noise_sigma or 0.0) ** 2 * float(there.double().sum() / other.measured)
 
     def score(x: Tensor) -> Tensor:
-        return other.residual(x).square().sum() / other.measured - noise
+        return other.residual(x).square().sum() / other.measured - energy
 
     return score
 

@@ -27,6 +27,8 @@ class Outputs:
         reference: The clean image, or None where it is not known.
         along: PSNR of the finished image at each logged step; empty without a clean image, or where it was fitted in tiles.
         validation: Scores an image on what was held out; None where nothing was.
+        border: Pixels that a metric with a border leaves out along each side, where the study names no number; None for the
+            metric's own.
     """
 
     image: Tensor
@@ -34,6 +36,7 @@ class Outputs:
     reference: Tensor | None
     along: Sequence[float]
     validation: Validation | None = None
+    border: int | None = None
 
     def truth(self, metric: str) -> Tensor:
         """The clean image, for a metric that needs it."""
@@ -94,16 +97,20 @@ def measure(text: str) -> Measure:
         return Measure(text, text, _OWN[text])
     plain = text.removesuffix(RAW)
     of_raw = plain != text
-    function: Callable[[Tensor, Tensor], float] = spec.build(plain, "metrics", catalogue())
+    function: Callable[..., float] = spec.build(plain, "metrics", catalogue())
     parsed = spec.parse(plain)
+    has_border = parsed.label == "psnr_y" and "border" not in parsed.options
     options = ",".join(f"{name}={value}" for name, value in parsed.options.items())
-    column = parsed.label + (f":{options}" if options else "") + (RAW if of_raw else "")
+    column = spec.label(parsed, "metrics", catalogue()) + (f":{options}" if options else "") + (RAW if of_raw else "")
 
     def of(outputs: Outputs) -> float:
+        shaved = {} if outputs.border is None or not has_border else {"border": outputs.border}
         # The user's own function gets copies.
-        return float(function((outputs.raw if of_raw else outputs.image).clone(), outputs.truth(column).clone()))
+        return float(function((outputs.raw if of_raw else outputs.image).clone(), outputs.truth(column).clone(), **shaved))
 
-    return Measure(column, f"{column} {spec_files.fingerprint(plain, 'metrics', catalogue())}".strip(), of)
+    about = "without the task's border" if has_border else ""
+    identity = " ".join(filter(None, [column, spec_files.fingerprint(plain, "metrics", catalogue()), about]))
+    return Measure(column, identity, of)
 
 
 @dataclass(frozen=True)

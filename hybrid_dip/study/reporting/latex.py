@@ -5,6 +5,7 @@ import pandas as pd
 from hybrid_dip.study.describe.plan import Plan
 from hybrid_dip.study.reporting import results
 from hybrid_dip.study.reporting.numbers import direction, interval_text, number
+from hybrid_dip.study.reporting.statistics import ABOUT_INTERVALS
 
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {c: f"\\{c}" for c in "&%$#_{}"}
 
@@ -41,7 +42,7 @@ def latex_table(plan: Plan, table: pd.DataFrame) -> str:
         lines.append(" & ".join(cells) + r" \\")
     images = summary["images"].max() if len(summary) else 0
     lines += ["\\bottomrule", "\\end{tabular}"]
-    lines.append(f"% means over {images} images (over seeds first), with 95 % bootstrap intervals over images")
+    lines.append(f"% means over {images} images (over seeds first), with the {ABOUT_INTERVALS}")
     return "\n".join(lines) + "\n"
 
 

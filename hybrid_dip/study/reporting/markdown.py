@@ -8,7 +8,7 @@ from hybrid_dip.restoring.estimate import duration
 from hybrid_dip.study.describe.plan import Plan
 from hybrid_dip.study.reporting import results
 from hybrid_dip.study.reporting.numbers import interval_text, number, title
-from hybrid_dip.study.reporting.statistics import RESAMPLES
+from hybrid_dip.study.reporting.statistics import ABOUT_INTERVALS
 
 
 def as_markdown(
@@ -43,8 +43,8 @@ def as_markdown(
         f"{len(plan.images)} images, {len(plan.tasks)} tasks, {len(plan.arms)} arms, seeds {seeds}: {len(plan.runs)} runs, "
         f"{len(failed)} of them failed; {duration(results.seconds(plan, table))} of fitting.",
         "",
-        "Each figure is a mean over images, after a mean over seeds, with its 95 % bootstrap interval over images "
-        f"({RESAMPLES} resamples). Every run, with its error where it failed, is in [results.csv](results.csv).",
+        f"Each figure is a mean over images, after a mean over seeds, with its {ABOUT_INTERVALS}. "
+        "Every run, with its error where it failed, is in [results.csv](results.csv).",
         "",
     ]
     for task in plan.tasks:

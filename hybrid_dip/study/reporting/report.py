@@ -110,7 +110,8 @@ def _protocol(run: Run) -> str:
     said += ["noise clipped to [0, 1]" if protocol.clipped else ""]
     said += [{"pixel": "whole pixels missing", "entry": "single channels missing"}.get(protocol.missing, "")]
     said += [f"made small by {protocol.lowres}" if protocol.lowres else ""]
-    said += ["the literature measures it on Y without a border of 4 pixels: `psnr_y`" if protocol.channel == "y" else ""]
+    border = f"the literature measures it on Y without a border of {protocol.border} pixels: `psnr_y`"
+    said += [border if protocol.channel == "y" else ""]
     return "; ".join(part for part in said if part) + "."
 
 

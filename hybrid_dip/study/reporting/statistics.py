@@ -8,17 +8,22 @@ import numpy as np
 
 RESAMPLES = 9999
 CONFIDENCE = 0.95
+FEW = 8
+"""Number of images from which the interval of their mean is the bootstrap's."""
+ABOUT_INTERVALS = f"95 % interval over images (Student's below {FEW} images, else the bootstrap's)"
+"""How the reports call :func:`interval`."""
 FEWEST = 6
 """The fewest images for a test: with five the smallest p of a two-sided Wilcoxon test is 2 / 2^5 = 0.0625."""
 
 
 def interval(values: Any) -> tuple[float, float]:
-    """95 % bootstrap interval of a mean, by percentiles expanded for small samples.
+    """95 % interval of a mean: Student's for fewer than :data:`FEW` values, else by the bootstrap.
 
-    The plain percentile interval is too narrow for few images: it uses the sample's variance with n in place of n - 1, and a
-    normal quantile in place of Student's. Its percentiles are therefore taken at Phi(-sqrt(n / (n - 1)) t) instead of 2.5 %, t
-    being Student's quantile of n - 1 degrees (Hesterberg 2015, "What teachers should know about the bootstrap"). For fewer than
-    about five values it is the range from the smallest to the largest.
+    The bootstrap draws nothing beyond the values it has: of three normal ones it covers the mean in 74 of 100 cases, of six
+    in 92. Student's covers it in 95, as long as values are about normal. From eight on, percentiles follow skewed values. The
+    plain ones are too narrow: they use the sample's variance with n in place of n - 1, and a normal quantile in place of
+    Student's. They are therefore taken at Phi(-sqrt(n / (n - 1)) t) instead of 2.5 %, t being Student's quantile of n - 1
+    degrees (Hesterberg 2015, "What teachers should know about the bootstrap").
 
     Args:
         values: One value for each image.
@@ -32,8 +37,12 @@ def interval(values: Any) -> tuple[float, float]:
     n = len(values)
     if n < 2:
         return float("nan"), float("nan")
+    t = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
+    if n < FEW:
+        half = t * values.std(ddof=1) / np.sqrt(n)
+        return float(values.mean() - half), float(values.mean() + half)
     resampled = stats.bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=0, batch=1000)
-    tail = stats.norm.cdf(-np.sqrt(n / (n - 1)) * stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    tail = stats.norm.cdf(-np.sqrt(n / (n - 1)) * t)
     low, high = np.quantile(resampled.bootstrap_distribution, [tail, 1 - tail])
     return float(low), float(high)
 

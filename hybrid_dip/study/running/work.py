@@ -2,18 +2,17 @@
 
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from hybrid_dip.errors import Interrupted, StorageError
 from hybrid_dip.execution import devices
 from hybrid_dip.fusion.stacking import stack
+from hybrid_dip.problem.operators import border_of
 from hybrid_dip.problem.tiles import of_one_fit
 from hybrid_dip.restoring.memory import check_memory, recompute_if_needed
 from hybrid_dip.restoring.plan import tiles_for
@@ -96,7 +95,7 @@ def _perform(run: Run, store: Store, runner: Path | None, checkpoint_age: float)
 
 def _fit_and_publish(run: Run, store: Store, progress: Progress, asked: Callable[[], bool], checkpoint_age: float) -> Outcome:
     try:
-        with _threads(run.threads):
+        with devices.threads(run.threads):
             subject = run.subject()
             count = StepCount(progress, run.steps, run.fits * run.passes)
             hooks = RunHooks(subject, store.work(run.key), count, asked, checkpoint_age)
@@ -113,7 +112,8 @@ def _fit_and_publish(run: Run, store: Store, progress: Progress, asked: Callable
         store.publish(run.key, {**run.identity, "error": message, "traceback": traceback.format_exc()})
         return Outcome(run.key, "failed", message)
     along = [psnr for watch in hooks.watches.values() for psnr in watch.psnr.values()]
-    measurements = measure_all(run.metrics, Outputs(result.image, result.raw, subject.reference, along, subject.validation))
+    outputs = Outputs(result.image, result.raw, subject.reference, along, subject.validation, border_of(subject.task))
+    measurements = measure_all(run.metrics, outputs)
     first = result.fits[0]
     manifest = {
         **run.identity,
@@ -191,13 +191,3 @@ def _fit(run: Run, subject: Subject, hooks: RunHooks) -> _Made:
         hooks=hooks,
     )
     return _Made(result, sum(map(steps_of, result.fits)), result.fits[0].reason)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

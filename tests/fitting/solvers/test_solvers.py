@@ -143,6 +143,38 @@ def test_langevin_needs_a_noise_level() -> None:
         Langevin().run(Linear(), torch.zeros(1), tasks.jpeg(torch.rand(SHAPE)))
 
 
+class Jittered(torch.nn.Module):
+    """x = theta + z."""
+
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()
+        self.theta = torch.nn.Parameter(start.clone())
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, z: Tensor) -> Tensor:
+        self.calls += 1  # as the running statistics of batch norm
+        return self.theta + z
+
+
+@pytest.mark.parametrize("solver", [Averaging(burn_in=0.2, every=1), Langevin(step=1e-8, burn_in=0.2)])
+def test_the_deviation_is_of_theta_without_the_jitter(noisy: Task, solver: Averaging | Langevin) -> None:
+    """z is disturbed by 0.1, theta hardly moves."""
+    network, thetas, images = Jittered(noisy.observation), [], []
+
+    def keep(step: Step) -> None:
+        thetas.append(network.theta.detach().clone())
+        images.append(step.image)
+
+    found = solver.run(network, torch.zeros(SHAPE), noisy, jitter=0.1, max_steps=50, observers=[keep])
+    of_theta = torch.stack(thetas[10:]).std(0)
+    torch.testing.assert_close(found.extras["deviation"], of_theta)
+    torch.testing.assert_close(found.image, torch.stack(images[10:]).mean(0))
+    assert float(torch.stack(images[10:]).std(0).mean()) > 5 * float(of_theta.mean()), "so the test could have failed"
+    assert int(network.calls) == 50, "running statistics are those of the fit"
+    with pytest.raises(SettingsError, match="a latent that stays"):
+        solver.run(network, torch.zeros(SHAPE), noisy, jitter=0.1, max_steps=5, optimise="both")
+
+
 def test_averaging_is_the_mean_of_what_counts(noisy: Task) -> None:
     seen: list[Tensor] = []
     found = Averaging(burn_in=0.5, every=3).run(

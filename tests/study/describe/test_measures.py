@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.images import metrics
 from hybrid_dip.images.metrics import psnr, ssim
 from hybrid_dip.study.describe.measures import Outputs, measure
 
@@ -40,3 +41,14 @@ def test_the_best_along_a_fit_needs_one_whole_fit() -> None:
     x = torch.zeros(1, 3, 16, 16)
     with pytest.raises(SettingsError, match="in tiles there is no step"):
         measure("psnr_best").of(Outputs(x, x, x, along=[]))
+
+
+def test_psnr_y_is_without_the_border_of_the_task_where_none_is_named() -> None:
+    x, reference = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    for border in (2, 8):
+        outputs = Outputs(x, x, reference, [], border=border)
+        assert measure("psnr_y").of(outputs) == metrics.psnr_y(x, reference, border)
+        assert measure("psnr_y_raw").of(outputs) == metrics.psnr_y(x, reference, border)
+        assert measure("psnr_y:border=3").of(outputs) == metrics.psnr_y(x, reference, 3)
+        assert measure("psnr").of(outputs) == metrics.psnr(x, reference)
+    assert measure("psnr_y").of(Outputs(x, x, reference, [])) == metrics.psnr_y(x, reference, 4)

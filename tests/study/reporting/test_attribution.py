@@ -62,7 +62,8 @@ def test_images_are_the_unit_of_attribution() -> None:
     assert found["shapley_db"]["recurrence"]["mean"] == pytest.approx(1.25)
     assert found["total_db"] == pytest.approx(sum(value["mean"] for value in found["shapley_db"].values()))
     low, high = (found["shapley_db"]["recurrence"][end] for end in ("low", "high"))
-    assert 0.5 <= low < 1.25 < high <= 2.0
+    half = 3.1824 * np.std([0.5, 1, 1.5, 2], ddof=1) / 2  # of the four images, after a mean over the tasks
+    assert (low, high) == pytest.approx((1.25 - half, 1.25 + half), abs=1e-4)
     assert found["notes"] == []
 
 

@@ -22,9 +22,9 @@ def test_a_report_shows_tables_intervals_and_pictures(make_plan: MakePlan, store
     assert len(found["summary"]) == 2 * 2 * 2
     text = (store.path / "report.md").read_text()
     row = next(line for line in text.splitlines() if line.startswith("| dip+tv |"))
-    assert re.match(r"\| dip\+tv \| \d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\] \| .* \| 2 \| 4 \| 5 \| ", row)
+    assert re.match(r"\| dip\+tv \| \d+\.\d\d \[-?\d+\.\d\d, \d+\.\d\d\] \| .* \| 2 \| 4 \| 5 \| ", row)
     assert "`denoise`, sigma = 25, clip = True; noise clipped to [0, 1]." in text
-    assert "made small by Pillow LANCZOS, 8 bit; the literature measures it on Y" in text
+    assert "made small by Pillow LANCZOS, 8 bit; the literature measures it on Y without a border of 2 pixels" in text
     assert "Incomplete" not in text
     shown = re.findall(r"\]\(([^)]*\.png)\)", text)
     assert shown == ["pictures/1-denoise.png", "pictures/2-super-resolve.png", "pictures/curves.png"]
@@ -110,4 +110,4 @@ def test_the_latex_table_has_the_best_in_bold(make_plan: MakePlan, store: Store)
     first, second = (next(line for line in lines if line.startswith(name)) for name in (r"y\_0 \& 5\%", "median"))
     assert r"\textbf{" in second
     assert r"\textbf{" not in first
-    assert re.search(r"\d\d\.\d\d.*\{\\scriptsize \[\d+\.\d\d, \d+\.\d\d\]\} \\\\$", second)
+    assert re.search(r"\d\d\.\d\d.*\{\\scriptsize \[-?\d+\.\d\d, \d+\.\d\d\]\} \\\\$", second)

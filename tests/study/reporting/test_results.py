@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from hybrid_dip.study.reporting import results
 from hybrid_dip.study.running.run import run_study
@@ -73,4 +74,5 @@ def test_seeds_are_averaged_before_images_are() -> None:
     row = results.summarise(table, ["psnr"]).iloc[0]
     assert row["mean"] == 30.0, "20 of image a and 40 of image b, not 25 of four runs"
     assert (row["images"], row["runs"]) == (2, 4)
-    assert 20 <= row["low"] < 30 < row["high"] <= 40
+    half = 12.706 * 10  # Student's quantile of one degree, times the standard error of 20 and 40
+    assert (row["low"], row["high"]) == pytest.approx((30 - half, 30 + half), abs=0.01)

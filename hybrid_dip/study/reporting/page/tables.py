@@ -12,7 +12,7 @@ from hybrid_dip.study.describe.plan import Plan
 from hybrid_dip.study.reporting import results
 from hybrid_dip.study.reporting.numbers import direction, interval_text, number, title
 from hybrid_dip.study.reporting.page.pictures import as_url
-from hybrid_dip.study.reporting.statistics import FEWEST, Comparison
+from hybrid_dip.study.reporting.statistics import ABOUT_INTERVALS, FEWEST, Comparison
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def explanation(plan: Plan, table: pd.DataFrame, task: str) -> str:
     versus = results.compare_with_baseline(plan, table, task, results.columns(plan)[0])
     tested = [one for one in versus.values() if one.p is not None]
     text = (
-        "Each figure is a mean over images, after a mean over seeds, with its 95 % bootstrap interval over images; differences "
+        f"Each figure is a mean over images, after a mean over seeds, with its {ABOUT_INTERVALS}; differences "
         f"are taken image by image from '{results.baseline_of(plan)}'. "
     )
     fewest = min((one.images for one in versus.values()), default=len(plan.images))

@@ -1,0 +1,146 @@
+"""What a user gives to make a task of: checked, with one sentence where it is something else."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hybrid_dip.errors import SettingsError, check_kind, warn
+from hybrid_dip.problem.noise import estimate_sigma
+
+LEAST_MEAN, LARGEST = 0.25, 16.0
+"""The mean of noise is 0, so that of an image in [0, 1] plus noise is hardly outside it. Single values are, up to those of
+photon noise of one photon."""
+FAR_BELOW, MOST_BELOW = 0.4, 0.1
+"""Of a black image with noise of 75 grey levels, a tenth is below -0.38."""
+MUCH, JUST_SEEN = 4.0, 3 / 255
+"""A level is doubted where it is wrong by this factor, and by more than fine detail that passes for noise."""
+TENSOR = "a tensor (1, C, H, W), such as hd.load_image gives of a file"
+
+
+def one_image(image: Tensor, what: str = "The observation", *, mask: bool = False) -> Tensor:
+    """Take an image.
+
+    Args:
+        image: (1, C, H, W), finite.
+        what: What it is called in the sentence.
+        mask: Whether it is a mask, whose values are not those of an image.
+
+    Returns:
+        It in single precision, without a graph.
+
+    Raises:
+        SettingsError: It is no tensor, of another shape or scale, or not finite and real.
+    """
+    check_kind(what, image, Tensor, TENSOR)
+    if not mask:
+        check_floats(image, what)
+    if image.ndim != 4 or image.shape[0] != 1:
+        raise SettingsError(f"{what} must have the shape (1, C, H, W), got {tuple(image.shape)}.")
+    if not bool(torch.isfinite(image).all()):
+        raise SettingsError(f"{what} holds NaN or Inf; finite numbers in [0, 1] were expected.")
+    if not mask:
+        _check_scale(image, what)
+    return image.detach().float()
+
+
+def check_floats(image: Tensor, what: str = "The observation") -> None:
+    """Refuse whole numbers, whose scale nobody knows, and complex ones, which would lose a part.
+
+    Args:
+        image: A tensor of any shape. One of truth values is a mask, and fine.
+        what: What it is called in the sentence.
+
+    Raises:
+        SettingsError: It holds others than floats.
+    """
+    if image.is_complex():
+        raise SettingsError(
+            f"{what} is complex ({image.dtype}): give real and imaginary part as two channels, such as "
+            "torch.view_as_real(y) makes them, and let the forward operator do the same."
+        )
+    if not image.is_floating_point() and image.dtype != torch.bool:
+        raise SettingsError(f"{what} holds whole numbers ({image.dtype}); floats in [0, 1] were expected: divide by 255.")
+
+
+def _check_scale(image: Tensor, what: str) -> None:
+    """Refuse an image that cannot be one in [0, 1] plus noise, whose mean is 0."""
+    low, high, mean = float(image.min()), float(image.max()), float(image.float().mean())
+    if not -LEAST_MEAN <= mean <= 1 + LEAST_MEAN or high > LARGEST or low < -LARGEST / 2:
+        raise SettingsError(
+            f"{what} holds values from {low:.3g} to {high:.3g}, {mean:.3g} in the mean; an image in [0, 1] plus noise was "
+            "expected: divide by the largest value that there can be, or for data of another kind take hd.tasks.linear."
+        )
+    if (image < -FAR_BELOW).float().mean() > MOST_BELOW:
+        warn(
+            f"{what} holds many values far below 0 (the least is {low:.3g}): is it in [-1, 1]? [0, 1] plus noise is expected, "
+            "which (x + 1) / 2 makes of it."
+        )
+
+
+def check_sigma(y: Tensor, sigma: float | None) -> None:
+    """Refuse a noise level that is not in units of [0, 1]; warn where the image has quite another noise.
+
+    Args:
+        y: A noisy image.
+        sigma: Its noise level; None or 0 is not looked at.
+
+    Raises:
+        SettingsError: It is above 1.
+    """
+    if not sigma:
+        return
+    if sigma > 1:
+        raise SettingsError(f"sigma is in units of [0, 1], got {sigma:g}: {sigma:g} of 255 are {sigma:g} / 255.")
+    try:
+        own = estimate_sigma(y)
+    except SettingsError:  # there is no detail to compare with
+        return
+    if own < 1e-6:
+        return
+    if own > MUCH * sigma + JUST_SEEN or sigma > MUCH * own + JUST_SEEN:
+        warn(
+            f"The noise level is said to be {255 * sigma:.1f} of 255, the image's own noise is about {255 * own:.1f} of 255; "
+            "sigma is in grey levels on the command line, and in units of [0, 1] in Python."
+        )
+
+
+def whole_shape(shape: Sequence[int] | None, y: Tensor) -> tuple[int, int, int, int]:
+    """Take the shape of the image to restore: (1, C, H, W), or its end, the rest as in y.
+
+    Args:
+        shape: The shape, or None for that of y.
+        y: The observation.
+
+    Returns:
+        (1, C, H, W).
+
+    Raises:
+        SettingsError: It is no shape.
+    """
+    if shape is None or (isinstance(shape, Sequence) and not isinstance(shape, str)):
+        given = tuple(shape or ())
+        whole = (*y.shape[: max(0, 4 - len(given))], *given)
+        if len(whole) == 4 and all(isinstance(side, int) and side > 0 for side in whole):
+            return whole[0], whole[1], whole[2], whole[3]
+    raise SettingsError(f"The image to restore must be of a shape (1, C, H, W), got {shape} for y of {tuple(y.shape)}.")
+
+
+def check_weight(weight: Tensor | None, y: Tensor) -> None:
+    """Refuse a weight that does not broadcast to y.
+
+    Args:
+        weight: What was given for one, or None.
+        y: The observation.
+
+    Raises:
+        SettingsError: It does not, or is no tensor.
+    """
+    check_kind("The weight", weight, Tensor | None, "a tensor")
+    if weight is not None:
+        try:
+            weight.expand_as(y)
+        except RuntimeError:
+            raise SettingsError(
+                f"The weight of shape {tuple(weight.shape)} does not broadcast to y, {tuple(y.shape)}."
+            ) from None
