@@ -14,7 +14,7 @@ from hybrid_dip.contracts import LEAST_SIGMA, Fidelity, Task
 from hybrid_dip.problem import fidelity
 
 DRAWS = 4
-"""Random residuals; with 3072 entries of y the result is within one or two percent of its mean over many."""
+"""Random residuals. Each has thousands of entries, so that few will do."""
 POWERS: dict[Fidelity, float] = {fidelity.poisson: 0.5, fidelity.speckle: 1.0}
 """The noise's deviation grows with this power of A x; it is constant for all other likelihoods."""
 SMOOTHED = 5

@@ -118,8 +118,8 @@ class PlugAndPlay:
 def last_level(task: Task, noise: float) -> float:
     """The noise level at which plug-and-play ends: that of the data, as in DPIR.
 
-    Half of it where pixels or colours are missing: those known next to a hole keep more of their detail then, and on training
-    photographs that is better (0.1 to 0.9 dB, and 1.6 dB for a mosaic).
+    Half of it where pixels or colours are missing: those known next to a hole keep more of their detail then. This was better
+    on training photographs, with noise of 10 and 25 grey levels and in noisy mosaics.
 
     Args:
         task: The task.
