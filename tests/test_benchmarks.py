@@ -183,6 +183,7 @@ def test_many_images_are_the_same_by_one_process_or_two(
     assert all(row.endswith("| 0.00 |") for row in rows)
 
 
+@pytest.mark.slow
 def test_seams_go_on_where_they_were_interrupted(tmp_path: Path, photograph: Tensor, script: Callable[[str], Any]) -> None:
     tiles = script("tiles")
     larger = torch.nn.functional.interpolate(photograph, scale_factor=2)

@@ -138,6 +138,7 @@ def slow(x):
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_the_same_command_goes_on(
     content: dict[str, Any], tmp_path: Path, hybrid_dip_command: Command
 ) -> None:

@@ -121,6 +121,7 @@ def test_bad_input_is_one_sentence(
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pretrained.train_denoiser", str(folder), "-o", str(tmp_path / "out"), "--side", "16"]
     running = subprocess.Popen([*command, "--device", "cpu", "--threads", "1"], stderr=subprocess.PIPE, text=True)
