@@ -41,7 +41,7 @@ class HybridDIPWarning(UserWarning):
 
 
 def warn(sentence: str) -> None:
-    """Say a sentence as a :class:`HybridDIPWarning`: the same one once, whoever causes it.
+    """Say a sentence as a :class:`HybridDIPWarning`: the same sentence is said only once.
 
     Args:
         sentence: What was found, and what to do if it was not meant.
@@ -222,7 +222,7 @@ def describe_given(value: object) -> str:
 
 
 def whole_number(name: str, value: object, least: int = 1) -> int:
-    """Take a count that a user gives; 10.0 is 10, too.
+    """Take a count that a user gives; 10.0 counts as 10.
 
     Args:
         name: What it is called in the sentence.

@@ -126,7 +126,7 @@ def luma(x: Tensor) -> Tensor:
 def psnr_y(x: Tensor, reference: Tensor, border: int = 4) -> float:
     """PSNR of the Y channel without a border, as papers on super-resolution measure it.
 
-    They leave out as many pixels as the factor. Commands and studies do so, too, where no border is named: ``psnr_y:border=4``.
+    They leave out as many pixels as the factor. So do commands and studies, unless a border is named: ``psnr_y:border=4``.
 
     Args:
         x: (1, C, H, W) in [0, 1], C 1 or 3.

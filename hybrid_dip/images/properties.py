@@ -41,7 +41,7 @@ class Properties:
     dates: Mapping[int, str] = field(default_factory=dict)
 
     def profile_of(self, channels: int) -> bytes | None:
-        """The profile, where it is one for so many colour channels."""
+        """The profile, where it is made for that number of colour channels."""
         fits = self.profile is not None and self.profile[16:20] == _SPACES.get(channels) and self.profile[36:40] == b"acsp"
         return self.profile if fits else None
 

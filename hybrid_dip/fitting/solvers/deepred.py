@@ -38,7 +38,7 @@ class DeepRED:
         x       = (beta d + mu (f + u)) / (beta + mu), clipped to [0, 1]
         u       += f - x
 
-    The denoiser runs beside: every so many steps d becomes D of the x that was there as many steps before. x and d begin at y,
+    The denoiser runs beside: at regular steps d becomes D of the x of one such interval before. x and d begin at y,
     its holes filled from around them, or at 0 where y is no image of this size, as in super-resolution; u begins at 0.
 
     Attributes:
