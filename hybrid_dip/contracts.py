@@ -101,6 +101,7 @@ class Task(Record):
             )
         if self.noise_sigma is not None:
             object.__setattr__(self, "noise_sigma", finite_number("The noise level", self.noise_sigma))
+        object.__setattr__(self, "value_range", _checked_range(self.value_range))
 
     @property
     def measured(self) -> Tensor:
@@ -117,6 +118,22 @@ class Task(Record):
     def finish(self, x: Tensor) -> Tensor:
         """The finished image for a network output: clamped, known pixels pasted back where the task does that."""
         return self.finisher(x, self)
+
+    def in_unit_range(self, x: Tensor, like: Tensor | None = None) -> Tensor:
+        """An image as metrics and pictures take it: 0 at the least value that it can have, 1 at the greatest.
+
+        Args:
+            x: A finished image, of any shape.
+            like: The clean image, whose least and greatest values are taken where the task has no range; None: those of x.
+
+        Returns:
+            (x - least) / (greatest - least); x as it is where the range is (0, 1).
+        """
+        if self.value_range == (0, 1):
+            return x
+        ends = (x if like is None else like).aminmax() if self.value_range is None else self.value_range
+        low, high = float(ends[0]), float(ends[1])
+        return (x - low) / (high - low) if high > low else x - low
 
     def to(self, device: torch.device | str) -> "Task":
         """A copy whose tensors, and the operator where it is a module, live on ``device``."""
@@ -166,6 +183,16 @@ class Task(Record):
         zero = torch.zeros((), device=weight.device)
         fitted = replace(self, observation=torch.where(held, zero, self.observation), weight=torch.where(held, zero, weight))
         return fitted, Validation(self.forward, self.fidelity, self.observation, held.to(weight.dtype))
+
+
+def _checked_range(ends: Any) -> tuple[float, float] | None:
+    if ends is None:
+        return None
+    if isinstance(ends, tuple | list) and len(ends) == 2 and all(isinstance(end, int | float) for end in ends):
+        low, high = float(ends[0]), float(ends[1])
+        if -math.inf < low < high < math.inf:
+            return low, high
+    raise SettingsError(f"A value range is (least, greatest), such as (0, 1), or None for any values; got {ends!r}.")
 
 
 def _moved(x: Tensor | None, device: torch.device | str) -> Tensor | None:

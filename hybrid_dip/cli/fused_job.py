@@ -260,7 +260,7 @@ def _write_weights(writer: ResultWriter, stacked: Stacked) -> None:
     titles = [f"{name}: {weight:.2f}" for name, weight in stacked.weights.items()]
     figures.save_maps(writer.folder / "weights.png", dict(zip(titles, maps, strict=True)))
     for name, one in zip(stacked.arms, maps, strict=True):
-        writer.show(f"weights-{as_file_name(name)}.png", one[None, None].float())
+        writer.show_map(f"weights-{as_file_name(name)}.png", one[None, None].float())
 
 
 def _agree(job: Job, folder: ResultFolder, overwrite: bool) -> _Fusion:

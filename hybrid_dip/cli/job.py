@@ -154,7 +154,7 @@ def _lengthen(job: Job, folder: ResultFolder, before: int) -> None:
     chosen = isinstance(job.rule, Selection) and job.rule.refit
     folder.lengthen(job.settings, keep=f"*-{job.rule.reason}-*" if chosen else "*")
     job.say(f"Going on from {before} to {job.recipe.steps} steps.")
-    parts = parts_over_all_steps(job.recipe, [*job.terms, *job.recipe.terms])
+    parts = parts_over_all_steps(job.recipe, [*job.terms, *job.recipe.terms], before)
     if parts:
         job.say(
             f"{' and '.join(parts)} followed a course for {before} steps so far: the result is not that of a fit that was "
@@ -278,7 +278,7 @@ def _write(job: Job, folder: ResultFolder, result: Result, hooks: JobHooks) -> N
     writer.save("last", result.last, job.picture)
     if result.deviation is not None:
         writer.save_array("deviation.npy", result.deviation)
-        writer.show("deviation.png", result.deviation / result.deviation.max().clamp(min=1e-12))
+        writer.show_map("deviation.png", result.deviation / result.deviation.max().clamp(min=1e-12))
     if len(result.fits) > 1:
         for seed, fit in zip(result.seeds, result.fits, strict=True):
             writer.show(f"restored-seed-{seed}.png", job.task.finish(fit.image.cpu()))

@@ -21,7 +21,7 @@ from hybrid_dip.execution import devices
 from hybrid_dip.execution.precision import Execution
 from hybrid_dip.execution.timing import Timing, candidates
 from hybrid_dip.images.files import fingerprint
-from hybrid_dip.recipes import spec_files
+from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.recipes.limits import check_at_least_one, check_seeds
 from hybrid_dip.regularisers.terms import Term
@@ -139,12 +139,12 @@ def _settings(image: Path, asked: Restoration, job: Job) -> dict[str, Any]:
         "operator_sha256": "" if wrong.operator is None else spec_files.fingerprint(wrong.operator, "operators", names),
         "noise_sigma": job.task.noise_sigma,
         "noise_sigma_estimated": job.task.name == "denoise" and wrong.sigma is None and job.task.noise_sigma is not None,
-        "preset": method.preset,
+        "preset": spec.as_catalogued(method.preset, "presets", names),
         "preset_sha256": spec_files.fingerprint(method.preset, "presets", names),
         "recipe": job.recipe.describe(),
-        "regularisers": list(method.regularisers),
+        "regularisers": [spec.as_catalogued(text, "regularisers", names) for text in method.regularisers],
         "regularisers_sha256": [spec_files.fingerprint(text) for text in method.regularisers],
-        "stop": method.stop,
+        "stop": None if method.stop is None else spec.as_catalogued(method.stop, "stopping", names),
         "seed": method.seed,
         "runs": job.recipe.runs,
         "crop": source.crop,

@@ -33,7 +33,9 @@ class ReferenceWatch:
     def __call__(self, step: Step) -> None:
         """Look at a step."""
         if step.logged:
-            self.psnr[step.index] = metrics.psnr(self.task.finish(step.candidate.cpu()), self.reference)
+            image, reference = self.task.finish(step.candidate.cpu()), self.reference
+            image, truth = (self.task.in_unit_range(x, reference) for x in (image, reference))
+            self.psnr[step.index] = metrics.psnr(image, truth)
 
     def state_dict(self) -> dict[str, Any]:
         """The values so far, for a checkpoint."""
@@ -58,7 +60,7 @@ class Frames:
     def __call__(self, step: Step) -> None:
         """Look at a step."""
         if step.logged:
-            image = self.task.finish(step.candidate.cpu())
+            image = self.task.in_unit_range(self.task.finish(step.candidate.cpu())).clamp(0, 1)
             shrink = FRAME_SIDE / max(image.shape[-2:])
             if shrink < 1:
                 image = F.interpolate(image, scale_factor=shrink, mode="bicubic", antialias=True).clamp(0, 1)

@@ -13,6 +13,8 @@ from hybrid_dip.errors import SettingsError, check_kind
 def _same_shape(x: Tensor, reference: Tensor) -> None:
     for image in (x, reference):
         check_kind("What a metric compares", image, Tensor, "tensors, such as hd.load_image gives of a file")
+        if not image.is_floating_point():
+            raise SettingsError(f"A metric compares floating-point numbers, got {image.dtype}: divide 8 bits by 255.")
     if x.shape != reference.shape:
         raise SettingsError(
             f"A metric compares images of one shape, got {tuple(x.shape)} and a reference of {tuple(reference.shape)}."

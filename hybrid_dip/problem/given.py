@@ -5,13 +5,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError, check_kind, warn
-from hybrid_dip.problem.noise import estimate_sigma
+from hybrid_dip.problem.noise import estimate_sigma, noise_of_pairs
 
 LEAST_MEAN, LARGEST = 0.25, 16.0
 """The mean of noise is 0, so that of an image in [0, 1] plus noise is hardly outside it. Single values are, up to those of
 photon noise of one photon."""
-FAR_BELOW, MOST_BELOW = 0.4, 0.1
+LEAST_BELOW, MOST_DEVIATIONS, MOST_BELOW = 0.1, 2.5, 0.05
+"""Of a black image with Gaussian noise, 0.6 % is below -2.5 deviations."""
+FAR_OUTSIDE, MOST_OUTSIDE = 0.4, 0.1
 """Of a black image with noise of 75 grey levels, a tenth is below -0.38."""
 MUCH, JUST_SEEN = 10.0, 3 / 255
 """A level is doubted where it is wrong by this factor, and by more than fine detail that passes for noise. Noise that is alike
@@ -64,35 +67,39 @@ def check_floats(image: Tensor, what: str = "The observation") -> None:
         raise SettingsError(f"{what} holds whole numbers ({image.dtype}); floats in [0, 1] were expected: divide by 255.")
 
 
-def check_scale(image: Tensor, what: str = "The observation") -> None:
+def check_scale(image: Tensor, what: str = "The observation", known: Tensor | None = None) -> None:
     """Refuse an image that cannot be one in [0, 1] plus noise, whose mean is 0; ask about one that may be in [-1, 1].
 
     Args:
         image: The image.
         what: What it is called in the sentence.
+        known: 1 where an entry was measured, 0 elsewhere; broadcast to the image. None: 1 everywhere.
 
     Raises:
         SettingsError: Its values are on another scale.
     """
-    low, high, mean = float(image.min()), float(image.max()), float(image.float().mean())
+    values = image if known is None else image[known.expand_as(image) > 0]
+    low, high, mean = float(values.min()), float(values.max()), float(values.float().mean())
     if not -LEAST_MEAN <= mean <= 1 + LEAST_MEAN or high > LARGEST or low < -LARGEST / 2:
         raise SettingsError(
             f"{what} holds values from {low:.3g} to {high:.3g}, {mean:.3g} in the mean; an image in [0, 1] plus noise was "
             "expected: divide by the largest value that there can be, or for data of another kind take hd.tasks.linear."
         )
-    if (image < -FAR_BELOW).float().mean() > MOST_BELOW:
+    noise = noise_of_pairs(image, known) or 0.0
+    if (values < -max(LEAST_BELOW, MOST_DEVIATIONS * noise)).float().mean() > MOST_BELOW:
         warn(
             f"{what} holds many values far below 0 (the least is {low:.3g}): is it in [-1, 1]? [0, 1] plus noise is expected, "
             "which (x + 1) / 2 makes of it."
         )
 
 
-def check_sigma(y: Tensor, sigma: float | None) -> None:
+def check_sigma(y: Tensor, sigma: float | None, own: float | None) -> None:
     """Refuse a noise level that is not in units of [0, 1]; warn where the image has quite another noise.
 
     Args:
         y: A noisy image.
         sigma: Its noise level; None or 0 is not looked at.
+        own: The level that the image itself seems to have; None where it does not say.
 
     Raises:
         SettingsError: It is above 1.
@@ -101,16 +108,49 @@ def check_sigma(y: Tensor, sigma: float | None) -> None:
         return
     if sigma > 1:
         raise SettingsError(f"sigma is in units of [0, 1], got {sigma:g}: {sigma:g} of 255 are {sigma:g} / 255.")
-    try:
-        own = estimate_sigma(y)
-    except SettingsError:  # there is no detail to compare with
-        return
-    if own < 1e-6:
+    if own is None or own < 1e-6:
         return
     if own > MUCH * sigma + JUST_SEEN or sigma > MUCH * own + JUST_SEEN:
         warn(
             f"The noise level is said to be {255 * sigma:.1f} of 255, the image's own noise is about {255 * own:.1f} of 255; "
             "sigma is in grey levels on the command line, and in units of [0, 1] in Python."
+        )
+
+
+def own_noise(y: Tensor) -> float | None:
+    """The noise level that a whole image seems to have, in its units; None where it has no detail to tell by."""
+    try:
+        return estimate_sigma(y)
+    except SettingsError:
+        return None
+
+
+def ask_for_range(task: Task, x: Tensor, prediction: Tensor) -> None:
+    """Warn where measurements ask for values that the task's images cannot have, which would be clamped.
+
+    One step of steepest descent goes from an image within the range towards the measurements. They ask for more where many
+    values are far outside then, and clamping them makes the misfit twice as large.
+
+    Args:
+        task: The task.
+        x: An image within its range, which requires a gradient.
+        prediction: A x.
+    """
+    if task.value_range is None:
+        return
+    low, high = task.value_range
+    (slope,) = torch.autograd.grad((prediction - task.observation).square().sum() / 2, x)
+    with torch.no_grad():
+        along = task.forward(x + slope) - prediction
+        length = slope.square().sum() / along.square().sum().clamp(min=torch.finfo(along.dtype).tiny)
+        nearer = x - length * slope
+        far = FAR_OUTSIDE * (high - low)
+        outside = float(((nearer < low - far) | (nearer > high + far)).float().mean())
+        free, clamped = (float(task.residual(image).square().sum()) for image in (nearer, nearer.clamp(low, high)))
+    if outside > MOST_OUTSIDE and clamped > 2 * free:
+        warn(
+            f"The measurements ask for values from {float(nearer.min()):.3g} to {float(nearer.max()):.3g}, the image is "
+            f"clamped to [{low:g}, {high:g}]: give its value_range, or None for any values."
         )
 
 

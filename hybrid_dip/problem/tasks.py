@@ -14,10 +14,20 @@ from hybrid_dip.contracts import Fidelity, Task, clamp
 from hybrid_dip.errors import HybridDIPError, SettingsError, check_function, check_kind, describe_error, whole_number
 from hybrid_dip.problem import fidelity as likelihood
 from hybrid_dip.problem import operators
-from hybrid_dip.problem.given import TENSOR, check_floats, check_scale, check_sigma, check_weight, one_image, whole_shape
+from hybrid_dip.problem.given import (
+    TENSOR,
+    ask_for_range,
+    check_floats,
+    check_scale,
+    check_sigma,
+    check_weight,
+    one_image,
+    own_noise,
+    whole_shape,
+)
 from hybrid_dip.problem.guides import check_guide
 from hybrid_dip.problem.masks import ask_if_inverted
-from hybrid_dip.problem.noise import estimate_sigma
+from hybrid_dip.problem.noise import estimate_sigma, noise_of_pairs
 from hybrid_dip.problem.resampling import Kernel
 
 
@@ -51,7 +61,7 @@ def denoise(observation: Tensor, *, sigma: float | None = None, fidelity: Fideli
     task = Task(y, _shape(*y.shape[1:]), operators.Identity(), fidelity, noise_sigma=sigma, name="denoise")
     if fidelity is likelihood.gaussian and sigma is None:
         return replace(task, noise_sigma=estimate_sigma(y))
-    check_sigma(y, task.noise_sigma)
+    check_sigma(y, task.noise_sigma, own_noise(y))
     return task
 
 
@@ -89,8 +99,9 @@ def _masked(observation: Tensor, mask: Tensor, name: str, sigma: float, fidelity
         raise SettingsError("The mask marks every pixel as known (255 in a file, 1 in a tensor): nothing to fill in.")
     # What lies under the mask is zeroed, so that nothing can depend on it.
     y = torch.where(known > 0, y, torch.zeros_like(y))
-    check_scale(y)
+    check_scale(y, known=known)
     sigma = sigma or 0.0
+    check_sigma(y, sigma, noise_of_pairs(y, known))
     # Noisy pixels are not worth pasting back.
     finisher = paste_known if sigma == 0 else clamp
     return Task(y, _shape(*y.shape[1:]), operators.Identity(), fidelity, known, sigma or None, finisher=finisher, name=name)
@@ -167,6 +178,7 @@ def super_resolve(
         raise SettingsError(
             f"The factor {factor} exceeds the sides of the small image ({width}x{height}); no method fills in that much."
         )
+    check_sigma(y, sigma, noise_of_pairs(y))
     forward = operators.Downsample(factor, kernel)
     shape = _shape(channels, factor * height, factor * width)
     return Task(y, shape, forward, fidelity, noise_sigma=sigma, name="super-resolve")
@@ -191,7 +203,7 @@ def deblur(observation: Tensor, psf: Tensor, *, sigma: float | None = None, fide
     forward = operators.Blur(psf)
     if psf.shape[0] > y.shape[-2] or psf.shape[1] > y.shape[-1]:
         raise SettingsError(f"The PSF is {psf.shape[1]}x{psf.shape[0]}, larger than the image of {y.shape[-1]}x{y.shape[-2]}.")
-    check_sigma(y, sigma)
+    check_sigma(y, sigma, own_noise(y))
     return Task(y, _shape(*y.shape[1:]), forward, fidelity, noise_sigma=sigma, name="deblur")
 
 
@@ -245,6 +257,7 @@ def demosaic(
         raise SettingsError(f"A Bayer mosaic has 1 channel, or 3 to take it from; got {y.shape[1]}.")
     if y.shape[1] == 3:
         y = forward(y)
+    check_sigma(y, sigma, noise_of_pairs(y, apart=2))
     shape = _shape(3, *y.shape[-2:])
     return Task(y, shape, forward, fidelity, noise_sigma=sigma, name="demosaic")
 
@@ -275,14 +288,15 @@ def linear(
         fidelity: The noise model.
         latent: A guide image to be used as z.
         value_range: Least and greatest value of the image; None where it is not limited: nothing is clamped then, and networks
-            do not end in a sigmoid. Data in complex numbers are given as two channels: ``torch.view_as_real``.
+            do not end in a sigmoid. Where the measurements ask for values outside of it, a warning says so. Complex data are
+            given as two channels: ``torch.view_as_real``.
 
     Returns:
         The task.
 
     Raises:
-        SettingsError: ``forward`` gives another shape than y, or no gradient with respect to its input; y is not finite and
-            real; the weight does not broadcast to y; the guide is one colour throughout.
+        SettingsError: ``forward`` gives complex numbers, another shape than y, or no gradient with respect to its input; y is
+            not finite and real; the weight does not broadcast to y; the guide is one colour throughout.
     """
     check_kind("The observation", observation, Tensor, "a tensor")
     check_kind("The guide image", latent, Tensor | None, TENSOR)
@@ -301,6 +315,11 @@ def linear(
         raise
     except Exception as error:  # the operator may be the user's
         raise SettingsError(f"The forward operator fails on an image of {shape}: {describe_error(error)}.") from None
+    if isinstance(prediction, Tensor) and prediction.is_complex():
+        raise SettingsError(
+            "The forward operator gives complex numbers, whose imaginary part a real y has no room for: let it end with "
+            "torch.view_as_real, and do the same to y."
+        )
     if not isinstance(prediction, Tensor) or prediction.shape != observation.shape:
         got = tuple(prediction.shape) if isinstance(prediction, Tensor) else type(prediction).__name__
         raise SettingsError(
@@ -311,4 +330,6 @@ def linear(
         raise SettingsError("The forward operator's output does not depend on its input by torch's gradient.")
     if isinstance(forward, nn.Module):
         forward.requires_grad_(False)
-    return Task(observation, shape, forward, fidelity, weight, sigma, latent, value_range=value_range)
+    task = Task(observation, shape, forward, fidelity, weight, sigma, latent, value_range=value_range)
+    ask_for_range(task, x, prediction)
+    return task

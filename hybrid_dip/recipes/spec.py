@@ -147,6 +147,12 @@ def label(spec: Spec, kind: str, catalogue: Catalogue) -> str:
     return spec.label if entry is None else entry.name
 
 
+def as_catalogued(text: str, kind: str, catalogue: Catalogue) -> str:
+    """A SPEC whose name is written as the catalogue writes it, so that `TV@1` and `tv@1` are seen to be the same."""
+    spec = parse(text)
+    return label(spec, kind, catalogue) + text[len(spec.name) :] if spec.name else text
+
+
 def _build(spec: Spec, kind: str, catalogue: Catalogue) -> Any:
     if spec.name.endswith(".py"):
         raise SettingsError(f"'{spec.name}' is a file: name what to take from it, as in {spec.name}:NAME.")

@@ -33,18 +33,17 @@ class ResultWriter:
     def save(self, name: str, image: Tensor, picture: Picture) -> None:
         """Write NAME.png with the alpha channel, bit depth, colour profile, resolution and dates of the degraded image.
 
-        What was filled in is opaque. Where the degraded image was an array, or the image is neither grey nor in colour,
-        NAME.npy is written as well.
+        What was filled in is opaque. Where the degraded image was an array, or the image is neither grey nor in colour, or not
+        in [0, 1], NAME.npy is written as well.
 
         Args:
             name: Name of the files, without a suffix.
             image: (1, C, H, W), finished.
             picture: The degraded image as it was read.
         """
-        plain = image.shape[1] in (1, 3)
-        shown = image if plain else figures.visible_channels(image)
-        save_image(shown.clamp(0, 1), self.folder / f"{name}.png", like=picture, mask=known_pixels(self.task))
-        if picture.is_array or not plain:
+        shown = self._visible(image)
+        save_image(shown, self.folder / f"{name}.png", like=picture, mask=known_pixels(self.task))
+        if picture.is_array or image.shape[1] not in (1, 3) or self.task.value_range != (0, 1):
             self.save_array(f"{name}.npy", image)
 
     def save_array(self, file: str, values: Tensor) -> None:
@@ -52,8 +51,16 @@ class ResultWriter:
         save_image(values, self.folder / file)
 
     def show(self, file: str, image: Tensor) -> None:
-        """Write a picture NAME.png to be looked at, whatever channels the image has."""
-        save_image(figures.visible_channels(image).clamp(0, 1), self.folder / file)
+        """Write a picture NAME.png of a finished image, whatever channels it has."""
+        self.show_map(file, self._visible(image))
+
+    def show_map(self, file: str, values: Tensor) -> None:
+        """Write a picture NAME.png of numbers in [0, 1], (1, C, H, W), one for each pixel."""
+        save_image(figures.visible_channels(values).clamp(0, 1), self.folder / file)
+
+    def _visible(self, image: Tensor) -> Tensor:
+        shown = image if image.shape[1] in (1, 3) else figures.visible_channels(image)
+        return self.task.in_unit_range(shown, self.reference).clamp(0, 1)
 
     def compare(self, images: Mapping[str, Tensor]) -> None:
         """Draw comparison.png: the observation where it is an image, some images, and the clean one where there is one.
@@ -66,12 +73,16 @@ class ResultWriter:
         panels = {title + self._decibels(image): image for title, image in {**shown, **images}.items()}
         if self.reference is not None:
             panels["reference"] = self.reference
-        figures.save_comparison(self.folder / "comparison.png", panels)
+        visible = {title: self.task.in_unit_range(image, self.reference) for title, image in panels.items()}
+        figures.save_comparison(self.folder / "comparison.png", visible)
 
     def _decibels(self, image: Tensor) -> str:
         if self.reference is None or image.shape != self.reference.shape:
             return ""
-        return f", {metrics.psnr(image.clamp(0, 1), self.reference):.2f} dB"
+        return f", {metrics.psnr(self._unit(image).clamp(0, 1), self._unit(self.reference)):.2f} dB"
+
+    def _unit(self, image: Tensor) -> Tensor:
+        return self.task.in_unit_range(image, self.reference)
 
     def measure(self, image: Tensor, raw: Tensor) -> dict[str, Any]:
         """The metrics of an image, as the manifest has them.
@@ -86,15 +97,16 @@ class ResultWriter:
         """
         if self.reference is None:
             return {}
+        image, raw, reference = (self._unit(x) for x in (image, raw, self.reference))
         values = {
-            "psnr": metrics.psnr(image, self.reference),
-            "psnr_raw": metrics.psnr(raw, self.reference),
-            "ssim": metrics.ssim(image, self.reference),
+            "psnr": metrics.psnr(image, reference),
+            "psnr_raw": metrics.psnr(raw, reference),
+            "ssim": metrics.ssim(image, reference),
         }
         border = border_of(self.task)
         if border is None or self.task.shape[1] not in (1, 3):
             return {"metrics": values}
-        return {"metrics": {**values, "psnr_y": metrics.psnr_y(image, self.reference, border)}, "psnr_y_border": border}
+        return {"metrics": {**values, "psnr_y": metrics.psnr_y(image, reference, border)}, "psnr_y_border": border}
 
     def closing_words(self, ended: str, image: Tensor, raw: Tensor, pictures: Sequence[str]) -> str:
         """What a person wants to read at the end.

@@ -102,6 +102,7 @@ def test_settings_that_differ_have_a_line_each(files: Path, hybrid_dip_command: 
         "  sigma: 25.0, now 30.0",
         "  steps: 3, now 2",
     ]
+    command[command.index("tv@linear=0.1..0")] = "TV@linear=0.1..0"  # is the same prior
     err = hybrid_dip_command(*command, "--sigma", 25, "--steps", 4, "--resume")[2]
     assert "the weight of tv followed a course for 3 steps so far" in err
 

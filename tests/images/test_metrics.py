@@ -70,3 +70,10 @@ def test_psnr_y_needs_a_border_that_leaves_something(border: int) -> None:
 def test_shapes_must_agree(metric: object) -> None:
     with pytest.raises(SettingsError, match="one shape"):
         metric(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 17))  # type: ignore[operator]
+
+
+def test_whole_numbers_are_refused() -> None:
+    bytes_ = torch.zeros(1, 1, 16, 16, dtype=torch.uint8)
+    for metric in (metrics.psnr, metrics.ssim, metrics.psnr_y):
+        with pytest.raises(SettingsError, match=r"got torch\.uint8: divide 8 bits by 255"):
+            metric(bytes_, bytes_)

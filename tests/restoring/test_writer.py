@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Fit
+from hybrid_dip.contracts import Fit, Step
 from hybrid_dip.fitting.observers import ReferenceWatch
 from hybrid_dip.images.files import Picture, read_picture
-from hybrid_dip.images.metrics import psnr_y
+from hybrid_dip.images.metrics import psnr, psnr_y
 from hybrid_dip.images.properties import Properties
 from hybrid_dip.problem import tasks
 from hybrid_dip.restoring.writer import ResultWriter, history_rows
@@ -48,6 +48,20 @@ def test_other_numbers_of_channels_are_written_as_arrays(tmp_path: Path) -> None
     ResultWriter(tmp_path, tasks.denoise(image)).save("five", image, Picture(image))
     assert np.load(tmp_path / "five.npy").shape == (16, 16, 5)
     assert read_picture(tmp_path / "five.png").pixels.shape == (1, 3, 16, 16)
+
+
+def test_images_beyond_0_to_1_are_shown_and_measured_in_units_of_their_range(photograph: Tensor, tmp_path: Path) -> None:
+    stretched, worse = 6 * photograph - 2, 6 * (0.9 * photograph) - 2
+    task = tasks.linear(stretched, lambda x: x, value_range=(-2, 4))
+    writer = ResultWriter(tmp_path, task, stretched)
+    writer.save("restored", worse, Picture(photograph))
+    assert torch.allclose(read_picture(tmp_path / "restored.png").pixels, 0.9 * photograph, atol=0.51 / 255)
+    assert np.array_equal(np.load(tmp_path / "restored.npy"), worse[0].permute(1, 2, 0))
+    measured = writer.measure(worse, worse)["metrics"]
+    assert measured["psnr"] == pytest.approx(psnr(worse, stretched, data_range=6), abs=1e-4)
+    watch = ReferenceWatch(task, stretched)
+    watch(Step(0, worse, None, worse, {}, {}, {}, 0.01, logged=True))
+    assert watch.psnr[0] == pytest.approx(measured["psnr"], abs=1e-4)
 
 
 def test_metrics_need_a_clean_image(photograph: Tensor, tmp_path: Path) -> None:

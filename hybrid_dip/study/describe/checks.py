@@ -7,7 +7,6 @@ import torch
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error
-from hybrid_dip.problem.operators import border_of
 from hybrid_dip.recipes.prepare import sketch
 from hybrid_dip.study.describe.measures import Outputs, measure
 from hybrid_dip.study.describe.methods import Method
@@ -97,8 +96,7 @@ def try_metrics(texts: Sequence[str], subject: Subject) -> None:
         seen.add(metric.column)
         for image in (tried, 0.9 * tried):
             try:
-                border = border_of(subject.task)
-                metric.of(Outputs(image, image, subject.reference, [0.0], subject.validation, border))
+                metric.of(Outputs(image, image, subject, [0.0]))
             except HybridDIPError:
                 raise
             except Exception as error:  # a metric may be the user's own

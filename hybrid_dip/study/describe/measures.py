@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hybrid_dip.contracts import Validation
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.problem.operators import border_of
 from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
+from hybrid_dip.study.describe.subjects import Subject
 
 RAW = "_raw"
 """A metric with this ending takes the network's output, before known pixels are pasted back and values clamped."""
@@ -24,25 +25,20 @@ class Outputs:
     Attributes:
         image: The finished image, (1, C, H, W).
         raw: The network's output, (1, C, H, W).
-        reference: The clean image, or None where it is not known.
+        subject: What was fitted, with the clean image or held-out data.
         along: PSNR of the finished image at each logged step; empty without a clean image, or where it was fitted in tiles.
-        validation: Scores an image on what was held out; None where nothing was.
-        border: Pixels that a metric with a border leaves out along each side, where the study names no number; None for the
-            metric's own.
     """
 
     image: Tensor
     raw: Tensor
-    reference: Tensor | None
+    subject: Subject
     along: Sequence[float]
-    validation: Validation | None = None
-    border: int | None = None
 
     def truth(self, metric: str) -> Tensor:
         """The clean image, for a metric that needs it."""
-        if self.reference is None:
+        if self.subject.reference is None:
             raise SettingsError(f"'{metric}' needs a clean image: name one as the image's 'reference', or measure 'held_out'.")
-        return self.reference
+        return self.subject.reference
 
 
 @dataclass(frozen=True)
@@ -72,9 +68,9 @@ def _best(outputs: Outputs) -> float:
 
 
 def _held_out(outputs: Outputs) -> float:
-    if outputs.validation is None:
+    if outputs.subject.validation is None:
         raise SettingsError(f"'{HELD_OUT}' needs measurements that no fit sees: give the task a share of them, held_out = 0.1.")
-    return outputs.validation.error(outputs.raw)
+    return outputs.subject.validation.error(outputs.raw)
 
 
 _OWN: dict[str, Callable[[Outputs], float]] = {BEST: _best, HELD_OUT: _held_out}
@@ -104,9 +100,11 @@ def measure(text: str) -> Measure:
     column = spec.label(parsed, "metrics", catalogue()) + (f":{options}" if options else "") + (RAW if of_raw else "")
 
     def of(outputs: Outputs) -> float:
-        shaved = {} if outputs.border is None or not has_border else {"border": outputs.border}
+        truth, task = outputs.truth(column), outputs.subject.task
+        border = border_of(task) if has_border else None
+        compared = (task.in_unit_range(x, truth) for x in (outputs.raw if of_raw else outputs.image, truth))
         # The user's own function gets copies.
-        return float(function((outputs.raw if of_raw else outputs.image).clone(), outputs.truth(column).clone(), **shaved))
+        return float(function(*(x.clone() for x in compared), **({} if border is None else {"border": border})))
 
     about = "without the task's border" if has_border else ""
     identity = " ".join(filter(None, [column, spec_files.fingerprint(plain, "metrics", catalogue()), about]))

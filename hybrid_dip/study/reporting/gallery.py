@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 from torch import Tensor
@@ -110,13 +111,15 @@ def panels(runs: Sequence[Run], store: Store) -> dict[str, tuple[str, Tensor]]:
     """
     subject = runs[0].preparation.build(runs[0].source)
     shown = {}
-    reference = subject.reference
+    unit = partial(subject.task.in_unit_range, like=subject.reference)
+    reference = None if subject.reference is None else unit(subject.reference)
     observation = _shown_observation(subject.task)
     if observation is not None:
+        observation = unit(observation)
         shown["degraded"] = (_db(observation, reference), observation)
     for run in runs:
         raw = store.output(run.key)
-        image = subject.task.finish(raw)
+        image = unit(subject.task.finish(raw))
         shown[run.arm] = (_db(image, reference), image)
     if reference is not None:
         shown["clean"] = (runs[0].image, reference)

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from hybrid_dip.images.atomic import write_text
-from hybrid_dip.problem.operators import border_of
 from hybrid_dip.study.describe.measures import Measure, Outputs, measure, measure_all
 from hybrid_dip.study.describe.plan import Plan, Run
 from hybrid_dip.study.reporting.statistics import Comparison, compare, interval
@@ -98,7 +97,7 @@ def _values(run: Run, store: Store, record: Mapping[str, Any], measures: Sequenc
     subject = run.preparation.build(run.source)
     raw = store.output(run.key)
     along = [row["psnr"] for row in store.history(run.key) if "psnr" in row]
-    outputs = Outputs(subject.task.finish(raw), raw, subject.reference, along, subject.validation, border_of(subject.task))
+    outputs = Outputs(subject.task.finish(raw), raw, subject, along)
     taken = measure_all(run.metrics, outputs)
     return [one.value for one in taken], "; ".join(one.error for one in taken if one.error)
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from hybrid_dip.errors import Interrupted, StorageError
 from hybrid_dip.execution import devices
 from hybrid_dip.fusion.stacking import stack
-from hybrid_dip.problem.operators import border_of
 from hybrid_dip.problem.tiles import of_one_fit
 from hybrid_dip.restoring.memory import check_memory, recompute_if_needed
 from hybrid_dip.restoring.plan import tiles_for
@@ -112,7 +111,7 @@ def _fit_and_publish(run: Run, store: Store, progress: Progress, asked: Callable
         store.publish(run.key, {**run.identity, "error": message, "traceback": traceback.format_exc()})
         return Outcome(run.key, "failed", message)
     along = [psnr for watch in hooks.watches.values() for psnr in watch.psnr.values()]
-    outputs = Outputs(result.image, result.raw, subject.reference, along, subject.validation, border_of(subject.task))
+    outputs = Outputs(result.image, result.raw, subject, along)
     measurements = measure_all(run.metrics, outputs)
     first = result.fits[0]
     manifest = {
