@@ -34,7 +34,8 @@ from hybrid_dip.problem.tiles import Box, Tiles, part
 from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.restoring.memory import memory_of_a_step
 from hybrid_dip.restoring.plan import recipe_and_tiles
-from hybrid_dip.restoring.restore import Result, restore
+from hybrid_dip.restoring.restore import restore
+from hybrid_dip.restoring.result import Result
 from hybrid_dip.restoring.side import side_of_tiles
 
 SAVED_EVERY = 20

@@ -27,7 +27,9 @@ from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers import TV, schedules, terms
 from hybrid_dip.regularisers.terms import Term, Terms
 from hybrid_dip.restoring.manifest import __version__
-from hybrid_dip.restoring.restore import Result, restore
+from hybrid_dip.restoring.one_call import deblur, denoise, inpaint, super_resolve
+from hybrid_dip.restoring.restore import restore
+from hybrid_dip.restoring.result import Result
 from hybrid_dip.stopping import selection
 
 __all__ = [
@@ -44,11 +46,14 @@ __all__ = [
     "__version__",
     "consensus",
     "contracts",
+    "deblur",
     "degradations",
+    "denoise",
     "errors",
     "fidelity",
     "fit",
     "fusion",
+    "inpaint",
     "latents",
     "load_image",
     "load_mask",
@@ -64,6 +69,7 @@ __all__ = [
     "selection",
     "solvers",
     "stopping",
+    "super_resolve",
     "tasks",
     "terms",
     "tuning",

@@ -14,10 +14,11 @@ from hybrid_dip.cli.result_folder import ResultFolder
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
-from hybrid_dip.images.files import Picture, crop_to_centre, fingerprint, load_image
+from hybrid_dip.images.files import crop_to_centre, fingerprint, load_image
+from hybrid_dip.images.picture import Picture
 from hybrid_dip.recipes import spec_files
 from hybrid_dip.recipes.limits import check_at_least_one, check_seeds
-from hybrid_dip.restoring.restore import Result
+from hybrid_dip.restoring.result import Result
 from pretrained.features import DEFAULT
 from pretrained.visualisation import SHOWN, invert_features, likeliest_classes, maximise_activation, read_class
 

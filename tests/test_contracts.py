@@ -5,7 +5,7 @@ from torch import Tensor
 import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.images.files import Picture
+from hybrid_dip.images.picture import Picture
 from hybrid_dip.problem import operators, tasks
 from hybrid_dip.restoring.hooks import FitHooks
 

@@ -15,7 +15,7 @@ from hybrid_dip.execution.precision import PLAIN, Execution
 from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.observers import Frames, Progress, ReferenceWatch
 from hybrid_dip.images import figures
-from hybrid_dip.images.files import Picture
+from hybrid_dip.images.picture import Picture
 from hybrid_dip.problem.masks import to_fill_in
 from hybrid_dip.problem.tiles import Tiles, of_one_fit, part
 from hybrid_dip.recipes.recipe import Recipe
@@ -26,7 +26,8 @@ from hybrid_dip.restoring.longer import parts_over_all_steps
 from hybrid_dip.restoring.manifest import __version__
 from hybrid_dip.restoring.memory import TooLargeError
 from hybrid_dip.restoring.plan import tiles_for
-from hybrid_dip.restoring.restore import Result, restore
+from hybrid_dip.restoring.restore import restore
+from hybrid_dip.restoring.result import Result
 from hybrid_dip.restoring.writer import ResultWriter, describe_stop, describe_time, history_rows
 from hybrid_dip.stopping.selection import Selection, check, fits_of, steps_of
 
@@ -285,7 +286,7 @@ def _write(job: Job, folder: ResultFolder, result: Result, hooks: JobHooks) -> N
     rows = history_rows(result.seeds, result.fits, hooks.watches, with_seed=job.recipe.runs > 1)
     writer.write_history(rows)
     first = [row for row in rows if row.get("seed", job.seed) == job.seed]
-    figures.save_curves(folder.path / "curves.png", first, list(result.terms), result.fits[0].kept_at)
+    figures.save_figure(figures.draw_curves(first, list(result.terms), result.fits[0].kept_at), folder.path / "curves.png")
     writer.compare({"restored": result.image})
     if hooks.frames.frames:
         figures.save_animation(folder.path / "fit.gif", hooks.frames.frames)

@@ -14,7 +14,9 @@ from torch import Tensor
 from hybrid_dip.cli.quiet import set_quiet
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.images.files import Picture, crop_to_centre, load_image, read_picture
+from hybrid_dip.images.files import crop_to_centre, load_image
+from hybrid_dip.images.picture import Picture
+from hybrid_dip.images.reading import read_picture
 from hybrid_dip.recipes import spec_files
 from hybrid_dip.recipes.limits import check_at_least_one
 from hybrid_dip.study.describe.methods import LIST_KINDS, SPEC_KINDS

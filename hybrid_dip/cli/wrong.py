@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hybrid_dip.cli.options import WRONG, Part, entry
 from hybrid_dip.contracts import Case, Task
-from hybrid_dip.images.files import Picture
+from hybrid_dip.images.picture import Picture
 from hybrid_dip.recipes.written_task import WrittenTask
 
 

@@ -29,7 +29,8 @@ from hybrid_dip.regularisers.proximal import proximal
 from hybrid_dip.regularisers.terms import Term, Terms
 from hybrid_dip.restoring.hooks import HooksOf, hooks_of_arm, no_hooks
 from hybrid_dip.restoring.plan import resolve
-from hybrid_dip.restoring.restore import Result, restore
+from hybrid_dip.restoring.restore import restore
+from hybrid_dip.restoring.result import Result
 
 STEPS, ROUNDS = 20, 30
 """Steps of the network's agent in each round, and most rounds."""

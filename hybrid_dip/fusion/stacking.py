@@ -21,7 +21,8 @@ from hybrid_dip.recipes.recipe import Preset, Recipe
 from hybrid_dip.regularisers.terms import Term, Terms
 from hybrid_dip.restoring.hooks import HooksOf, hooks_of_arm, no_hooks
 from hybrid_dip.restoring.plan import resolve
-from hybrid_dip.restoring.restore import Result, restore
+from hybrid_dip.restoring.restore import restore
+from hybrid_dip.restoring.result import Result
 from hybrid_dip.stopping.selection import Bootstrap, HeldOut, Replicate, Selection, steps_of
 
 

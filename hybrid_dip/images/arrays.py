@@ -49,11 +49,11 @@ def read_npy(path: Path) -> tuple[Array, int, int]:
     return np.asarray(array), 1, 16
 
 
-def check_floats(path: Path, array: Array) -> None:
+def check_floats(path: Path | str, array: Array) -> None:
     """Refuse floating-point values that are no image's.
 
     Args:
-        path: The file that they are from.
+        path: The file that they are from, or what else they are called.
         array: The values.
 
     Raises:

@@ -1,5 +1,6 @@
 """Pictures of a fit: its curves, and images side by side. Matplotlib is imported when one is drawn."""
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from hybrid_dip.images.atomic import replacement
-from hybrid_dip.images.files import quantise
+from hybrid_dip.images.picture import quantise
 
 Rows = Sequence[Mapping[str, float]]
 
@@ -53,19 +54,32 @@ def save_figure(figure: Any, path: Path) -> None:
         path: The file to write.
     """
     with replacement(path) as temporary:
-        figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata={"Software": None})
+        _write(figure, temporary)
 
 
-def save_curves(path: Path, rows: Rows, terms: Sequence[str], kept_at: int) -> None:
+def as_png(figure: Any) -> bytes:
+    """A figure of :func:`subplots` as the content of a PNG file."""
+    buffer = io.BytesIO()
+    _write(figure, buffer)
+    return buffer.getvalue()
+
+
+def _write(figure: Any, where: Path | io.BytesIO) -> None:
+    figure.savefig(where, dpi=110, bbox_inches="tight", format="png", metadata={"Software": None})
+
+
+def draw_curves(rows: Rows, terms: Sequence[str], kept_at: int) -> Any:
     """Draw loss, gradient norms and, where there was a reference, PSNR against the step.
 
     Gradients are taken at the image, and for a term of the network at its parameters.
 
     Args:
-        path: PNG file to write.
         rows: The history.
         terms: Names of the regularisers.
         kept_at: Step of the kept image, marked by a line.
+
+    Returns:
+        The figure.
     """
     steps = [row["step"] for row in rows]
     with_psnr = any("psnr" in row for row in rows)
@@ -92,22 +106,24 @@ def save_curves(path: Path, rows: Rows, terms: Sequence[str], kept_at: int) -> N
         axis.axvline(kept_at, color="grey", linestyle=":", label=f"kept ({kept_at})")
         axis.legend(fontsize="small")
         axis.grid(alpha=0.3)
-    save_figure(figure, path)
+    return figure
 
 
-def save_comparison(path: Path, panels: Mapping[str, Tensor]) -> None:
+def draw_comparison(panels: Mapping[str, Tensor]) -> Any:
     """Draw images side by side at one size, without smoothing.
 
     Args:
-        path: PNG file to write.
         panels: Title -> (1, C, H, W); smaller ones are enlarged pixel by pixel.
+
+    Returns:
+        The figure.
     """
     widest = max(image.shape[-1] / image.shape[-2] for image in panels.values())
     height = 4.2
     figure, axes = subplots(1, len(panels), (height * widest * len(panels), height + 0.4))
     for axis, (title, image) in zip(axes[0], panels.items(), strict=True):
         _draw(axis, image, title)
-    save_figure(figure, path)
+    return figure
 
 
 def save_grid(path: Path, rows: Sequence[Mapping[str, tuple[str, Tensor]]]) -> None:

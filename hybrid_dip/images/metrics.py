@@ -1,4 +1,4 @@
-"""Metrics: how near an image is to a reference. Pure functions of two tensors and a data range."""
+"""Metrics: how near an image is to a reference. Pure functions of two images of any kind and a data range."""
 
 import math
 from statistics import fmean
@@ -7,26 +7,26 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from hybrid_dip.errors import SettingsError, check_kind
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.images.kinds import AnyImage, as_tensor
 
 
-def _same_shape(x: Tensor, reference: Tensor) -> None:
-    for image in (x, reference):
-        check_kind("What a metric compares", image, Tensor, "tensors, such as hd.load_image gives of a file")
-        if not image.is_floating_point():
-            raise SettingsError(f"A metric compares floating-point numbers, got {image.dtype}: divide 8 bits by 255.")
-    if x.shape != reference.shape:
+def _pair(x: AnyImage, reference: AnyImage) -> tuple[Tensor, Tensor]:
+    """The two as tensors of one shape, on the CPU."""
+    image, truth = as_tensor(x, "The image to measure").cpu(), as_tensor(reference, "The reference").cpu()
+    if image.shape != truth.shape:
         raise SettingsError(
-            f"A metric compares images of one shape, got {tuple(x.shape)} and a reference of {tuple(reference.shape)}."
+            f"A metric compares images of one shape, got {tuple(image.shape)} and a reference of {tuple(truth.shape)}."
         )
+    return image, truth
 
 
-def psnr(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
+def psnr(x: AnyImage, reference: AnyImage, data_range: float = 1.0) -> float:
     """Peak signal-to-noise ratio, 10 log10(data_range^2 / MSE), over all entries.
 
     Args:
-        x: The image, of any shape.
-        reference: A tensor of the same shape.
+        x: A tensor of any shape, or an image of another kind; whole numbers are scaled by their type.
+        reference: Another of the same shape.
         data_range: Largest minus smallest possible value.
 
     Returns:
@@ -35,8 +35,8 @@ def psnr(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
     Raises:
         SettingsError: The shapes differ.
     """
-    _same_shape(x, reference)
-    mse = float((x.cpu().double() - reference.cpu().double()).square().mean())
+    image, truth = _pair(x, reference)
+    mse = float((image.double() - truth.double()).square().mean())
     return math.inf if mse == 0 else 10 * math.log10(data_range**2 / mse)
 
 
@@ -44,7 +44,7 @@ SSIM_WINDOW = 11
 """Side of the Gaussian window in pixels, cut off at three and a half deviations."""
 
 
-def ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
+def ssim(x: AnyImage, reference: AnyImage, data_range: float = 1.0) -> float:
     """Structural similarity (Wang et al. 2004), Gaussian window of deviation 1.5, mean over pixels and channels.
 
     At the border the images are continued by reflection, so that every pixel counts.
@@ -62,12 +62,12 @@ def ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
     """
     from skimage.metrics import structural_similarity
 
-    _same_shape(x, reference)
+    x, reference = _pair(x, reference)
     if min(x.shape[-2:]) < SSIM_WINDOW:
         raise SettingsError(f"SSIM needs at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, got {x.shape[-1]}x{x.shape[-2]}.")
     border = (SSIM_WINDOW // 2,) * 4  # scikit-image leaves out the mean over a border of that width
     # In single precision the variances of flat regions would be off by more than the formula's constants allow.
-    continued = [pad(images.cpu().double(), border, mode="reflect").numpy() for images in (x, reference)]
+    continued = [pad(images.double(), border, mode="reflect").numpy() for images in (x, reference)]
     gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return fmean(
         structural_similarity(*pair, data_range=data_range, channel_axis=0, **gaussian) for pair in zip(*continued, strict=True)
@@ -78,7 +78,7 @@ MS_SSIM_SIDE = 176
 """The smallest of five scales, each half as large as the one before, is then as large as the window of 11 pixels."""
 
 
-def ms_ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
+def ms_ssim(x: AnyImage, reference: AnyImage, data_range: float = 1.0) -> float:
     """Multi-scale structural similarity (Wang, Simoncelli & Bovik 2003), five scales with their weights.
 
     Args:
@@ -94,15 +94,13 @@ def ms_ssim(x: Tensor, reference: Tensor, data_range: float = 1.0) -> float:
     """
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-    _same_shape(x, reference)
+    x, reference = _pair(x, reference)
     if min(x.shape[-2:]) < MS_SSIM_SIDE:
         raise SettingsError(
             f"MS-SSIM needs at least {MS_SSIM_SIDE}x{MS_SSIM_SIDE} pixels for its five scales, got "
             f"{x.shape[-1]}x{x.shape[-2]}; take ssim."
         )
-    return float(
-        multiscale_structural_similarity_index_measure(x.cpu().double(), reference.cpu().double(), data_range=data_range)
-    )
+    return float(multiscale_structural_similarity_index_measure(x.double(), reference.double(), data_range=data_range))
 
 
 def luma(x: Tensor) -> Tensor:
@@ -125,7 +123,7 @@ def luma(x: Tensor) -> Tensor:
     return ((x * weights).sum(1, keepdim=True) + 16) / 255
 
 
-def psnr_y(x: Tensor, reference: Tensor, border: int = 4) -> float:
+def psnr_y(x: AnyImage, reference: AnyImage, border: int = 4) -> float:
     """PSNR of the Y channel without a border, as papers on super-resolution measure it.
 
     They leave out as many pixels as the factor. So do commands and studies, unless a border is named: ``psnr_y:border=4``.
@@ -141,7 +139,7 @@ def psnr_y(x: Tensor, reference: Tensor, border: int = 4) -> float:
     Raises:
         SettingsError: The shapes differ, or the border is below 0 or leaves nothing.
     """
-    _same_shape(x, reference)
+    x, reference = _pair(x, reference)
     if not 0 <= 2 * border < min(x.shape[-2:]):
         size = f"{x.shape[-1]}x{x.shape[-2]}"
         raise SettingsError(f"psnr_y needs a border of at least 0 that leaves something of {size} pixels, got {border}.")

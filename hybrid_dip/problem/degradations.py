@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Case, MeasurementProtocol
 from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error, nearest
-from hybrid_dip.images.files import as_pillow
+from hybrid_dip.images.pillow_images import as_pillow
 from hybrid_dip.problem import operators, tasks
 from hybrid_dip.problem.noise import (
     NOISES,

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError, check_kind, warn
+from hybrid_dip.images.kinds import AnyImage, as_tensor
 from hybrid_dip.problem.noise import estimate_sigma, noise_of_pairs
 
 LEAST_MEAN, LARGEST = 0.25, 16.0
@@ -19,52 +20,67 @@ FAR_OUTSIDE, MOST_OUTSIDE = 0.4, 0.1
 MUCH, JUST_SEEN = 10.0, 3 / 255
 """A level is doubted where it is wrong by this factor, and by more than fine detail that passes for noise. Noise that is alike
 between neighbours is often estimated at a quarter of its level."""
-TENSOR = "a tensor (1, C, H, W), such as hd.load_image gives of a file"
 
 
-def one_image(image: Tensor, what: str = "The observation", *, mask: bool = False) -> Tensor:
-    """Take an image.
+def one_image(image: AnyImage, what: str = "The observation") -> Tensor:
+    """Take an image in [0, 1] plus noise.
 
     Args:
-        image: (1, C, H, W), finite.
+        image: Of any kind that :func:`hybrid_dip.images.kinds.as_tensor` takes.
         what: What it is called in the sentence.
-        mask: Whether it is a mask, or the scale of its values is looked at later.
 
     Returns:
-        It in single precision, without a graph.
+        (1, C, H, W), in single precision, without a graph.
 
     Raises:
-        SettingsError: It is no tensor, of another shape or scale, or not finite and real.
+        SettingsError: It is no image, of another shape or scale, or not finite and real.
     """
-    check_kind(what, image, Tensor, TENSOR)
-    if not mask:
-        check_floats(image, what)
-    if image.ndim != 4 or image.shape[0] != 1:
-        raise SettingsError(f"{what} must have the shape (1, C, H, W), got {tuple(image.shape)}.")
-    if not bool(torch.isfinite(image).all()):
-        raise SettingsError(f"{what} holds NaN or Inf; finite numbers in [0, 1] were expected.")
-    if not mask:
-        check_scale(image, what)
-    return image.detach().float()
+    x = finite_image(image, what)
+    check_scale(x, what)
+    return x
 
 
-def check_floats(image: Tensor, what: str = "The observation") -> None:
-    """Refuse whole numbers, whose scale nobody knows, and complex ones, which would lose a part.
+def finite_image(image: AnyImage, what: str) -> Tensor:
+    """Take an image or a mask, whose values may be on another scale: what lies under a mask has none.
 
     Args:
-        image: A tensor of any shape. One of truth values is a mask, and fine.
+        image: As for :func:`one_image`.
         what: What it is called in the sentence.
 
+    Returns:
+        (1, C, H, W), in single precision, without a graph.
+
     Raises:
-        SettingsError: It holds others than floats.
+        SettingsError: It is no image, of another shape, or not finite and real.
     """
-    if image.is_complex():
+    x = real_numbers(image, what)
+    if x.ndim != 4 or x.shape[0] != 1:
+        raise SettingsError(f"{what} must have the shape (1, C, H, W), got {tuple(x.shape)}.")
+    if not bool(torch.isfinite(x).all()):
+        raise SettingsError(f"{what} holds NaN or Inf; finite numbers in [0, 1] were expected.")
+    return x.detach().float()
+
+
+def real_numbers(image: AnyImage, what: str = "The observation") -> Tensor:
+    """Take numbers, and refuse complex ones, which would lose a part.
+
+    Args:
+        image: A tensor of any shape, or an image of any kind.
+        what: What it is called in the sentence.
+
+    Returns:
+        A tensor of floats.
+
+    Raises:
+        SettingsError: It holds complex numbers, or whole ones whose scale is not known.
+    """
+    x = as_tensor(image, what)
+    if x.is_complex():
         raise SettingsError(
-            f"{what} is complex ({image.dtype}): give real and imaginary part as two channels, such as "
+            f"{what} is complex ({x.dtype}): give real and imaginary part as two channels, such as "
             "torch.view_as_real(y) makes them, and let the forward operator do the same."
         )
-    if not image.is_floating_point() and image.dtype != torch.bool:
-        raise SettingsError(f"{what} holds whole numbers ({image.dtype}); floats in [0, 1] were expected: divide by 255.")
+    return x
 
 
 def check_scale(image: Tensor, what: str = "The observation", known: Tensor | None = None) -> None:

@@ -1,28 +1,33 @@
 """Tasks from images that are degraded already: no noise is added here and no reference is needed.
 
-Every function takes tensors in [0, 1] and noise levels in the same units, and returns a :class:`~hybrid_dip.contracts.Task`.
+Every function returns a :class:`~hybrid_dip.contracts.Task`. Images are tensors (1, C, H, W), arrays (H, W) or (H, W, C), PIL
+images or paths (:mod:`hybrid_dip.images.kinds`); noise levels are in units of [0, 1], whatever the image is.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from hybrid_dip.contracts import Fidelity, Task, clamp
-from hybrid_dip.errors import HybridDIPError, SettingsError, check_function, check_kind, describe_error, whole_number
+from hybrid_dip.errors import HybridDIPError, SettingsError, check_function, describe_error, whole_number
+from hybrid_dip.images.kinds import AnyImage
+from hybrid_dip.images.masks import as_mask
 from hybrid_dip.problem import fidelity as likelihood
 from hybrid_dip.problem import operators
 from hybrid_dip.problem.given import (
-    TENSOR,
     ask_for_range,
-    check_floats,
     check_scale,
     check_sigma,
     check_weight,
+    finite_image,
     one_image,
     own_noise,
+    real_numbers,
     whole_shape,
 )
 from hybrid_dip.problem.guides import check_guide
@@ -40,7 +45,7 @@ def paste_known(x: Tensor, task: Task) -> Tensor:
     return clamp(x if task.weight is None else torch.where(task.weight > 0, task.observation, x), task)
 
 
-def denoise(observation: Tensor, *, sigma: float | None = None, fidelity: Fidelity = likelihood.gaussian) -> Task:
+def denoise(observation: AnyImage, *, sigma: float | None = None, fidelity: Fidelity = likelihood.gaussian) -> Task:
     """A noisy image; y = x + noise.
 
     Args:
@@ -65,7 +70,7 @@ def denoise(observation: Tensor, *, sigma: float | None = None, fidelity: Fideli
     return task
 
 
-def jpeg(observation: Tensor) -> Task:
+def jpeg(observation: AnyImage) -> Task:
     """An image with JPEG artefacts, fitted like a noisy one of unknown level, as the original does.
 
     Args:
@@ -81,11 +86,9 @@ def jpeg(observation: Tensor) -> Task:
     return Task(y, _shape(*y.shape[1:]), operators.Identity(), likelihood.gaussian, name="jpeg")
 
 
-def _masked(observation: Tensor, mask: Tensor, name: str, sigma: float, fidelity: Fidelity) -> Task:
-    check_kind("The observation", observation, Tensor, TENSOR)
-    check_floats(observation)
-    y = one_image(observation, mask=True)
-    known = one_image(mask, "The mask", mask=True)
+def _masked(observation: AnyImage, mask: AnyImage, name: str, sigma: float, fidelity: Fidelity) -> Task:
+    y = finite_image(observation, "The observation")
+    known = finite_image(as_mask(mask), "The mask")
     if known.shape[-2:] != y.shape[-2:] or known.shape[1] not in (1, y.shape[1]):
         raise SettingsError(
             f"The mask is {known.shape[-1]}x{known.shape[-2]} with {known.shape[1]} channels, the image "
@@ -107,7 +110,7 @@ def _masked(observation: Tensor, mask: Tensor, name: str, sigma: float, fidelity
     return Task(y, _shape(*y.shape[1:]), operators.Identity(), fidelity, known, sigma or None, finisher=finisher, name=name)
 
 
-def inpaint(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian) -> Task:
+def inpaint(observation: AnyImage, mask: AnyImage, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian) -> Task:
     """An image with regions to fill in. Known pixels are pasted back into the result, unless they are noisy.
 
     A mask that leaves less than half of the image causes a warning, for it may be inverted.
@@ -129,7 +132,9 @@ def inpaint(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: 
     return task
 
 
-def missing_pixels(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian) -> Task:
+def missing_pixels(
+    observation: AnyImage, mask: AnyImage, *, sigma: float = 0.0, fidelity: Fidelity = likelihood.gaussian
+) -> Task:
     """An image of which only scattered pixels were measured (the original's "restoration").
 
     Args:
@@ -148,7 +153,7 @@ def missing_pixels(observation: Tensor, mask: Tensor, *, sigma: float = 0.0, fid
 
 
 def super_resolve(
-    observation: Tensor,
+    observation: AnyImage,
     *,
     factor: int = 4,
     kernel: Kernel = "lanczos2",
@@ -184,7 +189,13 @@ def super_resolve(
     return Task(y, shape, forward, fidelity, noise_sigma=sigma, name="super-resolve")
 
 
-def deblur(observation: Tensor, psf: Tensor, *, sigma: float | None = None, fidelity: Fidelity = likelihood.gaussian) -> Task:
+def deblur(
+    observation: AnyImage,
+    psf: Tensor | npt.NDArray[Any],
+    *,
+    sigma: float | None = None,
+    fidelity: Fidelity = likelihood.gaussian,
+) -> Task:
     """An image blurred by a known point spread function; y = psf * x.
 
     Args:
@@ -200,6 +211,7 @@ def deblur(observation: Tensor, psf: Tensor, *, sigma: float | None = None, fide
         SettingsError: A PSF that is negative, zero or larger than the image, or a bad image.
     """
     y = one_image(observation)
+    psf = torch.from_numpy(np.array(psf, dtype=np.float32)) if isinstance(psf, np.ndarray) else psf
     forward = operators.Blur(psf)
     if psf.shape[0] > y.shape[-2] or psf.shape[1] > y.shape[-1]:
         raise SettingsError(f"The PSF is {psf.shape[1]}x{psf.shape[0]}, larger than the image of {y.shape[-1]}x{y.shape[-2]}.")
@@ -207,7 +219,7 @@ def deblur(observation: Tensor, psf: Tensor, *, sigma: float | None = None, fide
     return Task(y, _shape(*y.shape[1:]), forward, fidelity, noise_sigma=sigma, name="deblur")
 
 
-def flash(observation: Tensor, guide: Tensor) -> Task:
+def flash(observation: AnyImage, guide: AnyImage) -> Task:
     """A dim, noisy photograph and one with flash, which serves as z and lends its edges.
 
     Args:
@@ -231,7 +243,7 @@ def flash(observation: Tensor, guide: Tensor) -> Task:
 
 
 def demosaic(
-    observation: Tensor,
+    observation: AnyImage,
     *,
     pattern: Literal["RGGB", "BGGR", "GRBG", "GBRG"] = "RGGB",
     sigma: float | None = None,
@@ -265,14 +277,14 @@ def demosaic(
 @torch.inference_mode(False)
 @torch.enable_grad()
 def linear(
-    observation: Tensor,
+    observation: AnyImage,
     forward: Callable[[Tensor], Tensor],
     shape: Sequence[int] | None = None,
     *,
     sigma: float | None = None,
     weight: Tensor | None = None,
     fidelity: Fidelity = likelihood.gaussian,
-    latent: Tensor | None = None,
+    latent: AnyImage | None = None,
     value_range: tuple[float, float] | None = (0.0, 1.0),
 ) -> Task:
     """Your own forward operator, any differentiable one: y = forward(x).
@@ -298,10 +310,9 @@ def linear(
         SettingsError: ``forward`` gives complex numbers, another shape than y, or no gradient with respect to its input; y is
             not finite and real; the weight does not broadcast to y; the guide is one colour throughout.
     """
-    check_kind("The observation", observation, Tensor, "a tensor")
-    check_kind("The guide image", latent, Tensor | None, TENSOR)
+    observation = real_numbers(observation)
     check_function("The forward operator", forward, "a function of an image")
-    check_floats(observation)
+    latent = None if latent is None else finite_image(latent, "The guide image")
     if not bool(torch.isfinite(observation).all()):
         raise SettingsError("The observation must hold finite real floating-point numbers.")
     if latent is not None:

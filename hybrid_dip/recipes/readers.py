@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Fidelity
 from hybrid_dip.errors import ImageFileError, SettingsError, nearest
-from hybrid_dip.images.files import read_picture
+from hybrid_dip.images.reading import read_picture
 from hybrid_dip.problem import operators
 from hybrid_dip.problem.noise import NOISES
 

@@ -3,61 +3,32 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Fit, Record, Rule, Task, check_task
+from hybrid_dip.contracts import Case, Fit, Rule, Task
 from hybrid_dip.errors import SettingsError, check_function, check_kind, finite_number, whole_number
 from hybrid_dip.execution import devices
 from hybrid_dip.execution.forks import check_fork
 from hybrid_dip.execution.precision import NOT_ALONE, PLAIN, Execution
 from hybrid_dip.fitting.solvers.langevin import DEVIATION
+from hybrid_dip.images.kinds import AnyImage
+from hybrid_dip.problem import tasks
 from hybrid_dip.problem.tiles import part
 from hybrid_dip.recipes.recipe import Preset, Recipe
 from hybrid_dip.recipes.without_fit import check_without_fit
 from hybrid_dip.regularisers.terms import Term, as_terms
 from hybrid_dip.restoring.hooks import HooksOf, SeparateStates, no_hooks
 from hybrid_dip.restoring.plan import recipe_and_tiles
+from hybrid_dip.restoring.result import Result
 from hybrid_dip.restoring.seeds import PARAMETERS, Restoration, fit_seeds
 from hybrid_dip.stopping.selection import Selection
 
 LOGGED_ROWS = 60
 """A history has about this many rows, and at least one in 50 steps is logged."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Result(Record):
-    """A restored image; with several runs, their average.
-
-    Attributes:
-        image: The finished image, (1, C, H, W) on the CPU: clamped, known pixels pasted back.
-        raw: The image before finishing: the network's kept output, averaged over runs, refined where the recipe says so.
-        last: The last iterate, averaged over runs and finished.
-        deviation: Standard deviation of each pixel, (1, C, H, W): between the runs' finished images, or of a single run's
-            samples where its solver draws some; else None.
-        fits: The fit of each seed, in order.
-        seeds: The seeds.
-        recipe: What was fitted.
-        terms: Name -> weight, as text.
-        seconds: Seconds of all fits and of refining.
-        parameters: Number of trainable numbers in the network.
-        hardware: Device, threads and versions.
-    """
-
-    image: Tensor
-    raw: Tensor
-    last: Tensor
-    deviation: Tensor | None
-    fits: tuple[Fit, ...]
-    seeds: tuple[int, ...]
-    recipe: Recipe
-    terms: dict[str, str]
-    seconds: float
-    parameters: int
-    hardware: dict[str, Any] = field(default_factory=dict)
 
 
 def only_the_loop_evaluates(recipe: Recipe, terms: Sequence[Term]) -> bool:
@@ -81,7 +52,7 @@ def log_interval(steps: int) -> int:
 @torch.inference_mode(False)
 @torch.enable_grad()
 def restore(
-    task: Task,
+    task: Task | Case | AnyImage,
     *,
     preset: str | Preset | Recipe = "original",
     regularisers: Any = (),
@@ -102,7 +73,8 @@ def restore(
     caller's random state is neither used nor changed.
 
     Args:
-        task: The task, such as one of :mod:`hybrid_dip.problem.tasks`.
+        task: The task, such as one of :mod:`hybrid_dip.problem.tasks`; a case, whose clean image the result is shown beside; or
+            an image of any kind, which is taken for a noisy one.
         preset: "original", "fast", "quick", another name of the catalogue, ``file.py:name``, a preset, or a recipe.
         regularisers: A term, a callable x -> scalar (weight 1), or several of them.
         rule: When to stop and what to keep, or a selection by held-out data. The default is the recipe's; for most recipes that
@@ -127,7 +99,11 @@ def restore(
             fit and has no steps; there can be no CUDA graph; the task cannot be tiled; two fits are saved in one file.
         FitError: The objective is not a finite scalar at the first step, or no step led to an image that is better than none.
     """
-    check_task(task)
+    reference = task.reference if isinstance(task, Case) else None
+    if isinstance(task, Case):
+        task = task.task
+    elif not isinstance(task, Task):
+        task = tasks.denoise(task)
     counts = {"runs": runs, "steps": steps, "log_every": log_every}
     runs, steps, log_every = (None if count is None else whole_number(name, count) for name, count in counts.items())
     seed, tile = whole_number("seed", seed, 0), None if tile is None else whole_number("tile", tile, 0)
@@ -159,7 +135,7 @@ def restore(
         hooks=SeparateStates(hooks),
     )
     fits = fit_seeds(restoration, seeds)
-    return _combine(restoration, fits, seeds[: len(fits)])
+    return replace(_combine(restoration, fits, seeds[: len(fits)]), reference=reference)
 
 
 def _combine(restoration: Restoration, fits: Sequence[Fit], seeds: Sequence[int]) -> Result:
@@ -184,6 +160,7 @@ def _combine(restoration: Restoration, fits: Sequence[Fit], seeds: Sequence[int]
         terms={term.name: str(term.weight) for term in restoration.terms},
         seconds=sum(fit.seconds for fit in fits) + refining,
         parameters=fits[-1].extras[PARAMETERS],
+        task=task,
         hardware={**devices.describe(restoration.device), "execution": str(restoration.execution)},
     )
 

@@ -10,10 +10,12 @@ from torch import Tensor
 from hybrid_dip.contracts import Fit, Task
 from hybrid_dip.fitting.observers import ReferenceWatch
 from hybrid_dip.images import figures, metrics
-from hybrid_dip.images.files import Picture, save_image
+from hybrid_dip.images.files import save_image
+from hybrid_dip.images.picture import Picture
 from hybrid_dip.problem.masks import known_pixels
 from hybrid_dip.problem.operators import border_of
 from hybrid_dip.restoring.manifest import HISTORY, MANIFEST, write_history, write_manifest
+from hybrid_dip.restoring.panels import panels
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,18 +70,8 @@ class ResultWriter:
         Args:
             images: Title -> finished image, (1, C, H, W). The PSNR is added to the title where there is a clean image.
         """
-        y = self.task.observation
-        shown = {"observation": y} if y.ndim == 4 and y.shape[1] <= self.task.shape[1] else {}
-        panels = {title + self._decibels(image): image for title, image in {**shown, **images}.items()}
-        if self.reference is not None:
-            panels["reference"] = self.reference
-        visible = {title: self.task.in_unit_range(image, self.reference) for title, image in panels.items()}
-        figures.save_comparison(self.folder / "comparison.png", visible)
-
-    def _decibels(self, image: Tensor) -> str:
-        if self.reference is None or image.shape != self.reference.shape:
-            return ""
-        return f", {metrics.psnr(self._unit(image).clamp(0, 1), self._unit(self.reference)):.2f} dB"
+        drawn = figures.draw_comparison(panels(self.task, images, self.reference))
+        figures.save_figure(drawn, self.folder / "comparison.png")
 
     def _unit(self, image: Tensor) -> Tensor:
         return self.task.in_unit_range(image, self.reference)

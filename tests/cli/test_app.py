@@ -97,7 +97,7 @@ def test_alpha_depth_and_channels_are_carried_over(tmp_path: Path, hybrid_dip_co
     save_image(photograph, tmp_path / "a.png", alpha=alpha, bits=16)
     options = [*SMALL, "--steps", "2"]
     assert hybrid_dip_command("restore", tmp_path / "a.png", "--task", "jpeg", *options, "-o", tmp_path / "o1")[0] == 0
-    from hybrid_dip.images.files import read_picture
+    from hybrid_dip.images.reading import read_picture
 
     restored = read_picture(tmp_path / "o1" / "restored.png")
     assert restored.bits == 16

@@ -47,7 +47,7 @@ def test_degrade_writes_the_reference_to_measure_by(files: Path, hybrid_dip_comm
 
 
 def test_degrade_keeps_alpha_and_depth(tmp_path: Path, photograph: Tensor, hybrid_dip_command: Command) -> None:
-    from hybrid_dip.images.files import read_picture
+    from hybrid_dip.images.reading import read_picture
 
     alpha = torch.rand(1, 1, 32, 32)
     save_image(photograph, tmp_path / "a.png", alpha=alpha, bits=16)

@@ -6,7 +6,8 @@ import png
 import pytest
 
 from hybrid_dip.errors import ImageFileError
-from hybrid_dip.images.files import load_image, read_picture, save_image
+from hybrid_dip.images.files import load_image, save_image
+from hybrid_dip.images.reading import read_picture
 
 RANDOM = np.random.default_rng(0)
 

@@ -183,7 +183,6 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path: Path) ->
         files.save_image(torch.rand(1, 3, 8, 8), tmp_path / "a.nonsense")
     for x, word in {
         torch.full((1, 3, 8, 8), torch.nan): "NaN",
-        torch.zeros(1, 3, 8, 8, dtype=torch.uint8): "divide 8 bits by 255",
         torch.full((1, 3, 8, 8), 117.0): r"mean of 117; values in \[0, 1\]",
     }.items():
         with pytest.raises(ImageFileError, match=word):

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from PIL import Image
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images import metrics
@@ -72,8 +73,11 @@ def test_shapes_must_agree(metric: object) -> None:
         metric(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 17))  # type: ignore[operator]
 
 
-def test_whole_numbers_are_refused() -> None:
-    bytes_ = torch.zeros(1, 1, 16, 16, dtype=torch.uint8)
+def test_images_of_every_kind_are_compared(photograph: torch.Tensor) -> None:
+    reference = (255 * photograph).round().byte()
+    array = reference[0].permute(1, 2, 0).numpy()
+    worse = (0.9 * photograph).clamp(0, 1)
     for metric in (metrics.psnr, metrics.ssim, metrics.psnr_y):
-        with pytest.raises(SettingsError, match=r"got torch\.uint8: divide 8 bits by 255"):
-            metric(bytes_, bytes_)
+        expected = metric(worse, reference / 255)
+        for given in (reference, array, Image.fromarray(array), array / 255.0):
+            assert metric(worse, given) == pytest.approx(expected, abs=1e-5)

@@ -8,7 +8,8 @@ import torch
 from PIL import ExifTags, Image, ImageCms
 from torch import Tensor
 
-from hybrid_dip.images.files import load_image, read_picture, save_image
+from hybrid_dip.images.files import load_image, save_image
+from hybrid_dip.images.reading import read_picture
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GREY = SRGB[:16] + b"GRAY" + SRGB[20:]  # the words that say what it is for

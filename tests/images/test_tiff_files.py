@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from hybrid_dip.errors import HybridDIPWarning, ImageFileError
-from hybrid_dip.images.files import load_image, read_picture
+from hybrid_dip.images.files import load_image
+from hybrid_dip.images.reading import read_picture
 
 RANDOM = np.random.default_rng(0)
 

@@ -15,8 +15,7 @@ from hybrid_dip.recipes.presets import quick
 from hybrid_dip.restoring.restore import restore
 
 WRONG = {
-    "bytes": (lambda x: (255 * x).byte(), r"whole numbers \(torch.uint8\); floats in \[0, 1\] were expected"),
-    "whole numbers": (lambda x: (255 * x).long(), "whole numbers"),
+    "whole numbers": (lambda x: (255 * x).long(), "whole numbers of the type int64, whose white is not known"),
     "0 to 255": (lambda x: 255 * x, "values from .* to .*, .* in the mean; an image in"),
     "dark, 0 to 255": (lambda x: 255 * x * (x > x.amax() - 0.01), "divide by the largest value"),
     "0 to 10": (lambda x: 10 * x, "in the mean"),

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Fit, Step
 from hybrid_dip.fitting.observers import ReferenceWatch
-from hybrid_dip.images.files import Picture, read_picture
 from hybrid_dip.images.metrics import psnr, psnr_y
+from hybrid_dip.images.picture import Picture
 from hybrid_dip.images.properties import Properties
+from hybrid_dip.images.reading import read_picture
 from hybrid_dip.problem import tasks
 from hybrid_dip.restoring.writer import ResultWriter, history_rows
 

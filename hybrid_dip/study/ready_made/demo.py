@@ -86,7 +86,7 @@ def report_demo(plan: Plan, store: Store) -> pd.DataFrame:
     images = panels(plan.runs, store)
     shown = {name if name == "clean" else f"{name}\n{caption}": image for name, (caption, image) in images.items()}
     with store.writing():
-        figures.save_comparison(store.path / PICTURE, shown)
+        figures.save_figure(figures.draw_comparison(shown), store.path / PICTURE)
     return table
 
 

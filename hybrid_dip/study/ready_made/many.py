@@ -8,7 +8,7 @@ from typing import Any
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
-from hybrid_dip.images.files import read_picture
+from hybrid_dip.images.reading import read_picture
 from hybrid_dip.problem.tiles import of_one_fit
 from hybrid_dip.restoring.memory import memory_of_a_step
 from hybrid_dip.restoring.plan import tiles_for

@@ -15,7 +15,8 @@ from hybrid_dip.fusion.stacking import stack
 from hybrid_dip.problem.tiles import of_one_fit
 from hybrid_dip.restoring.memory import check_memory, recompute_if_needed
 from hybrid_dip.restoring.plan import tiles_for
-from hybrid_dip.restoring.restore import Result, restore
+from hybrid_dip.restoring.restore import restore
+from hybrid_dip.restoring.result import Result
 from hybrid_dip.restoring.writer import ResultWriter, history_rows
 from hybrid_dip.stopping.selection import steps_of
 from hybrid_dip.study.describe.measures import Outputs, measure_all

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from hybrid_dip import networks
 from hybrid_dip.execution import devices
-from hybrid_dip.images.files import load_image, read_picture, save_image
+from hybrid_dip.images.files import load_image, save_image
+from hybrid_dip.images.reading import read_picture
 from hybrid_dip.networks import latents
 from hybrid_dip.problem import tasks
 from hybrid_dip.recipes.presets import quick

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from hybrid_dip.images.figures import visible_channels
-from hybrid_dip.images.files import quantise
+from hybrid_dip.images.picture import quantise
 
 
 def as_png(x: Tensor) -> str:
