@@ -10,6 +10,7 @@ import pytest
 from torch import Tensor
 
 import hybrid_dip as hd
+from hybrid_dip.restoring import one_call
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,7 +58,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_python_runs_as_it_stands(page: Path, photograph: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two steps for each fit; docs/extending.md has tests of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hd, "restore", partial(hd.restore, steps=2, runs=1))
+    short = partial(hd.restore, steps=2, runs=1)
+    monkeypatch.setattr(hd, "restore", short)
+    monkeypatch.setattr(one_call, "restore", short)
     hd.save_image(photograph[..., :16, :16], "photo.png")
     for block in code(page, "python"):
         exec(compile(re.sub(r"steps=\d+", "steps=2", block), str(page), "exec"), {"__name__": "page"})

@@ -20,7 +20,7 @@ from hybrid_dip.problem.masks import to_fill_in
 from hybrid_dip.problem.tiles import Tiles, of_one_fit, part
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers.terms import Term
-from hybrid_dip.restoring.estimate import duration, estimate
+from hybrid_dip.restoring.estimate import duration, estimate, shorter_preset
 from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.restoring.longer import parts_over_all_steps
 from hybrid_dip.restoring.manifest import __version__
@@ -133,6 +133,7 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     if job.execution.recomputed:
         job.say("Activations are computed again on the way back: a step takes longer, but fits into memory.")
     job.say(f"{job.task.name}: {cost.sentence(job.recipe.steps, fits)}")
+    _say_what_is_shorter(job, fits // job.recipe.runs, fits * job.recipe.steps * cost.seconds_per_step)
     try:
         result = _fit(job, folder)
     except torch.OutOfMemoryError as error:
@@ -147,6 +148,13 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     for note in (note for fit in result.fits for note in fit.notes):
         job.say(note)
     return result
+
+
+def _say_what_is_shorter(job: Job, parts: int, seconds: float) -> None:
+    """Name a preset that takes less than half the time of a long restoration, in as many tiles and replicates."""
+    shorter = shorter_preset(job.fitted, job.device, job.execution, seconds / parts)
+    if shorter is not None:
+        job.say(f"Shorter: --preset {shorter[0]} takes about {duration(parts * shorter[1])}, without priors.")
 
 
 def _lengthen(job: Job, folder: ResultFolder, before: int) -> None:

@@ -27,7 +27,7 @@ FUSE = (
 class Setup:
     """A preset, and those of its settings that most commands change."""
 
-    preset: str = "original"
+    preset: str = "fast"
     """Recipe; see `hybrid-dip list presets`."""
     network: str | None = None
     """Another network: SPEC, such as unet or skip:upsample=nearest."""

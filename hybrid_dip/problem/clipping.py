@@ -11,7 +11,6 @@ import math
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor
 from torch.special import log_ndtr, ndtr
 
@@ -95,6 +94,8 @@ def unclip(y: Tensor, level: Tensor, sigma: float, draw: np.random.Generator) ->
     Returns:
         The unclipped observation, of y's shape.
     """
+    from scipy import stats  # takes longer to import than all of hybrid_dip
+
     whole, x = y.cpu().numpy().copy(), level.cpu().numpy()
     share = draw.random(whole.shape)
     black, white = (bound & np.isfinite(x) for bound in (whole <= 0, whole >= 1))

@@ -11,6 +11,7 @@ from hybrid_dip.recipes.prepare import sketch
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers.terms import Term
 from hybrid_dip.restoring.memory import check_memory
+from hybrid_dip.restoring.plan import resolve
 from hybrid_dip.restoring.trial import seconds_of_a_step
 
 
@@ -72,6 +73,34 @@ def estimate(
     """
     needed = check_memory(task, recipe, device, execution)
     return Estimate(count_parameters(task, recipe), needed, seconds_of_a_step(task, recipe, terms, device, execution=execution))
+
+
+LONG = 300.0
+"""Seconds from which on a fit counts as long, and a shorter one is named."""
+SHORTER = ("fast", "quick")
+
+
+def shorter_preset(task: Task, device: torch.device, execution: Execution, seconds: float) -> tuple[str, float] | None:
+    """A preset that takes less than half the time of a long restoration.
+
+    Args:
+        task: The task that one fit sees.
+        device: Where it is to be fitted.
+        execution: How the network is evaluated.
+        seconds: How long all its fits will take.
+
+    Returns:
+        Name of the first of ``fast`` and ``quick`` that does, and its seconds, without regularisers; None where none does, or
+        the restoration is not long.
+    """
+    if seconds < LONG:
+        return None
+    for name in SHORTER:
+        recipe = resolve(name, task)
+        total = recipe.runs * recipe.steps * seconds_of_a_step(task, recipe, (), device, execution=execution)
+        if total < seconds / 2:
+            return name, total
+    return None
 
 
 def duration(seconds: float) -> str:

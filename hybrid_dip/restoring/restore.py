@@ -54,7 +54,7 @@ def log_interval(steps: int) -> int:
 def restore(
     task: Task | Case | AnyImage,
     *,
-    preset: str | Preset | Recipe = "original",
+    preset: str | Preset | Recipe = "fast",
     regularisers: Any = (),
     rule: Rule | Selection | None = None,
     seed: int = 0,
@@ -75,7 +75,7 @@ def restore(
     Args:
         task: The task, such as one of :mod:`hybrid_dip.problem.tasks`; a case, whose clean image the result is shown beside; or
             an image of any kind, which is taken for a noisy one.
-        preset: "original", "fast", "quick", another name of the catalogue, ``file.py:name``, a preset, or a recipe.
+        preset: "fast", "original", "quick", another name of the catalogue, ``file.py:name``, a preset, or a recipe.
         regularisers: A term, a callable x -> scalar (weight 1), or several of them.
         rule: When to stop and what to keep, or a selection by held-out data. The default is the recipe's; for most recipes that
             is all steps and the last iterate.

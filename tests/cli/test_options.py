@@ -87,7 +87,7 @@ def test_help_has_panels(hybrid_dip_command: Command, monkeypatch: pytest.Monkey
     panels = ["Arguments", "Options", "What is wrong with the image", "How it is fitted", "Where, and how long"]
     places = [out.index(f"─ {panel} ─") for panel in panels]
     assert places == sorted(places)
-    assert "[default: original]" in out
+    assert "[default: fast]" in out
     assert "NAME[:option=value,...][@weight], file.py:name or module:name; repeatable." in out
     assert "FILE's [attribution]" in hybrid_dip_command("study", "attribute", "--help")[1]
 

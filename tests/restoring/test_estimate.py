@@ -6,6 +6,7 @@ from torch import nn
 
 from hybrid_dip.errors import HybridDIPError
 from hybrid_dip.execution import devices
+from hybrid_dip.execution.precision import PLAIN
 from hybrid_dip.problem import tasks
 from hybrid_dip.recipes import presets
 from hybrid_dip.restoring import estimate
@@ -56,3 +57,12 @@ def test_the_estimate_leaves_the_random_state_alone() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(45.2, "45 s"), (720, "12 min"), (12600, "3.5 h")])
 def test_durations_are_said_as_a_person_would(seconds: float, text: str) -> None:
     assert estimate.duration(seconds) == text
+
+
+def test_a_shorter_preset_is_named_for_a_long_restoration_only() -> None:
+    made, cpu = task(32), torch.device("cpu")
+    assert estimate.shorter_preset(made, cpu, PLAIN, estimate.LONG - 1) is None
+    named = estimate.shorter_preset(made, cpu, PLAIN, 1e9)
+    assert named is not None
+    assert named[0] == "fast"
+    assert named[1] > 0

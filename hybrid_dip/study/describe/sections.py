@@ -93,7 +93,7 @@ class ArmEntry(_Section):
     """
 
     name: Name
-    preset: str = "original"
+    preset: str = "fast"
     network: str | None = None
     latent: str | None = None
     start: str | None = None
