@@ -52,11 +52,11 @@ def measure(preset: str, side: int, recomputed: bool, answer: Connection) -> Non
     recipe = resolve(preset, task)
     # A small fit first: torch itself allocates some memory once, which is not to be counted.
     small = hd.tasks.denoise(torch.rand(1, 3, 32, 32), sigma=0.1)
-    hd.restore(small, preset=preset, steps=2, runs=1, device="cpu")
+    hd.restore(small, preset=preset, steps=2, runs=1, device="cpu", progress=False)
     gc.collect()
     before = psutil.Process().memory_info().rss
     execution = Execution(recomputed=recomputed)
-    result = hd.restore(task, preset=recipe, steps=3, runs=1, tile=0, device="cpu", execution=execution)
+    result = hd.restore(task, preset=recipe, steps=3, runs=1, tile=0, device="cpu", execution=execution, progress=False)
     answer.send((memory_of_a_step(task, recipe, recomputed=recomputed), peak() - before, result.seconds / 3))
 
 

@@ -100,6 +100,7 @@ class Setting:
             tile=0,
             device=self.device,
             execution=self.execution,
+            progress=False,
             log_every=log_interval(resolve(self.preset, task).steps),  # as often as in a whole fit
             hooks=lambda name: hooks,
         )

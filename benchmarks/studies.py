@@ -52,7 +52,7 @@ def plain(run: Run) -> float:
     torch.set_num_threads(run.threads)
     subject = run.preparation.build(run.source)
     recipe, terms, rule = run.method.build(subject.task)
-    result = hd.restore(subject.task, preset=recipe, regularisers=terms, rule=rule, seed=run.seed, device="cpu")
+    result = hd.restore(subject.task, preset=recipe, regularisers=terms, rule=rule, seed=run.seed, device="cpu", progress=False)
     assert subject.reference is not None
     return hd.metrics.psnr(result.image, subject.reference)
 

@@ -27,7 +27,6 @@ from torch import Tensor
 
 from hybrid_dip.errors import one_sentence
 from hybrid_dip.fitting.checkpoint import Checkpoint
-from hybrid_dip.fitting.observers import Progress
 from hybrid_dip.images.files import crop_to_centre, load_image
 from hybrid_dip.problem import tasks
 from hybrid_dip.problem.tiles import Box, Tiles, part
@@ -115,18 +114,24 @@ def seam(name: str, photograph: Tensor, setting: Setting) -> str:
     mark = hashlib.sha256(task.observation.numpy().tobytes() + settings.encode()).hexdigest()[:12]
 
     def fit(side: int | None) -> Result:
-        recipe, tiles = recipe_and_tiles(task, setting.preset, side)
+        _, tiles = recipe_and_tiles(task, setting.preset, side)
 
         def hooks(fit: FitName) -> FitHooks:
             label = f"whole, seed {fit.seed}"
             if tiles is not None and fit.tile is not None:
                 label = f"seed {fit.seed}, tile {fit.tile + 1} of {len(tiles.boxes)}"
-            bar = Progress(setting.steps or recipe.steps, f"{name}, {label}", None)
             state = Checkpoint(setting.keep / f"{mark} {label}.pt", SAVED_EVERY) if setting.keep else None
-            return FitHooks([bar], state, close=bar.close)
+            return FitHooks(checkpoint=state)
 
         return restore(
-            task, preset=setting.preset, steps=setting.steps, runs=setting.runs, tile=side, device="cpu", hooks=hooks
+            task,
+            preset=setting.preset,
+            steps=setting.steps,
+            runs=setting.runs,
+            tile=side,
+            device="cpu",
+            progress=name,
+            hooks=hooks,
         )
 
     whole, tiled = fit(0), fit(setting.side)
@@ -146,7 +151,7 @@ def memory(size: int, gib: float, preset: str) -> list[str]:
     boxes = [Box(0, 0, size, size)] if tiles is None else tiles.boxes
     tile = part(task, boxes[0])
     started = time.perf_counter()
-    restore(task, preset=recipe, steps=3, runs=1, tile=recipe.tile or 0, device="cpu")
+    restore(task, preset=recipe, steps=3, runs=1, tile=recipe.tile or 0, device="cpu", progress=False)
     seconds = (time.perf_counter() - started) / (3 * len(boxes))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     estimated = memory_of_a_step(tile, recipe) / 2**30

@@ -205,7 +205,7 @@ def compare(path: Path, setting: Setting) -> tuple[dict[str, Any], Lines]:
     curve = original_curve(case, recipe, seed, curves, label_of(path, task, size))
     before = seconds_per_step(path, task, size, seed, curves.device)
     if curves.device.type == "cuda":  # its libraries are loaded at first use
-        hd.restore(case.task, preset=preset, steps=2, runs=1, device=curves.device)
+        hd.restore(case.task, preset=preset, steps=2, runs=1, device=curves.device, progress=False)
     started = time.perf_counter()
     watches: list[Watch] = []
 
@@ -216,7 +216,14 @@ def compare(path: Path, setting: Setting) -> tuple[dict[str, Any], Lines]:
         return FitHooks(observers=watches[-1:])
 
     result = hd.restore(
-        case.task, preset=preset, seed=seed, steps=setting.steps, device=curves.device, execution=execution, hooks=hooks
+        case.task,
+        preset=preset,
+        seed=seed,
+        steps=setting.steps,
+        device=curves.device,
+        execution=execution,
+        progress=False,
+        hooks=hooks,
     )
     ours = time.perf_counter() - started
     step = statistics.mean([before, seconds_per_step(path, task, size, seed, curves.device)])

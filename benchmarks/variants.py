@@ -157,9 +157,9 @@ def measure(path: Path, task: str, name: str, size: int, runs: int | None) -> di
     case = make_case(path, task, size)
     recipe = VARIANTS[name](presets.fast(case.task))
     recipe = replace(recipe, runs=runs or recipe.runs)
-    hd.restore(case.task, preset=recipe, steps=2, runs=1, device="cpu")
+    hd.restore(case.task, preset=recipe, steps=2, runs=1, device="cpu", progress=False)
     started = time.process_time()
-    result = hd.restore(case.task, preset=recipe, device="cpu")
+    result = hd.restore(case.task, preset=recipe, device="cpu", progress=False)
     return {
         "image": path.name,
         "task": task,

@@ -13,7 +13,7 @@ from typing import Any
 
 from hybrid_dip import contracts, errors, fusion, networks, regularisers, stopping
 from hybrid_dip.contracts import Case, Fit, Step, Task
-from hybrid_dip.fitting import optimizers, solvers
+from hybrid_dip.fitting import loggers, observers, optimizers, solvers
 from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.fit import fit
 from hybrid_dip.fusion import consensus, tuning
@@ -26,6 +26,7 @@ from hybrid_dip.recipes import presets
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers import TV, schedules, terms
 from hybrid_dip.regularisers.terms import Term, Terms
+from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.restoring.manifest import __version__
 from hybrid_dip.restoring.one_call import deblur, denoise, inpaint, super_resolve
 from hybrid_dip.restoring.restore import restore
@@ -37,6 +38,8 @@ __all__ = [
     "Case",
     "Checkpoint",
     "Fit",
+    "FitHooks",
+    "FitName",
     "Recipe",
     "Result",
     "Step",
@@ -57,8 +60,10 @@ __all__ = [
     "latents",
     "load_image",
     "load_mask",
+    "loggers",
     "metrics",
     "networks",
+    "observers",
     "operators",
     "optimizers",
     "presets",

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from cyclopts import Parameter
 
 from hybrid_dip.cli.job import Job, run_and_tell
+from hybrid_dip.cli.log import check_log
 from hybrid_dip.cli.method import MethodWithPriors
 from hybrid_dip.cli.options import WHERE, Image, Output
 from hybrid_dip.cli.result_folder import ResultFolder
@@ -96,6 +97,7 @@ def maximise(
 def _fit(task: Task, picture: Picture, about: dict[str, Any], asked: Visualisation) -> Result | None:
     """Fit into the result folder."""
     method, output, device = asked.method, asked.output, devices.pick(asked.device)
+    check_log(output.log)
     recipe = method.recipe(task)
     check_seeds(method.seed, recipe.runs)
     job = Job(
@@ -110,6 +112,7 @@ def _fit(task: Task, picture: Picture, about: dict[str, Any], asked: Visualisati
         time_budget=None,
         checkpoint_every=200,
         animate=output.gif,
+        log=output.log,
         quiet=output.quiet,
         settings={
             "task": task.name,
@@ -119,6 +122,7 @@ def _fit(task: Task, picture: Picture, about: dict[str, Any], asked: Visualisati
             "regularisers": list(method.regularisers),
             "regularisers_sha256": [spec_files.fingerprint(text) for text in method.regularisers],
             "stop": method.stop,
+            "log": output.log,
             "seed": method.seed,
             "device": str(device),
         },

@@ -1,12 +1,13 @@
 """A small fit, and what disturbs it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hybrid_dip import networks
-from hybrid_dip.contracts import Fit, Task
+from hybrid_dip.contracts import Fit, Step, Task
 from hybrid_dip.fitting.fit import fit
 from hybrid_dip.networks import latents
 
@@ -38,3 +39,13 @@ class Poisoned:
 def halt_after(steps: int) -> Any:
     calls = iter(range(1, 10**6))
     return lambda: next(calls) == steps
+
+
+class WhenOver:
+    """An observer that is only told when its fit is over."""
+
+    def __init__(self, close: Callable[[], object]):
+        self.close = close
+
+    def __call__(self, step: Step) -> None:
+        pass

@@ -61,7 +61,7 @@ def fit_once(task: Task, seed: int, steps: int, observers: list[Any], halt: Call
     """Fit once, with the observers looking on."""
     recipe = replace(fast(task), runs=1, rule=MaxSteps(), steps=steps)
     hooks = FitHooks(observers=observers, halt=halt)
-    hd.restore(task, preset=recipe, seed=seed, device="cpu", hooks=lambda _: hooks)
+    hd.restore(task, preset=recipe, seed=seed, device="cpu", progress=False, hooks=lambda _: hooks)
 
 
 def step_kept(scores: Tensor, patience: int) -> int:

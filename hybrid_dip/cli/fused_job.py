@@ -132,6 +132,7 @@ def _tune(job: Job, selection: Selection) -> Job:
             seed=job.seed,
             device=job.device,
             time_budget=job.time_budget,
+            progress=not job.quiet,
             hooks=JobHooks(job, None, interrupted),
         )
     for name, factor in tuned.factors.items():
@@ -221,6 +222,7 @@ def _stack(job: Job, fusing: Fusing, folder: ResultFolder, overwrite: bool) -> _
             seed=job.seed,
             device=job.device,
             time_budget=job.time_budget,
+            progress=not job.quiet,
             hooks=JobHooks(job, folder, interrupted),
         )
     writer, combination = job.writer(folder), stacked.combination
@@ -278,6 +280,7 @@ def _agree(job: Job, folder: ResultFolder, overwrite: bool) -> _Fusion:
             seed=job.seed,
             device=job.device,
             time_budget=job.time_budget,
+            progress=not job.quiet,
             hooks=JobHooks(job, folder, interrupted),
         )
     task, writer = job.task.to("cpu"), job.writer(folder)

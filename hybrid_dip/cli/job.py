@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hybrid_dip.cli.log import log_writer
 from hybrid_dip.cli.result_folder import ResultFolder
 from hybrid_dip.contracts import Observer, Rule, Task
 from hybrid_dip.errors import Interrupted, SettingsError, interruptible
 from hybrid_dip.execution.precision import PLAIN, Execution
 from hybrid_dip.fitting.checkpoint import Checkpoint
-from hybrid_dip.fitting.observers import Frames, Progress, ReferenceWatch
+from hybrid_dip.fitting.loggers import Log
+from hybrid_dip.fitting.observers import Frames, ReferenceWatch
 from hybrid_dip.images import figures
 from hybrid_dip.images.picture import Picture
 from hybrid_dip.problem.masks import to_fill_in
@@ -48,6 +50,7 @@ class Job:
         time_budget: Seconds for each seed, or None.
         checkpoint_every: Steps between two saved states.
         animate: Whether fit.gif is written.
+        log: Where each fit is logged, one of :data:`~hybrid_dip.cli.log.LOGS`; None where it is not.
         quiet: Whether progress bars and messages are left out.
         settings: Everything that the result depends on, for the manifest and for resuming.
         execution: How the network is evaluated.
@@ -64,6 +67,7 @@ class Job:
     time_budget: float | None
     checkpoint_every: int
     animate: bool
+    log: str | None
     quiet: bool
     settings: Mapping[str, Any]
     execution: Execution = PLAIN
@@ -214,11 +218,11 @@ def check_reference(job: Job) -> None:
 
 
 class JobHooks:
-    """What surrounds each fit of a job: a bar, the PSNR along the fit, frames of an animation, a saved state.
+    """What surrounds each fit of a job: the PSNR along the fit, frames of an animation, a log, a saved state.
 
     Args:
         job: The job.
-        folder: The result folder, where states are saved; None where they are not.
+        folder: The result folder, where states are saved and logs written; None where neither is done.
         halt: Asked between two steps whether to end.
 
     Attributes:
@@ -233,31 +237,29 @@ class JobHooks:
 
     def __call__(self, name: FitName) -> FitHooks:
         """Make what surrounds one fit."""
-        job, watch = self.job, self._watch(name)
-        bar = Progress(job.recipe.steps, self._label(name), watch, job.quiet)
-        observers: list[Observer] = [bar] if watch is None else [watch, bar]  # the bar shows what the watch has seen
+        job, observers = self.job, list[Observer]()
+        task, reference = self._seen(name)
+        if reference is not None:
+            watch = ReferenceWatch(task, reference)
+            observers.append(watch)
+            self.watches.setdefault(name.seed, watch)
         if job.animate and name == FitName(job.seed):
             observers.append(self.frames)
-        state = None
-        if self.folder is not None:
-            state = Checkpoint(self.folder.checkpoints / f"{name.file}.pt", job.checkpoint_every)
-        return FitHooks(observers, state, self.halt, bar.close)
+        if self.folder is None:
+            return FitHooks(observers, None, self.halt)
+        if job.log is not None:
+            writer = log_writer(job.log, self.folder.logs, name.file, job.settings, quiet=job.quiet)
+            observers.append(Log(writer, task, reference))
+        state = Checkpoint(self.folder.checkpoints / f"{name.file}.pt", job.checkpoint_every)
+        return FitHooks(observers, state, self.halt)
 
-    def _watch(self, name: FitName) -> ReferenceWatch | None:
-        task, reference = self.job.task, self.job.reference
-        if reference is None or name.replicate or name.arm:
-            return None
-        if self.tiles is not None and name.tile is not None:
-            box = self.tiles.boxes[name.tile]
-            task, reference = part(task, box), box.of(reference)
-        watch = ReferenceWatch(task, reference)
-        self.watches.setdefault(name.seed, watch)
-        return watch
-
-    def _label(self, name: FitName) -> str:
-        seed = f"seed {name.seed}" if name.arm or self.job.recipe.runs > 1 else ""
-        tile = "" if self.tiles is None or name.tile is None else f"tile {name.tile + 1} of {len(self.tiles.boxes)}"
-        return ", ".join(filter(None, [name.arm or self.job.task.name, seed, tile, name.replicate]))
+    def _seen(self, name: FitName) -> tuple[Task, Tensor | None]:
+        """The task of a fit, and the clean image that it is compared with: a fit that only serves another has none."""
+        task, reference = self.job.task, None if name.replicate or name.arm else self.job.reference
+        if self.tiles is None or name.tile is None:
+            return task, reference
+        box = self.tiles.boxes[name.tile]
+        return part(task, box), None if reference is None else box.of(reference)
 
 
 def _fit(job: Job, folder: ResultFolder) -> Result:
@@ -273,6 +275,7 @@ def _fit(job: Job, folder: ResultFolder) -> Result:
             tile=job.recipe.tile or 0,
             time_budget=job.time_budget,
             execution=job.execution,
+            progress=not job.quiet,
             hooks=hooks,
         )
     if result.fits[-1].reason != "interrupted":

@@ -103,6 +103,8 @@ class Output:
     out: ResultFolderPath
     gif: bool = False
     """Also write fit.gif, the fit as an animation."""
+    log: str | None = None
+    """Also log the fit: tensorboard (into tensorboard/ of the result folder) or wandb."""
     resume: bool = False
     """Go on where the same command stopped."""
     overwrite: Overwrite = False

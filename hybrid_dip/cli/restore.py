@@ -11,6 +11,7 @@ import torch
 from hybrid_dip.cli.asked import Restoration
 from hybrid_dip.cli.fused_job import Fusing, fuse_and_tell
 from hybrid_dip.cli.job import Job, run_and_tell
+from hybrid_dip.cli.log import check_log
 from hybrid_dip.cli.options import Image
 from hybrid_dip.cli.restore_folder import restore_folder
 from hybrid_dip.cli.result_folder import ResultFolder
@@ -43,6 +44,7 @@ def restore(image: Image, /, *, asked: Restoration) -> None:
 
 def _restore_image(image: Path, asked: Restoration) -> None:
     method, where, output = asked.method, asked.where, asked.output
+    check_log(output.log)
     fusing = _fusing(asked)
     picture = asked.source.read(image)
     task = asked.wrong.make(picture, asked.source)
@@ -67,6 +69,7 @@ def _restore_image(image: Path, asked: Restoration) -> None:
         time_budget=where.time_budget,
         checkpoint_every=where.checkpoint_every,
         animate=output.gif,
+        log=output.log,
         quiet=output.quiet,
         settings={},
     )
@@ -152,6 +155,7 @@ def _settings(image: Path, asked: Restoration, job: Job) -> dict[str, Any]:
         "device": str(job.device),
         "threads": asked.where.threads,
         "gif": job.animate,
+        "log": job.log,
         "execution": asdict(job.execution),
         "tiles": None if job.tiles is None else [len(job.tiles.boxes), job.tiles.boxes[0].height, job.tiles.boxes[0].width],
         "reference": None if source.reference is None else str(source.reference),

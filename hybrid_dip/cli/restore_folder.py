@@ -62,6 +62,7 @@ def _check_folder(asked: Restoration) -> None:
     output, where, fusion = asked.output, asked.where, asked.fusion
     for_one_image = {
         "--gif": output.gif,
+        "--log": output.log,
         "--resume": output.resume,
         "--overwrite": output.overwrite,
         "--precision auto": where.precision == "auto",

@@ -49,6 +49,11 @@ class ResultFolder:
         return self.path / "checkpoint"
 
     @property
+    def logs(self) -> Path:
+        """Where each fit has a folder of event files for TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
     def finished(self) -> bool:
         """Whether everything is written: the manifest comes last."""
         return (self.path / MANIFEST).exists()
@@ -141,12 +146,14 @@ class ResultFolder:
         for pattern in (MANIFEST, *OWN_FILES):
             for path in self.path.glob(pattern):
                 path.unlink()
+        shutil.rmtree(self.logs, ignore_errors=True)
         shutil.rmtree(self.checkpoints)
 
     def discard_if_empty(self) -> None:
         """After a failure, remove what :meth:`open` made, unless a state was saved in it."""
         if any(self.checkpoints.glob("*.pt")) or self.finished:
             return
+        shutil.rmtree(self.logs, ignore_errors=True)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         if self._made and self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()

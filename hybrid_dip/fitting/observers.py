@@ -1,20 +1,23 @@
-"""Observers for a person: a progress bar, PSNR against a reference, frames of an animation.
+"""Observers for a person: PSNR against a reference, frames of an animation, a few pictures along a fit.
 
 They live outside the fit, which knows neither the reference nor the screen.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from hybrid_dip.contracts import Step, Task
 from hybrid_dip.images import metrics
+from hybrid_dip.images.figures import visible_channels
 
 FRAME_SIDE = 256
 """Longer side in pixels that frames of an animation are shrunk to."""
+GROWTH = 1.5
+"""A fit's few pictures are each this many times as far along as the one before: about ten in 3000 steps."""
 
 
 class ReferenceWatch:
@@ -60,11 +63,8 @@ class Frames:
     def __call__(self, step: Step) -> None:
         """Look at a step."""
         if step.logged:
-            image = self.task.in_unit_range(self.task.finish(step.candidate.cpu())).clamp(0, 1)
-            shrink = FRAME_SIDE / max(image.shape[-2:])
-            if shrink < 1:
-                image = F.interpolate(image, scale_factor=shrink, mode="bicubic", antialias=True).clamp(0, 1)
-            self.frames.append((image * 255).round().byte())
+            finished = self.task.finish(step.candidate.cpu())
+            self.frames.append(thumbnail(self.task.in_unit_range(finished), FRAME_SIDE))
 
     def state_dict(self) -> dict[str, Any]:
         """The frames so far, for a checkpoint."""
@@ -75,32 +75,49 @@ class Frames:
         self.frames = list(state["frames"])
 
 
-class Progress:
-    """A bar with the time left, the PSNR against the reference where there is one, and the loss.
+def thumbnail(image: Tensor, side: int) -> Tensor:
+    """A picture that is no larger than a number of pixels.
 
     Args:
-        steps: Number of steps in total.
-        label: Text in front of the bar.
-        watch: Measures the PSNR, or None.
-        quiet: Show nothing.
+        image: (1, C, H, W), any number of channels, in [0, 1].
+        side: Most pixels of its longer side; a larger image is shrunk.
+
+    Returns:
+        (1, 3, h, w) or (1, 1, h, w), bytes.
+    """
+    image = visible_channels(image)
+    shrink = side / max(image.shape[-2:])
+    if shrink < 1:
+        image = F.interpolate(image, scale_factor=shrink, mode="bicubic", antialias=True)
+    return (image.clamp(0, 1) * 255).round().byte()
+
+
+class FewPictures:
+    """Shows the candidate at a few logged steps, close together at first, where it changes most, and at the end of the fit.
+
+    Args:
+        show: Function of the step and a picture of bytes, (1, 3, h, w) or (1, 1, h, w).
+        task: The task, of the whole image also where a tile is fitted: it says what is black, and what is white.
+        side: Most pixels of the picture's longer side.
     """
 
-    def __init__(self, steps: int, label: str, watch: ReferenceWatch | None, quiet: bool = False):
-        self.watch = watch
-        self.bar = tqdm(total=steps, desc=label, disable=quiet, unit="step", dynamic_ncols=True, mininterval=0.5)
+    def __init__(self, show: Callable[[int, Tensor], object], task: Task, side: int = FRAME_SIDE):
+        self.show, self.task, self.side = show, task, side
+        self._next = 0
+        self._unseen: tuple[int, Tensor] | None = None
 
     def __call__(self, step: Step) -> None:
-        """Move the bar."""
-        if step.logged:
-            shown = {"loss": f"{float(step.losses['total']):.5f}"}
-            if self.watch is not None and step.index in self.watch.psnr:
-                shown = {"PSNR": f"{self.watch.psnr[step.index]:.2f} dB", **shown}
-            self.bar.set_postfix(shown, refresh=False)
-        if self.bar.n < step.index:  # a resumed fit starts in the middle
-            self.bar.initial = step.index
-            self.bar.update(step.index - self.bar.n)
-        self.bar.update(1)
+        """Look at a step."""
+        if not step.logged:
+            return
+        self._unseen = (step.index, step.candidate)
+        if step.index >= self._next:
+            self._next = max(step.index + 1, math.ceil(GROWTH * step.index))
+            self.close()
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
-        self.bar.close()
+        """Show what was logged last, unless it has been shown."""
+        if self._unseen is not None:
+            index, image = self._unseen
+            self._unseen = None
+            self.show(index, thumbnail(self.task.in_unit_range(image.detach().cpu()), self.side))

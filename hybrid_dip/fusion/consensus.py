@@ -17,6 +17,7 @@ from torch import Tensor
 from hybrid_dip.contracts import LEAST_SIGMA, Record, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution import devices
+from hybrid_dip.fitting.bar import is_shown
 from hybrid_dip.fitting.fit import fit
 from hybrid_dip.fitting.random_state import Draws
 from hybrid_dip.problem import tasks
@@ -221,6 +222,7 @@ def agree(
     seed: int = 0,
     device: str | torch.device = "auto",
     time_budget: float | None = None,
+    progress: bool | None = None,
     hooks: HooksOf = no_hooks,
 ) -> Agreed:
     """Restore by an equilibrium of the data, the network and the terms, all with the same weight.
@@ -236,6 +238,7 @@ def agree(
         seed: Seed of the fit.
         device: Where it is done.
         time_budget: Seconds for the fit.
+        progress: Whether a bar shows how the network's fit goes on, as in :func:`hybrid_dip.restoring.restore.restore`.
         hooks: What surrounds the network's fit, whose arm is called "dip".
 
     Returns:
@@ -259,7 +262,14 @@ def agree(
     recipe = replace(resolve(preset, task), runs=1)
     started = time.monotonic()
     first = restore(
-        task, preset=recipe, seed=seed, device=where, tile=0, time_budget=time_budget, hooks=hooks_of_arm(hooks, "dip")
+        task,
+        preset=recipe,
+        seed=seed,
+        device=where,
+        tile=0,
+        time_budget=time_budget,
+        progress="dip" if is_shown(progress) else False,
+        hooks=hooks_of_arm(hooks, "dip"),
     )
     draws = Draws(seed)
     network, latent = prepare(here, recipe, seed, draws)

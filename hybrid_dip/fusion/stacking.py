@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Record, Task
 from hybrid_dip.errors import Interrupted, SettingsError
+from hybrid_dip.fitting.bar import is_shown
 from hybrid_dip.fusion.weights import Combination, combine
 from hybrid_dip.problem.fidelity import gaussian
 from hybrid_dip.problem.least_squares import nearest_explanation
@@ -49,16 +50,18 @@ class Arm(Record):
         device: str | torch.device,
         hooks: HooksOf,
         time_budget: float | None = None,
+        progress: bool | None = None,
     ) -> Result:
         """Restore a task.
 
         Args:
             task: The task with all data, or a replicate of it.
-            label: The arm in the names of the fits, for progress and checkpoints.
+            label: The arm in the names of the fits and in front of their bars.
             seed: Seed of the first run.
             device: Where the fits run.
             hooks: What surrounds each fit.
             time_budget: Seconds for each fit.
+            progress: Whether a bar shows how each fit goes on, as in :func:`hybrid_dip.restoring.restore.restore`.
 
         Returns:
             The result.
@@ -74,6 +77,7 @@ class Arm(Record):
             device=device,
             tile=0,
             time_budget=time_budget,
+            progress=label if is_shown(progress) else False,
             hooks=hooks_of_arm(hooks, label),
         )
         if result.fits[-1].reason == "interrupted":
@@ -214,6 +218,7 @@ def stack(
     seed: int = 0,
     device: str | torch.device = "auto",
     time_budget: float | None = None,
+    progress: bool | None = None,
     hooks: HooksOf = no_hooks,
 ) -> Stacked:
     """Restore with each arm, and combine the images by weights that held-out data choose.
@@ -230,6 +235,7 @@ def stack(
         seed: Seed of each arm's first run.
         device: Where the fits run.
         time_budget: Seconds for each fit.
+        progress: Whether a bar shows how each fit goes on, as in :func:`hybrid_dip.restoring.restore.restore`.
         hooks: What surrounds each fit. The arm in its name is "dip", or "dip, held-out 1" for a fit to a replicate.
 
     Returns:
@@ -244,7 +250,7 @@ def stack(
         raise SettingsError(f"Stacking needs at least two arms of different names, got {', '.join(names) or 'none'}.")
     chosen = default_selection(task) if selection is None else selection
     replicates = chosen.replicates(task)
-    run = partial(Arm.run, device=device, hooks=hooks, time_budget=time_budget)
+    run = partial(Arm.run, device=device, hooks=hooks, time_budget=time_budget, progress=progress)
     images: list[list[Tensor]] = []
     made: list[Result] = []
     for number, replicate in enumerate(replicates, 1):

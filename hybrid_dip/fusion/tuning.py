@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Record, Task
 from hybrid_dip.errors import Interrupted, SettingsError
+from hybrid_dip.fitting.bar import is_shown
 from hybrid_dip.fusion.stacking import default_selection
 from hybrid_dip.networks.start import Start
 from hybrid_dip.recipes.recipe import Preset, Recipe
@@ -110,6 +111,7 @@ def tune(
     seed: int = 0,
     device: str | torch.device = "auto",
     time_budget: float | None = None,
+    progress: bool | None = None,
     hooks: HooksOf = no_hooks,
 ) -> Tuned:
     """Choose the weights of the terms that give the smallest error at data which the fits do not see.
@@ -126,6 +128,7 @@ def tune(
         seed: Seed of the fits.
         device: Where the fits run.
         time_budget: Seconds for each fit.
+        progress: Whether a bar shows how each fit goes on, as in :func:`hybrid_dip.restoring.restore.restore`.
         hooks: What surrounds each short fit. The arm in its name says which factors are tried.
 
     Returns:
@@ -146,7 +149,7 @@ def tune(
         raise SettingsError(
             f"A fit of {recipe.steps} steps leaves none for the short fits that look for weights; give more --steps."
         )
-    search = _Search(replace(recipe, steps=short), listed, chosen, replicates, seed, device, time_budget, hooks)
+    search = _Search(replace(recipe, steps=short), listed, chosen, replicates, seed, device, time_budget, progress, hooks)
     search.begin()
     factors = dict.fromkeys((term.name for term in listed), 0.0)
     for term in listed:
@@ -168,6 +171,7 @@ class _Search:
         seed: Seed of each fit.
         device: Where the fits run.
         time_budget: Seconds for each fit, or None.
+        progress: Whether a bar shows how each fit goes on.
         hooks: What surrounds each fit.
         starts: For each replicate the parameters that its fits begin with.
         trials: What has been tried, in order.
@@ -180,6 +184,7 @@ class _Search:
     seed: int
     device: str | torch.device
     time_budget: float | None
+    progress: bool | None
     hooks: HooksOf
     starts: list[Start] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
@@ -211,10 +216,10 @@ class _Search:
     def _fit(self, number: int, recipe: Recipe, weighted: Terms, label: str) -> tuple[float, Mapping[str, Tensor]]:
         """The smallest score along a short fit to a replicate, and the network's last state."""
         replicate, reason = self.replicates[number], self.selection.reason
-        scores = Scores(replicate.score)
+        scores, arm = Scores(replicate.score), f"{label}, {reason} {number + 1}"
 
         def hooks(name: FitName) -> FitHooks:
-            around = self.hooks(replace(name, arm=f"{label}, {reason} {number + 1}"))
+            around = self.hooks(replace(name, arm=arm))
             return replace(around, observers=[*around.observers, scores])
 
         result = restore(
@@ -226,6 +231,7 @@ class _Search:
             device=self.device,
             tile=0,
             time_budget=self.time_budget,
+            progress=arm if is_shown(self.progress) else False,
             hooks=hooks,
         )
         if result.fits[-1].reason == "interrupted":

@@ -5,13 +5,16 @@ says for each of them, by its :class:`FitName`, what surrounds it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hybrid_dip.contracts import Observer
+from hybrid_dip.contracts import Observer, Task
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.fitting.bar import Bar, Screen
 from hybrid_dip.fitting.checkpoint import Checkpoint
+from hybrid_dip.fitting.observers import FewPictures, ReferenceWatch
 from hybrid_dip.images.atomic import as_file_name
+from hybrid_dip.images.notebook import in_notebook
 
 
 @dataclass(frozen=True)
@@ -42,16 +45,20 @@ class FitHooks:
     """What surrounds one fit.
 
     Attributes:
-        observers: Called with every step.
+        observers: Called with every step. One that has a ``close`` is told by it when the fit is over, however it ended.
         checkpoint: Where the state is saved; None where it is not.
         halt: Asked between two steps whether to end; None where nothing ends the fit early.
-        close: Called when the fit is over, however it ended.
     """
 
     observers: Sequence[Observer] = ()
     checkpoint: Checkpoint | None = None
     halt: Callable[[], bool] | None = None
-    close: Callable[[], None] = lambda: None
+
+    def close(self) -> None:
+        """Tell the observers that the fit is over."""
+        for observer in self.observers:
+            if hasattr(observer, "close"):
+                observer.close()
 
 
 HooksOf = Callable[[FitName], FitHooks]
@@ -102,3 +109,36 @@ class SeparateStates:
                     "file, such as one that is called after FitName.file."
                 )
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """Hooks that show a person how a restoration goes on: a bar for each fit, in a notebook also the newest picture.
+
+    Attributes:
+        hooks: What else surrounds each fit. A bar shows the PSNR where there is a :class:`ReferenceWatch` among its observers.
+        task: The task of the whole image.
+        label: Text in front of each bar.
+        steps: Number of steps of each fit.
+        seeds: Number of seeds.
+        tiles: Number of tiles.
+        screen: Where the picture is shown.
+    """
+
+    hooks: HooksOf
+    task: Task
+    label: str
+    steps: int
+    seeds: int = 1
+    tiles: int = 1
+    screen: Screen = field(default_factory=Screen, init=False)
+
+    def __call__(self, name: FitName) -> FitHooks:
+        """Add the bar to what surrounds a fit."""
+        around = self.hooks(name)
+        seed = f"seed {name.seed}" if self.seeds > 1 else ""
+        tile = "" if name.tile is None else f"tile {name.tile + 1} of {self.tiles}"
+        watch = next((one for one in around.observers if isinstance(one, ReferenceWatch)), None)
+        bar = Bar(self.steps, ", ".join(filter(None, [self.label, seed, tile, name.replicate])), watch)
+        picture = [FewPictures(self.screen.show, self.task)] if in_notebook() else []
+        return replace(around, observers=[*around.observers, bar, *picture])

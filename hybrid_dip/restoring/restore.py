@@ -14,6 +14,7 @@ from hybrid_dip.errors import SettingsError, check_function, check_kind, finite_
 from hybrid_dip.execution import devices
 from hybrid_dip.execution.forks import check_fork
 from hybrid_dip.execution.precision import NOT_ALONE, PLAIN, Execution
+from hybrid_dip.fitting.bar import is_shown
 from hybrid_dip.fitting.solvers.langevin import DEVIATION
 from hybrid_dip.images.kinds import AnyImage
 from hybrid_dip.problem import tasks
@@ -21,7 +22,7 @@ from hybrid_dip.problem.tiles import part
 from hybrid_dip.recipes.recipe import Preset, Recipe
 from hybrid_dip.recipes.without_fit import check_without_fit
 from hybrid_dip.regularisers.terms import Term, as_terms
-from hybrid_dip.restoring.hooks import HooksOf, SeparateStates, no_hooks
+from hybrid_dip.restoring.hooks import Bars, HooksOf, SeparateStates, no_hooks
 from hybrid_dip.restoring.plan import recipe_and_tiles
 from hybrid_dip.restoring.result import Result
 from hybrid_dip.restoring.seeds import PARAMETERS, Restoration, fit_seeds
@@ -65,6 +66,7 @@ def restore(
     time_budget: float | None = None,
     execution: Execution = PLAIN,
     log_every: int | None = None,
+    progress: bool | str | None = None,
     hooks: HooksOf = no_hooks,
 ) -> Result:
     """Restore one image.
@@ -88,6 +90,8 @@ def restore(
         time_budget: Seconds for each seed; tiles share them evenly.
         execution: How the network is evaluated: its precision, and whether it is compiled or recorded.
         log_every: Steps between two logged ones. The default is the recipe's, or :func:`log_interval` of the steps.
+        progress: Whether a bar shows how each fit goes on, in a notebook with a small picture; or the text in front of the bar.
+            By default there is one in a notebook, and where stderr is a terminal.
         hooks: Says for each fit, by its seed, tile and replicate, what watches it, where it is saved, and when it is to end
             (:mod:`hybrid_dip.restoring.hooks`).
 
@@ -122,6 +126,10 @@ def restore(
     where = devices.pick(device)
     check_fork(where)
     seeds = tuple(range(seed, seed + recipe.runs))
+    hooks = SeparateStates(hooks)
+    if is_shown(progress):
+        label = progress if isinstance(progress, str) else task.name
+        hooks = Bars(hooks, task, label, recipe.steps, len(seeds), 1 if tiles is None else len(tiles.boxes))
     restoration = Restoration(
         task=task,
         recipe=recipe,
@@ -132,7 +140,7 @@ def restore(
         execution=execution,
         log_every=log_every or recipe.log_every or log_interval(recipe.steps),
         time_budget=time_budget if time_budget is None or tiles is None else time_budget / len(tiles.boxes),
-        hooks=SeparateStates(hooks),
+        hooks=hooks,
     )
     fits = fit_seeds(restoration, seeds)
     return replace(_combine(restoration, fits, seeds[: len(fits)]), reference=reference)

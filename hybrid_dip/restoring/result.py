@@ -108,7 +108,7 @@ class Result(Record):
         if in_notebook():
             from IPython.display import display
 
-            display(picture)  # type: ignore[no-untyped-call]
+            display(picture)
         else:
             picture.show()
 

@@ -84,6 +84,7 @@ def _take_steps(
         rule=ALL_STEPS,
         tile=0,
         log_every=recipe.log_every or log_interval(recipe.steps),
+        progress=False,
         hooks=lambda _: hooks,
     )
 

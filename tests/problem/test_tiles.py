@@ -34,6 +34,7 @@ from hybrid_dip.restoring.restore import restore
 from hybrid_dip.restoring.side import side_of_tiles
 from hybrid_dip.stopping.selection import steps_of
 from tests.command import SMALL
+from tests.fits import WhenOver
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -130,7 +131,7 @@ def test_a_tiled_fit_comes_to_what_the_whole_one_does(wide: Tensor) -> None:
     seen: list[FitName] = []
 
     def hooks(name: FitName) -> FitHooks:
-        return FitHooks([lambda step: shapes.add(tuple(step.candidate.shape))], close=lambda: seen.append(name))
+        return FitHooks([lambda step: shapes.add(tuple(step.candidate.shape)), WhenOver(lambda: seen.append(name))])
 
     shapes: set[tuple[int, ...]] = set()
     found = restore(task, preset=exact, tile=48, runs=2, device="cpu", hooks=hooks)

@@ -9,6 +9,7 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.restoring.hooks import FitHooks, FitName, SeparateStates, hooks_of_arm
 from hybrid_dip.stopping.selection import HeldOut
+from tests.fits import WhenOver
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def test_hooks_are_asked_for_each_fit_in_order() -> None:
     def hooks(name: FitName) -> FitHooks:
         assert asked == closed, "one fit after the other"
         asked.append(name)
-        return FitHooks(close=lambda: closed.append(name))
+        return FitHooks([WhenOver(lambda: closed.append(name))])
 
     task = hd.tasks.denoise(torch.rand(1, 1, 32, 48), sigma=0.1)
     hd.restore(task, preset=network, rule=HeldOut(), tile=32, seed=4, hooks=hooks_of_arm(hooks, "dip"))

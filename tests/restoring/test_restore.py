@@ -14,6 +14,7 @@ from hybrid_dip.networks import latents
 from hybrid_dip.recipes import presets
 from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.restoring.restore import log_interval
+from tests.fits import WhenOver
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_hooks_are_made_for_each_seed(task: hd.Task, recipe: hd.Recipe) -> None:
 
     def hooks(name: FitName) -> FitHooks:
         steps[name.seed] = []
-        return FitHooks(observers=[steps[name.seed].append], close=lambda: closed.append(name.seed))
+        return FitHooks(observers=[steps[name.seed].append, WhenOver(lambda: closed.append(name.seed))])
 
     hd.restore(task, preset=replace(recipe, steps=3), seed=5, runs=2, hooks=hooks)
     assert {seed: len(seen) for seed, seen in steps.items()} == {5: 3, 6: 3}

@@ -100,4 +100,4 @@ class RunHooks:
             watch = self.watches[name.seed] = ReferenceWatch(self.subject.task, self.subject.reference)
             observers.insert(1 if name.arm else 0, watch)  # its place is part of the states that are saved
         file = "-".join(filter(None, [as_file_name(name.arm), str(name.seed), name.replicate])) if name.arm else name.file
-        return FitHooks(observers, AgedCheckpoint(self.folder / f"{file}.pt", 1, self.age), self.halt, self.count.close)
+        return FitHooks(observers, AgedCheckpoint(self.folder / f"{file}.pt", 1, self.age), self.halt)

@@ -165,7 +165,14 @@ def _stack(run: Run, subject: Subject, hooks: RunHooks) -> _Made:
     selection = run.selection(task)
     device = devices.pick(run.device)
     fused = stack(
-        task, arms, selection=selection, seed=run.seed * run.fits, device=device, time_budget=run.seconds, hooks=hooks
+        task,
+        arms,
+        selection=selection,
+        seed=run.seed * run.fits,
+        device=device,
+        time_budget=run.seconds,
+        progress=False,
+        hooks=hooks,
     )
     first = replace(fused.arms[arms[0].name], image=fused.image, raw=fused.raw, seconds=fused.seconds)
     reason = f"stacked, judged by {selection.reason}"
@@ -188,6 +195,7 @@ def _fit(run: Run, subject: Subject, hooks: RunHooks) -> _Made:
         tile=recipe.tile or 0,
         time_budget=run.seconds,
         execution=way,
+        progress=False,
         hooks=hooks,
     )
     return _Made(result, sum(map(steps_of, result.fits)), result.fits[0].reason)

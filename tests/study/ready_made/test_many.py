@@ -146,6 +146,7 @@ def test_every_option_reaches_the_fits(folders: Path, hybrid_dip_command: Comman
     ("options", "sentence"),
     [
         (["--gif"], "--gif is for one image"),
+        (["--log", "wandb"], "--log is for one image"),
         (["--precision", "auto"], "--precision auto is for one image"),
         (
             ["--precision", "bfloat16", "--fuse", "stack", "-R", "tv@1"],
