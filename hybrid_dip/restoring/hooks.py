@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from hybrid_dip.contracts import Observer, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.bar import Bar, Screen
@@ -109,6 +111,31 @@ class SeparateStates:
                     "file, such as one that is called after FitName.file."
                 )
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """Hooks that measure the PSNR along each fit of a whole image, which the fit itself does not see.
+
+    Attributes:
+        hooks: What else surrounds each fit.
+        task: The task.
+        reference: The clean image.
+        watches: Seed -> the PSNR along its fit.
+    """
+
+    hooks: HooksOf
+    task: Task
+    reference: Tensor
+    watches: dict[int, ReferenceWatch] = field(default_factory=dict, init=False)
+
+    def __call__(self, name: FitName) -> FitHooks:
+        """Add a watch to what surrounds a fit, ahead of others, which may show what it has seen."""
+        around = self.hooks(name)
+        if name.tile is not None or name.replicate:
+            return around
+        watch = self.watches[name.seed] = ReferenceWatch(self.task, self.reference)
+        return replace(around, observers=[watch, *around.observers])
 
 
 @dataclass(frozen=True, eq=False)

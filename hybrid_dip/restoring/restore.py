@@ -22,7 +22,7 @@ from hybrid_dip.problem.tiles import part
 from hybrid_dip.recipes.recipe import Preset, Recipe
 from hybrid_dip.recipes.without_fit import check_without_fit
 from hybrid_dip.regularisers.terms import Term, as_terms
-from hybrid_dip.restoring.hooks import Bars, HooksOf, SeparateStates, no_hooks
+from hybrid_dip.restoring.hooks import Bars, HooksOf, SeparateStates, Watched, no_hooks
 from hybrid_dip.restoring.plan import recipe_and_tiles
 from hybrid_dip.restoring.result import Result
 from hybrid_dip.restoring.seeds import PARAMETERS, Restoration, fit_seeds
@@ -127,6 +127,8 @@ def restore(
     check_fork(where)
     seeds = tuple(range(seed, seed + recipe.runs))
     hooks = SeparateStates(hooks)
+    watched = None if reference is None else Watched(hooks, task, reference)
+    hooks = watched or hooks
     if is_shown(progress):
         label = progress if isinstance(progress, str) else task.name
         hooks = Bars(hooks, task, label, recipe.steps, len(seeds), 1 if tiles is None else len(tiles.boxes))
@@ -143,7 +145,9 @@ def restore(
         hooks=hooks,
     )
     fits = fit_seeds(restoration, seeds)
-    return replace(_combine(restoration, fits, seeds[: len(fits)]), reference=reference)
+    result = _combine(restoration, fits, seeds[: len(fits)])
+    along = {} if watched is None or seed not in watched.watches else watched.watches[seed].psnr
+    return replace(result, reference=reference, psnr=along)
 
 
 def _combine(restoration: Restoration, fits: Sequence[Fit], seeds: Sequence[int]) -> Result:

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Result(Record):
         hardware: Device, threads and versions.
         task: What was restored, on the CPU.
         reference: The clean image, (1, C, H, W), where a case was restored. No fit has seen it.
+        psnr: Logged step -> PSNR of the finished image along the first seed's fit, in dB, where a case was restored as a whole.
     """
 
     image: Tensor
@@ -60,6 +62,7 @@ class Result(Record):
     task: Task
     hardware: dict[str, Any] = field(default_factory=dict)
     reference: Tensor | None = None
+    psnr: Mapping[int, float] = field(default_factory=dict)
 
     def numpy(self) -> npt.NDArray[np.float32]:
         """The image as an array (H, W, C), or (H, W) where it is grey; floats in [0, 1], or of the task's range."""
@@ -127,7 +130,11 @@ class Result(Record):
 
     def _repr_html_(self) -> str:
         """Comparison, curves and settings, for a notebook."""
-        pictures, rows = [self.comparison()], self.fits[0].history
+        pictures = [self.comparison()]
+        rows = [
+            {**row, **({"psnr": self.psnr[step]} if (step := int(row["step"])) in self.psnr else {})}
+            for row in self.fits[0].history
+        ]
         if len(rows) > 1:
             pictures.append(_picture(figures.draw_curves(rows, list(self.terms), self.fits[0].kept_at)))
         return f"<div>{''.join(map(_as_html, pictures))}{html.escape(self.settings())}</div>"

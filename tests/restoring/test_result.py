@@ -72,3 +72,7 @@ def test_no_fit_sees_the_reference_of_a_case(photograph: Tensor) -> None:
     first = hd.restore(case, preset="quick", steps=3)
     other = hd.restore(hd.Case(case.task, torch.zeros_like(photograph)), preset="quick", steps=3)
     assert torch.equal(first.image, other.image)
+    assert list(first.psnr) == [0, 1, 2]
+    assert first.psnr[2] == hd.metrics.psnr(first.image, photograph)
+    assert first.psnr[2] > other.psnr[2]
+    assert hd.restore(case.task, preset="quick", steps=3).psnr == {}
