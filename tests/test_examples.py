@@ -17,6 +17,7 @@ from torch import Tensor
 import hybrid_dip as hd
 from hybrid_dip.problem.tiles import can_be_tiled
 from hybrid_dip.recipes.catalogue import Catalogue
+from tests.waiting import HANG
 
 ROOT = Path(__file__).parent.parent
 Command = Callable[..., tuple[int, str, str]]
@@ -128,28 +129,44 @@ def test_the_example_plugin_is_installed_and_used(tmp_path: Path, photograph: Te
     subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", site, package], check=True, timeout=120)
     hd.save_image(photograph, image)
 
-    environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"}
-
-    def command(*arguments: object) -> str:
-        call = [sys.executable, "-c", "from hybrid_dip.cli.app import main; main()", *map(str, arguments)]
-        done = subprocess.run(
-            call,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            cwd=tmp_path,
-            env=environment,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    (row,) = [row for row in json.loads(command("list", "regularisers", "--json")) if row["source"] == "example"]
-    assert (row["name"], row["family"], row["options"]) == ("example-checkerboard", "sparsity", {"scale": 1.0})
-    assert "Odena, Dumoulin & Olah 2016" in command("explain", "example-checkerboard")
-    assert float(command("example-measure", image, "--scale", 2, "--crop", 16)) > 0
     priors = ["-R", "example-checkerboard:scale=2@0.1", "-R", "red:denoiser=example-box@0.1"]
-    command("restore", image, "--task", "denoise", "--sigma", 25, *SMALL, *priors, "-o", tmp_path / "out")
+    commands: list[list[object]] = [
+        ["list", "regularisers", "--json"],
+        ["explain", "example-checkerboard"],
+        ["example-measure", image, "--scale", 2, "--crop", 16],
+        ["restore", image, "--task", "denoise", "--sigma", 25, *SMALL, *priors, "-o", tmp_path / "out"],
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER, json.dumps([[str(word) for word in words] for words in commands])],
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"},
+    )
+    assert done.returncode == 0, done.stderr
+    listed, explained, measured, _ = done.stdout.split("\f")
+    (row,) = [row for row in json.loads(listed) if row["source"] == "example"]
+    assert (row["name"], row["family"], row["options"]) == ("example-checkerboard", "sparsity", {"scale": 1.0})
+    assert "Odena, Dumoulin & Olah 2016" in explained
+    assert float(measured) > 0
     assert "example-checkerboard" in (tmp_path / "out/history.csv").read_text().splitlines()[0]
+
+
+ONE_AFTER_THE_OTHER = """
+import json, sys
+from hybrid_dip.cli.app import main
+
+for number, words in enumerate(json.loads(sys.argv[1])):
+    print(end="\\f" if number else "")
+    sys.argv = ["hybrid-dip", *words]
+    try:
+        main()
+    except SystemExit as exit:
+        if exit.code:
+            raise
+"""
+"""Several commands in one process: each of its own would import torch, for seconds."""
 
 
 def test_what_the_example_computes() -> None:

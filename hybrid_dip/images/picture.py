@@ -68,7 +68,18 @@ def to_tensor(array: Array) -> Tensor:
 
 
 def split_alpha(values: Array, white: int, bits: int, about: Properties, has_alpha: bool | None = None) -> Picture:
-    """Split (H, W) or (H, W, C) into colour and alpha; without a word on it, two and four channels have an alpha."""
+    """Split numbers into colour and alpha.
+
+    Args:
+        values: (H, W) or (H, W, C).
+        white: The value of white.
+        bits: Depth to write a result in.
+        about: The file's properties.
+        has_alpha: Whether the last channel is alpha; None: of two and of four channels it is.
+
+    Returns:
+        The picture.
+    """
     x = to_tensor(values / white)
     if has_alpha if has_alpha is not None else x.shape[1] in (2, 4):
         return Picture(x[:, :-1].contiguous(), x[:, -1:].contiguous(), bits, about=about)
