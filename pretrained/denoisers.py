@@ -96,6 +96,38 @@ class Loader:
     several: bool = False
 
 
+BLIND = 8 / 255
+"""What a blind network is told for the level, always: a number in the middle of what a camera's noise has."""
+
+
+class BlindDenoiser:
+    """(x, sigma) -> x for noise of an unknown level, which a number is ignored for.
+
+    Args:
+        denoiser: A denoiser whose network was trained with the level :data:`BLIND` for all images.
+    """
+
+    def __init__(self, denoiser: Denoiser):
+        self.denoiser = denoiser
+
+    def __call__(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """Denoise, differentiably with respect to x.
+
+        Args:
+            x: (N, C, H, W) in [0, 1].
+            sigma: Not looked at.
+
+        Returns:
+            The clean image, of the shape of x.
+        """
+        return self.denoiser(x, BLIND)
+
+
+def blind_denoiser_of(network: DenoisingNetwork) -> BlindDenoiser:
+    """Make a denoiser of a network that :mod:`pretrained.train_denoiser` trains on a camera's noise."""
+    return BlindDenoiser(denoiser_of(network))
+
+
 def denoiser_of(network: DenoisingNetwork) -> Denoiser:
     """Make a denoiser of a network that :mod:`pretrained.train_denoiser` trains, on colour and grey images."""
     return Denoiser(network, AsColour(network), network.multiple)

@@ -44,23 +44,38 @@ class Photographs:
         Returns:
             Clean and noisy, (size, 3, side, side), and the noise level, (size, 1, 1, 1).
         """
-
-        def below(limit: int) -> int:
-            return int(torch.randint(limit, (), generator=draw))
-
-        patches = []
-        for _ in range(size):
-            image = self.images[below(len(self.images))]
-            top, left = below(image.shape[1] - self.side + 1), below(image.shape[2] - self.side + 1)
-            patch = image[:, top : top + self.side, left : left + self.side].rot90(below(4), (1, 2))
-            patches.append(patch.flip(2) if below(2) else patch)
-        clean = torch.stack(patches).float() / 255
+        clean = draw_patches(self.images, self.side, size, draw)
         sigma = STRONGEST * torch.rand(size, 1, 1, 1, generator=draw)
         noise = torch.randn(clean.shape, generator=draw)
         grey = round(GREY * size)
         clean[:grey] = luminance(clean[:grey])
         noise[:grey] = noise[:grey, :1]
         return clean, clean + sigma * noise, sigma
+
+
+def draw_patches(images: Sequence[Tensor], side: int, size: int, draw: torch.Generator) -> Tensor:
+    """Draw patches, turned and mirrored.
+
+    Args:
+        images: Photographs as bytes, (3, H, W) each.
+        side: Side of a patch in pixels.
+        size: Number of patches.
+        draw: Generator of the random numbers.
+
+    Returns:
+        (size, 3, side, side) in [0, 1].
+    """
+
+    def below(limit: int) -> int:
+        return int(torch.randint(limit, (), generator=draw))
+
+    patches = []
+    for _ in range(size):
+        image = images[below(len(images))]
+        top, left = below(image.shape[1] - side + 1), below(image.shape[2] - side + 1)
+        patch = image[:, top : top + side, left : left + side].rot90(below(4), (1, 2))
+        patches.append(patch.flip(2) if below(2) else patch)
+    return torch.stack(patches).float() / 255
 
 
 def read(folder: Path, side: int) -> tuple[list[Tensor], list[Tensor], list[str]]:

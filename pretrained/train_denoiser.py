@@ -35,8 +35,11 @@ from hybrid_dip.errors import ImageFileError, Interrupted, SettingsError, Storag
 from hybrid_dip.execution.devices import describe, pick
 from hybrid_dip.images import metrics
 from hybrid_dip.images.atomic import replacement, write_text
+from pretrained import weights
 from pretrained.bundled import DenoisingNetwork
-from pretrained.denoisers import denoiser_of, load_denoiser
+from pretrained.camera_patches import CameraPhotographs
+from pretrained.camera_patches import quality as camera_quality
+from pretrained.denoisers import BLIND, denoiser_of, load_denoiser
 from pretrained.model_card import LICENCE, Card, measure, photographs
 from pretrained.patches import SCALES, Photographs, read
 from pretrained.weights import write_own
@@ -63,6 +66,7 @@ class Settings:
         side: Side of a patch in pixels.
         highest: Highest learning rate.
         seed: Seed of weights and patches.
+        noise: "gaussian", or "camera" for a blind denoiser of photographs.
 
     Raises:
         SettingsError: A setting is out of range.
@@ -73,6 +77,7 @@ class Settings:
     side: int
     highest: float
     seed: int
+    noise: str = "gaussian"
 
     def __post_init__(self) -> None:
         if min(self.steps, self.size) < 1:
@@ -86,7 +91,8 @@ class Settings:
     def describe(self) -> dict[str, Any]:
         """The settings by the names that the state and the model card give them."""
         names = ("steps", "patches a step", "pixels a side", "learning rate", "seed")
-        return dict(zip(names, (self.steps, self.size, self.side, self.highest, self.seed), strict=True))
+        plain = dict(zip(names, (self.steps, self.size, self.side, self.highest, self.seed), strict=True))
+        return plain if self.noise == "gaussian" else {**plain, "noise": self.noise}
 
     def rate(self, step: int) -> float:
         """The learning rate at a step: a warm-up, then half a cosine down to a hundredth."""
@@ -184,7 +190,7 @@ class Training:
 
 
 def start(settings: Settings, device: torch.device) -> Training:
-    """A training before its first step.
+    """A training before its first step. One on a camera's noise goes on from the denoiser of this package.
 
     Args:
         settings: How to train.
@@ -194,13 +200,18 @@ def start(settings: Settings, device: torch.device) -> Training:
         The training.
     """
     torch.manual_seed(settings.seed)
-    network = DenoisingNetwork().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = DenoisingNetwork()
+    if settings.noise == "camera":
+        network.load_state_dict({name: value.float() for name, value in weights.get("denoiser").load().items()})
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network)
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.highest, betas=(0.9, 0.99))
     return Training(network, average, optimizer, torch.Generator().manual_seed(settings.seed))
 
 
-def take_step(training: Training, drawn_from: Photographs, settings: Settings, device: torch.device) -> Tensor:
+def take_step(
+    training: Training, drawn_from: Photographs | CameraPhotographs, settings: Settings, device: torch.device
+) -> Tensor:
     """Take one step of a training.
 
     Args:
@@ -213,6 +224,7 @@ def take_step(training: Training, drawn_from: Photographs, settings: Settings, d
         The loss, ().
     """
     clean, noisy, sigma = (part.to(device) for part in drawn_from.batch(settings.size, training.draw))
+    sigma = sigma if settings.noise == "gaussian" else torch.full_like(sigma, BLIND)
     noisy = noisy.contiguous(memory_format=torch.channels_last)
     for group in training.optimizer.param_groups:
         group["lr"] = settings.rate(training.step)
@@ -261,7 +273,8 @@ def train(
     where = pick(device)
     images, held, contents = read(folder, settings.side)
     identity = {**settings.describe(), "photographs": hashlib.sha256("".join(contents).encode()).hexdigest()[:12]}
-    drawn_from = Photographs(images, settings.side)
+    camera = settings.noise == "camera"
+    drawn_from = CameraPhotographs(images, settings.side) if camera else Photographs(images, settings.side)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -280,7 +293,7 @@ def train(
             training.seconds = time.monotonic() - began
             bar.update()
             if training.step % LOOKED_EVERY == 0 or training.step == settings.steps:
-                psnr = quality(training.average, held)
+                psnr = camera_quality(training.average, held) if camera else quality(training.average, held)
                 row = [training.step, f"{torch.stack(losses).mean():.6f}", f"{psnr:.3f}", f"{training.seconds:.0f}"]
                 _append(log, row)
                 bar.set_postfix_str(f"{psnr:.2f} dB on what is held back")
@@ -289,12 +302,12 @@ def train(
                 training.save(state, identity)
                 saved = time.monotonic()
     training.save(state, identity)
-    weights = out / "denoiser.safetensors"
-    write_weights(training.average, weights)
+    written = out / "denoiser.safetensors"
+    write_weights(training.average, written)
     if test is not None:
         Card(
             parameters=sum(p.numel() for p in training.average.parameters()),
-            weights=weights,
+            weights=written,
             data=folder,
             trained_on=len(images) // len(SCALES),
             seen=contents,
@@ -302,7 +315,7 @@ def train(
             hours=training.seconds / 3600,
             machine=describe(where),
             test=test,
-            psnr=measure(load_denoiser("bundled", weights), test),  # as it will be loaded: in half precision
+            psnr=measure(load_denoiser("bundled", written), test),  # as it will be loaded: in half precision
             licence=licence,
         ).write(out / "denoiser.md")
 
@@ -333,6 +346,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64, help="side of a patch, in pixels")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--noise", choices=["gaussian", "camera"], default="gaussian")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=int, help="threads of the CPU")
     parser.add_argument("--test", type=Path, help="folder of photographs to measure on, for the model card")
@@ -344,7 +358,7 @@ def main() -> None:
         one_sentence("train_denoiser", "Interrupted; repeat the command to go on from the last saved state."),  # Ctrl-C twice
         interruptible() as pressed,
     ):
-        settings = Settings(given.steps, given.batch, given.side, given.lr, given.seed)
+        settings = Settings(given.steps, given.batch, given.side, given.lr, given.seed, given.noise)
         options = {"device": given.device, "test": given.test, "licence": given.licence}
         train(given.photographs, given.out, settings, **options, halt=pressed)
 

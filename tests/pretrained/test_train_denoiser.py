@@ -12,8 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hybrid_dip.errors import Interrupted, SettingsError
+from hybrid_dip.images.metrics import psnr
 from pretrained import train_denoiser
 from pretrained.bundled import DenoisingNetwork
+from pretrained.denoisers import blind_denoiser_of
 from pretrained.patches import HELD_BACK, Photographs
 from pretrained.train_denoiser import Settings, start, take_step, train
 
@@ -134,3 +136,12 @@ def test_ctrl_c_saves_and_says_how_to_go_on(folder: Path, tmp_path: Path) -> Non
     assert "Traceback" not in said
     assert re.fullmatch(r"Interrupted after \d+ of 24000 steps; repeat the command to go on\.", said.splitlines()[-1])
     assert (tmp_path / "out" / "state.pt").exists()
+
+
+def test_a_blind_denoiser_is_trained_on_a_camera_s_noise(folder: Path, tmp_path: Path, photograph: Tensor) -> None:
+    train(folder, tmp_path / "out", replace(SHORT, noise="camera"), device="cpu")
+    network = DenoisingNetwork()
+    network.load_state_dict(load_file(tmp_path / "out" / "denoiser.safetensors"))
+    denoiser = blind_denoiser_of(network)
+    assert torch.equal(denoiser(photograph), denoiser(photograph, 0.2)), "no level is looked at"
+    assert psnr(denoiser(photograph), photograph) > 25, "it begins as the denoiser of this package"
