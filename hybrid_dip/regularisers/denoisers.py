@@ -1,10 +1,11 @@
 """Classical denoisers, as functions (x, sigma) -> x: for RED, plug-and-play and splitting solvers.
 
-x is (1, C, H, W); sigma is the standard deviation of the noise to remove, in units of [0, 1], a number or (). They compute on
-the CPU, by scikit-image, and have no gradient.
+x is (1, C, H, W); sigma is the standard deviation of the noise to remove, in units of [0, 1], a number or (). They have no
+gradient, and all but BM3D compute on the CPU.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -117,8 +118,30 @@ def nlm_channels(x: Tensor, sigma: float) -> Tensor:
     return _by_array(x, lambda array: np.stack([one(plane) for plane in np.moveaxis(array, -1, 0)], -1))
 
 
+OPPONENT = torch.tensor([[2.0, 2.0, 2.0], [6**0.5, 0.0, -(6**0.5)], [2**0.5, -2 * 2**0.5, 2**0.5]]) / 12**0.5
+"""Rows of length 1 at right angles: brightness and two differences of colour. White noise stays white, at the same level."""
+GROUPS = 32
+"""Groups of patches at a time on a CPU: what they are searched in stays in its cache."""
+
+
+@cache
+def _bm3d(device: str) -> Callable[[Tensor, float], Tensor]:
+    try:
+        from deepinv.models import BM3D
+    except ImportError:
+        raise SettingsError("The denoiser 'bm3d' needs DeepInverse: pip install 'hybrid-dip[deepinv]'.") from None
+    found: Callable[[Tensor, float], Tensor] = BM3D(
+        use_legacy=False, device=device, **({"chunk_size": GROUPS} if device == "cpu" else {})
+    )
+    return found
+
+
+@torch.no_grad()
 def bm3d(x: Tensor, sigma: float) -> Tensor:
-    """BM3D (Dabov et al. 2007) by its authors' package, the extra ``bm3d``, for non-commercial use only.
+    """BM3D (Dabov et al. 2007) by DeepInverse, the extra ``deepinv``, on the device of x.
+
+    Three channels are denoised as brightness and two differences of colour, and patches compared by brightness, as CBM3D does
+    (Dabov et al. 2007, "Color image denoising via sparse 3D collaborative filtering").
 
     Args:
         x: (1, C, H, W).
@@ -130,9 +153,11 @@ def bm3d(x: Tensor, sigma: float) -> Tensor:
     Raises:
         SettingsError: The package is not installed.
     """
-    try:
-        import bm3d as package
-    except ImportError:
-        raise SettingsError("The denoiser 'bm3d' needs its package: pip install 'hybrid-dip[bm3d]'.") from None
-    call = package.bm3d_rgb if x.shape[1] == 3 else package.bm3d
-    return x.clone() if sigma <= 0 else _by_array(x, lambda array: call(array, sigma))
+    denoise = _bm3d(str(x.device))
+    if sigma <= 0:
+        return x.clone()
+    if x.shape[1] != 3:
+        return denoise(x.float(), float(sigma)).to(x)
+    basis = OPPONENT.to(x.device)
+    found = denoise(torch.einsum("oc,bchw->bohw", basis, x.float()), float(sigma))
+    return torch.einsum("oc,bohw->bchw", basis, found).to(x)

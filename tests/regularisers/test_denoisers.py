@@ -18,7 +18,7 @@ def _installed(request: pytest.FixtureRequest) -> None:
     """Extras that are not there are skipped."""
     name = getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")
     if name == "bm3d":
-        pytest.importorskip("bm3d")
+        pytest.importorskip("deepinv")
     if name and any(
         catalogue().get("weights", needed).here() is None for needed in catalogue().entries("denoisers")[name].needs
     ):
@@ -45,8 +45,9 @@ def test_a_clean_image_without_noise_is_nearly_left_alone(name: str, photograph:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "bm3d", None)
-    with pytest.raises(SettingsError, match=r"pip install 'hybrid-dip\[bm3d\]'"):
+    monkeypatch.setitem(sys.modules, "deepinv.models", None)
+    denoisers._bm3d.cache_clear()
+    with pytest.raises(SettingsError, match=r"'bm3d' needs DeepInverse: pip install 'hybrid-dip\[deepinv\]'"):
         denoisers.bm3d(torch.rand(1, 1, 16, 16), 0.1)
 
 
@@ -64,10 +65,18 @@ def test_nlm_channels_is_that_of_deepreds_code(photograph: Tensor) -> None:
     torch.testing.assert_close(found, torch.stack([torch.from_numpy(plane) for plane in planes]), atol=1e-6, rtol=0)
 
 
-def test_bm3d_is_the_packages(photograph: Tensor) -> None:
-    package = pytest.importorskip("bm3d")
-    noisy = photograph + 0.1 * torch.randn(photograph.shape)
-    grey = torch.from_numpy(package.bm3d(noisy[0, 0].double().numpy(), 0.1))
-    colour = torch.from_numpy(package.bm3d_rgb(noisy[0].movedim(0, -1).double().numpy(), 0.1))
-    torch.testing.assert_close(denoisers.bm3d(noisy[:, :1], 0.1)[0, 0].double(), grey, atol=1e-6, rtol=0)
-    torch.testing.assert_close(denoisers.bm3d(noisy, 0.1)[0].movedim(0, -1).double(), colour, atol=1e-6, rtol=0)
+def test_bm3d_is_deepinvs(photograph: Tensor) -> None:
+    models = pytest.importorskip("deepinv.models")
+    noisy = photograph[:, :1] + 0.1 * torch.randn(photograph[:, :1].shape)
+    expected = models.BM3D(use_legacy=False)(noisy, 0.1)
+    torch.testing.assert_close(denoisers.bm3d(noisy.double(), torch.tensor(0.1)), expected.double(), atol=1e-5, rtol=0)  # type: ignore[arg-type]
+
+
+def test_bm3d_of_colours_goes_by_brightness(photograph: Tensor) -> None:
+    pytest.importorskip("deepinv")
+    torch.testing.assert_close(denoisers.OPPONENT @ denoisers.OPPONENT.T, torch.eye(3), atol=1e-6, rtol=0)
+    grey = photograph.mean(1, keepdim=True)
+    noisy = grey.expand(1, 3, -1, -1) + 0.1 * torch.randn(photograph.shape)
+    alone = torch.cat([denoisers.bm3d(noisy[:, channel : channel + 1], 0.1) for channel in range(3)], 1)
+    together = denoisers.bm3d(noisy, 0.1)
+    assert metrics.psnr(together, grey.expand(1, 3, -1, -1)) > metrics.psnr(alone, grey.expand(1, 3, -1, -1)) + 1
