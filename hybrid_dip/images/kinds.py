@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hybrid_dip.errors import SettingsError, describe_given
+from hybrid_dip.errors import SettingsError, describe_given, warn
 from hybrid_dip.images.picture import Picture
 from hybrid_dip.images.pillow_images import as_pillow, picture_of
 from hybrid_dip.images.reading import read_picture
@@ -104,6 +104,11 @@ def _planes_first(array: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
         raise SettingsError(
             f"{what} is an array of the shape {array.shape}, which seems to be (C, H, W); (H, W, C) was expected, as "
             "np.moveaxis(array, 0, -1) gives."
+        )
+    if array.ndim == 3 and array.shape[2] == 4 and array.dtype.kind == "u":
+        warn(
+            f"{what} has four channels, and the fourth is taken for a colour: if it is transparency, give image[..., :3], or "
+            "Image.fromarray(image), which keeps it apart."
         )
     native = np.array(array, dtype=array.dtype.newbyteorder("="))
     return np.ascontiguousarray((native[..., None] if array.ndim == 2 else native).transpose(2, 0, 1)[None])

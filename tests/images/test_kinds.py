@@ -8,6 +8,7 @@ import skimage
 import torch
 from PIL import Image
 
+from hybrid_dip.errors import HybridDIPWarning
 from hybrid_dip.images.files import save_image
 from hybrid_dip.images.kinds import AnyImage, as_given, as_tensor
 from hybrid_dip.images.masks import as_mask
@@ -78,6 +79,12 @@ def test_a_file_comes_back_as_a_picture_with_its_transparency(tmp_path: Path) ->
     assert np.array_equal(np.asarray(back), np.asarray(Image.open(tmp_path / "a.png")))
     filled = as_given(TENSOR, Image.open(tmp_path / "a.png"), opaque=(alpha == 0).float())
     assert np.asarray(filled)[..., 3].min() == 255
+
+
+def test_a_fourth_channel_is_asked_about() -> None:
+    values = np.dstack([BYTES, BYTES[..., 0]])
+    with pytest.warns(HybridDIPWarning, match="the fourth is taken for a colour"):
+        assert as_tensor(values).shape == (1, 4, 24, 30)
 
 
 def test_twice_as_many_pixels_come_back_in_the_same_type() -> None:
