@@ -3,7 +3,7 @@
     python experiments/003_learned_and_single_image/why.py FOLDER     # FOLDER holds the images of the studies
 
 If the errors of two estimates have the same size and the correlation c, their mean is better by -10 log10((1 + c) / 2) dB.
-Prints a table with one row for each task, means over images and seeds, from the finished runs of the three studies.
+Prints a table with one row for each task, means over images and seeds, from the finished runs of the four studies.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main() -> None:
     images = parser.parse_args().folder
     print("| task | dip | learned | both | mean of dip and learned | correlation of the errors | gain at equal size |")
     print("|---|---|---|---|---|---|---|")
-    for study in ("denoising", "filling_in", "super_resolving"):
+    for study in ("denoising", "filling_in", "super_resolving", "deblurring"):
         folder = HERE / study
         plan = plan_study(read_study(folder / "study.toml"), images=images)
         store = Store(folder)
