@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: demo test test-all test-gpu benchmark-gpu lint clean
+.PHONY: demo test test-all test-gpu benchmark-gpu docs lint clean
 
 demo: $(READY)
 	$(BIN)/hybrid-dip demo -o demo
@@ -34,6 +34,11 @@ benchmark-gpu: $(READY)
 	  --images $(IMAGES) $(ON_GPU) --cache gpu/curves --json gpu/$$preset.json --plot gpu/$$preset.png || exit 1; done
 	$(BIN)/python benchmarks/many.py --images $(IMAGES) --size 256 --count 4 --workers 1 4 --device cuda --execution --graph on
 
+# The pages of docs/, an API reference and the gallery, whose scripts are run: about ten minutes. HYBRID_DIP_GALLERY=small runs them
+# with few steps. A script runs again when it has changed; after `rm -r docs/generated` all do.
+docs: $(READY)
+	$(BIN)/sphinx-build -W --keep-going -c docs -d docs/_build/doctrees . docs/_build/html
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,7 +46,7 @@ lint: $(READY)
 	$(BIN)/hadolint Dockerfile
 
 clean:
-	rm -rf .venv demo dist build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv demo dist build docs/_build docs/generated .mypy_cache .ruff_cache .pytest_cache
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hybrid_dip needs Python 3.11 or newer; name one by: make PYTHON=python3.11" >&2; exit 1; }
