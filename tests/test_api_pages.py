@@ -17,7 +17,7 @@ EXPOSED = {name: part for name in hd.__all__ if isinstance(part := getattr(hd, n
 SOURCES = {
     **{name: Path(str(module.__file__)) for name, module in EXPOSED.items()},
     "pretrained": Path(pretrained.__file__),
-    "deepinv": ROOT / "hybrid_dip/restoring/deepinv.py",  # imported when it is asked for: an extra
+    "deepinv": ROOT / "hybrid_dip/restoring/deepinv/__init__.py",  # imported when it is asked for: an extra
 }
 
 

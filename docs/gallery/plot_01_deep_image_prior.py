@@ -11,8 +11,6 @@ import matplotlib.pyplot as plt
 import skimage.data
 
 import hybrid_dip as hd
-from hybrid_dip.fitting.observers import ReferenceWatch
-from hybrid_dip.restoring.hooks import FitHooks
 
 steps, side = 1500, 64
 
@@ -29,10 +27,10 @@ case = hd.degradations.noisy(clean, sigma=25 / 255)
 # The fit
 # -------
 # ``quick`` has the settings of the original with a leaner network; ``preset="original"`` takes the original's own, and more
-# time. The image is an average of the network's outputs, as in the original. The fit sees the noisy image only. The watch looks
-# at the clean one, to measure, and the album keeps the image now and then.
+# time. The image is an average of the network's outputs, as in the original. The fit sees the noisy image only. A case brings
+# the clean one along, and the result the PSNR on the way. The album keeps the image now and then.
 
-watch, album = ReferenceWatch(case.task, clean), {}
+album = {}
 
 
 def keep(step):
@@ -41,9 +39,10 @@ def keep(step):
         album[step.index] = step.candidate
 
 
-result = hd.restore(case.task, preset="quick", steps=steps, seed=0, hooks=lambda fit: FitHooks([watch, keep]))
-best = max(watch.psnr, key=watch.psnr.get)
-print(f"noisy {hd.metrics.psnr(case.task.observation, clean):.2f} dB, best {watch.psnr[best]:.2f} dB at step {best}, ", end="")
+result = hd.restore(case, preset="quick", steps=steps, hooks=lambda fit: hd.FitHooks([keep]))
+best = max(result.psnr, key=result.psnr.get)
+print(f"noisy {hd.metrics.psnr(case.task.observation, clean):.2f} dB")
+print(f"best {result.psnr[best]:.2f} dB, at step {best}")
 print(f"last {hd.metrics.psnr(result.image, clean):.2f} dB")
 
 # %%
@@ -55,7 +54,7 @@ rows = result.fits[0].history
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
 left.semilogy([row["step"] for row in rows], [row["loss"] for row in rows])
 left.set(title="loss: how far the output is from y", xlabel="step")
-right.plot(list(watch.psnr), list(watch.psnr.values()))
+right.plot(list(result.psnr), list(result.psnr.values()))
 right.axvline(best, color="grey", linestyle=":")
 right.set(title=f"PSNR, best at step {best}", xlabel="step", ylabel="dB")
 plt.show()

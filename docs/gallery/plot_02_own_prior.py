@@ -12,7 +12,7 @@ import skimage.data
 
 import hybrid_dip as hd
 
-steps, side = 700, 64
+steps, side = 400, 64
 
 # %%
 # The prior
@@ -30,11 +30,11 @@ def laplacian(x):
 # %%
 # With it and without
 # -------------------
-# A term is a prior with its weight. Terms add up, so yours stands beside those of the package. A large weight makes the image
-# too smooth, a small one does nothing.
+# A term is a prior with its weight. Terms add up, so yours stands beside those of the package. With the large weight the image
+# is too smooth.
 
-photo = hd.load_image(Path(skimage.data.__file__).with_name("coffee.png"))
-clean = photo[..., 100 : 100 + side, 130 : 130 + side]
+photo = hd.load_image(Path(skimage.data.__file__).with_name("chelsea.png"))
+clean = photo[..., 80 : 80 + side, 136 : 136 + side]
 case = hd.degradations.noisy(clean, sigma=50 / 255)
 arms = {
     "no prior": (),
@@ -48,7 +48,7 @@ results = {name: hd.restore(case.task, preset="quick", regularisers=terms, steps
 # The pictures have the PSNR of each.
 
 shown = {"noisy": case.task.observation, **{name: result.image for name, result in results.items()}}
-figure, axes = plt.subplots(1, len(shown), figsize=(13, 3), layout="constrained")
+figure, axes = plt.subplots(1, len(shown), figsize=(13, 3.2), layout="constrained")
 for axis, (name, image) in zip(axes, shown.items(), strict=True):
     axis.imshow(image[0].permute(1, 2, 0).clamp(0, 1))
     axis.set_title(f"{name}\n{hd.metrics.psnr(image, clean):.2f} dB")
@@ -65,5 +65,5 @@ figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
 for part in ("fidelity", "laplacian", "tv"):
     axis.semilogy([row["step"] for row in history], [row[f"gradient_{part}"] for row in history], label=part)
 axis.set(xlabel="step", title="norm of the gradient")
-axis.legend()
+axis.legend(loc="center right")
 plt.show()

@@ -13,8 +13,6 @@ import matplotlib.pyplot as plt
 import skimage.data
 
 import hybrid_dip as hd
-from hybrid_dip.fitting.observers import ReferenceWatch
-from hybrid_dip.restoring.hooks import FitHooks
 
 steps, side = 700, 64
 
@@ -34,38 +32,32 @@ rules = {
     "moving variance": hd.stopping.MovingVariance(patience=300),
 }
 followed = {name: hd.stopping.Following(rule, case.task) for name, rule in rules.items()}
-watch = ReferenceWatch(case.task, clean)
 recipe = replace(hd.presets.fast(case.task), runs=1, steps=steps)
-hd.restore(
-    case.task,
-    preset=recipe,
-    rule=hd.stopping.MaxSteps(),
-    log_every=1,
-    hooks=lambda fit: FitHooks([watch, *followed.values()]),
-)
+hooks = hd.FitHooks(list(followed.values()))
+result = hd.restore(case, preset=recipe, rule=hd.stopping.MaxSteps(), log_every=1, hooks=lambda fit: hooks)
 
 # %%
 # Where each would stop
 # ---------------------
 # The best step is an oracle: only the clean image can name it.
 
-best = max(watch.psnr, key=watch.psnr.get)
+best = max(result.psnr, key=result.psnr.get)
 kept = {name: (one.kept_at, hd.metrics.psnr(case.task.finish(one.image), clean)) for name, one in followed.items()}
-kept["all steps"] = (steps - 1, watch.psnr[steps - 1])
-print(f"best (oracle):     step {best:4}, {watch.psnr[best]:.2f} dB")
+kept["all steps"] = (steps - 1, result.psnr[steps - 1])
+print(f"best (oracle):     step {best:4}, {result.psnr[best]:.2f} dB")
 for name, (step, psnr) in kept.items():
-    print(f"{name + ':':18} step {step:4}, {psnr:.2f} dB, {watch.psnr[best] - psnr:.2f} dB below")
+    print(f"{name + ':':18} step {step:4}, {psnr:.2f} dB, {result.psnr[best] - psnr:.2f} dB below")
 
 figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
-axis.plot(list(watch.psnr), list(watch.psnr.values()), color="black", label="the fit")
-axis.plot(best, watch.psnr[best], "*", markersize=14, color="gold", label=f"best (oracle), {watch.psnr[best]:.2f} dB")
+axis.plot(list(result.psnr), list(result.psnr.values()), color="black", label="the fit")
+axis.plot(best, result.psnr[best], "*", markersize=14, color="gold", label=f"best (oracle), {result.psnr[best]:.2f} dB")
 for marker, (name, (step, psnr)) in zip("osD^v", kept.items(), strict=True):
     axis.plot(step, psnr, marker, markersize=8, label=f"{name}, {psnr:.2f} dB")
-axis.set(xlabel="step", ylabel="PSNR (dB)", ylim=(watch.psnr[best] - 6, watch.psnr[best] + 0.5))
+axis.set(xlabel="step", ylabel="PSNR (dB)", ylim=(result.psnr[best] - 6, result.psnr[best] + 0.5))
 axis.legend()
 axis.grid(alpha=0.3)
 plt.show()
 
 # %%
-# Discrepancy and the oracle need something: the first the noise level, the second the truth. Experiment 009 has the rules on
-# 24 cases, with selection by held-out pixels and by the bootstrap.
+# The discrepancy principle needs the noise level, the others do not. One image says little: experiment 009 has the rules on 24
+# cases, and selection by held-out pixels and by the bootstrap.

@@ -53,7 +53,7 @@ plt.show()
 # ----------
 # The wall is noisy. Each fit ends when the residual has the size of the noise, by the rule of the preset ``fast``.
 # ``Balanced(1)`` gives a prior a pull on the scale of the noise, so that no weight has to be searched for. ``LowRank`` wants
-# groups of alike patches to be of low rank.
+# groups of alike patches to be of low rank. Both gain here. ``NonLocal`` also blurs some of the joints.
 
 case = hd.degradations.noisy(clean, sigma=25 / 255)
 arms = {
