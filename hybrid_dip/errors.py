@@ -88,16 +88,31 @@ def one_sentence(program: str, interrupted: str = "Interrupted.") -> Iterator[No
 @contextmanager
 def _plain_warnings(program: str) -> Iterator[None]:
     """Inside, a warning of this package is printed without the place in the code."""
+    with collect_warnings(lambda sentence: print(f"{program}: {sentence}", file=sys.stderr)):
+        yield
+
+
+@contextmanager
+def collect_warnings(say: Callable[[str], object]) -> Iterator[None]:
+    """Inside, the sentences of :func:`warn` go to a function, each once, also if they were said before.
+
+    Args:
+        say: Takes a sentence.
+
+    Yields:
+        Nothing.
+    """
     with warnings.catch_warnings():
         as_before, said = warnings.showwarning, set()
         warnings.simplefilter("always", HybridDIPWarning)  # Python forgets what was said whenever filters change
 
         def show(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
+            sentence = " ".join(str(message).split())
             if not issubclass(category, HybridDIPWarning):
                 as_before(message, category, *where, **more)  # type: ignore[arg-type]
-            elif str(message) not in said:
-                said.add(str(message))
-                print(f"{program}: {' '.join(str(message).split())}", file=sys.stderr)
+            elif sentence not in said:
+                said.add(sentence)
+                say(sentence)
 
         warnings.showwarning = show
         yield

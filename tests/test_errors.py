@@ -1,6 +1,8 @@
+import warnings
+
 import pytest
 
-from hybrid_dip.errors import HybridDIPWarning, Interrupted, SettingsError, describe_error, one_sentence, warn
+from hybrid_dip.errors import HybridDIPWarning, Interrupted, SettingsError, collect_warnings, describe_error, one_sentence, warn
 
 
 def test_what_anybodys_code_raises_is_the_end_of_a_sentence() -> None:
@@ -43,3 +45,13 @@ def test_a_warning_is_a_sentence_of_the_program_said_once(capsys: pytest.Capture
     assert capsys.readouterr().err == "a program: The image has two pages; the first is taken.\n"
     with pytest.warns(HybridDIPWarning, match="two pages"):
         warn("The image has two pages.")
+
+
+def test_warnings_are_collected_also_if_they_were_said_before() -> None:
+    for _ in range(2):
+        said: list[str] = []
+        with collect_warnings(said.append):
+            warn("The image has two pages.")
+        assert said == ["The image has two pages."]
+    with pytest.warns(DeprecationWarning, match="go on"), collect_warnings(said.append):
+        warnings.warn("Others go on.", DeprecationWarning, stacklevel=1)

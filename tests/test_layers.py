@@ -23,6 +23,7 @@ ORDER = [
     "restoring",
     "fusion",
     "study",
+    "app",
     "cli",
 ]
 STUDY = ["describe", "running", "reporting", "ready_made"]

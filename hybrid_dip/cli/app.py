@@ -13,6 +13,7 @@ from hybrid_dip.cli.assemble import assemble
 from hybrid_dip.cli.degrade import degrade
 from hybrid_dip.cli.image_studies import impedance, sweep
 from hybrid_dip.cli.options import OPTIONS, AsJson, OutFile, Overwrite, Quiet, check_new, entry
+from hybrid_dip.cli.page import app as page
 from hybrid_dip.cli.plugins import add_plugin_commands
 from hybrid_dip.cli.restore import restore
 from hybrid_dip.cli.study import study
@@ -111,6 +112,7 @@ def make_app() -> App:
             "explain": explain,
             "fit-mixture": fit_mixture,
             "demo": demo,
+            "app": page,
         },
         version=f"hybrid-dip {__version__}",
         result_action="return_value",

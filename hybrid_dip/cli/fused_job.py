@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hybrid_dip.cli.job import Job, JobHooks, check_reference, run_and_tell
+from hybrid_dip.cli.job import Job, JobHooks, run_and_tell
 from hybrid_dip.cli.result_folder import ResultFolder
 from hybrid_dip.errors import SettingsError, interruptible, nearest
 from hybrid_dip.fusion.consensus import ROUNDS, STEPS, agree
@@ -18,7 +18,7 @@ from hybrid_dip.images.atomic import as_file_name
 from hybrid_dip.regularisers.terms import Terms
 from hybrid_dip.restoring.estimate import Estimate, duration, estimate
 from hybrid_dip.restoring.manifest import __version__
-from hybrid_dip.restoring.writer import ResultWriter, describe_stop, describe_time
+from hybrid_dip.restoring.writer import ResultWriter, check_reference, describe_stop, describe_time
 from hybrid_dip.stopping.selection import Bootstrap, HeldOut, Selection, steps_of
 
 MODES = ("stack", "held-out", "sure", "consensus")
@@ -74,7 +74,7 @@ def fuse_and_tell(job: Job, fusing: Fusing, folder: ResultFolder, *, resume: boo
         Interrupted: The user pressed Ctrl-C; what was done is saved.
         HybridDIPError: The job cannot be done.
     """
-    check_reference(job)
+    check_reference(job.reference, job.task)
     if isinstance(job.rule, Selection) or job.rule != job.recipe.rule:
         raise SettingsError("--stop does not go with --fuse: each arm ends by its preset's own rule.")
     settings = {**job.settings, "fuse": fusing.mode, "arms": list(fusing.arms), "held_out": fusing.share}

@@ -11,7 +11,7 @@ from torch import Tensor
 from hybrid_dip.cli.log import log_writer
 from hybrid_dip.cli.result_folder import ResultFolder
 from hybrid_dip.contracts import Observer, Rule, Task
-from hybrid_dip.errors import Interrupted, SettingsError, interruptible
+from hybrid_dip.errors import Interrupted, interruptible
 from hybrid_dip.execution.precision import PLAIN, Execution
 from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.loggers import Log
@@ -30,7 +30,7 @@ from hybrid_dip.restoring.memory import TooLargeError
 from hybrid_dip.restoring.plan import tiles_for
 from hybrid_dip.restoring.restore import restore
 from hybrid_dip.restoring.result import Result
-from hybrid_dip.restoring.writer import ResultWriter, describe_stop, describe_time, history_rows
+from hybrid_dip.restoring.writer import ResultWriter, check_reference, describe_stop, describe_time, history_rows
 from hybrid_dip.stopping.selection import Selection, check, fits_of, steps_of
 
 
@@ -112,7 +112,7 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     Raises:
         HybridDIPError: The job cannot be done. Nothing is left behind that was not there before.
     """
-    check_reference(job)
+    check_reference(job.reference, job.task)
     check(job.rule, job.task)
     folder.check(job.settings, resume=resume, overwrite=overwrite)
     fewer = folder.fewer_steps(job.settings) if resume else 0
@@ -198,23 +198,6 @@ def run_and_tell(job: Job, folder: ResultFolder, *, resume: bool, overwrite: boo
     if result is not None and not job.quiet:
         print(summary(job, result, folder))
     return result
-
-
-def check_reference(job: Job) -> None:
-    """Refuse a reference that has not the size of the result.
-
-    Args:
-        job: The job.
-
-    Raises:
-        SettingsError: The reference has another size or number of channels.
-    """
-    if job.reference is not None and tuple(job.reference.shape) != tuple(job.task.shape):
-        have, need = job.reference.shape, job.task.shape
-        raise SettingsError(
-            f"The reference is {have[-1]}x{have[-2]} with {have[1]} channels, the result {need[-1]}x{need[-2]} with {need[1]}; "
-            "the same was expected."
-        )
 
 
 class JobHooks:

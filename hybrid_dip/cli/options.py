@@ -4,7 +4,7 @@ The text under a field is its help, and ``lr_schedule`` is written ``--lr-schedu
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from hybrid_dip.cli.quiet import set_quiet
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.images.files import crop_to_centre, load_image
+from hybrid_dip.images.files import crop_picture, crop_to_centre, load_image
 from hybrid_dip.images.picture import Picture
 from hybrid_dip.images.reading import read_picture
 from hybrid_dip.recipes import spec_files
@@ -67,12 +67,8 @@ class Part:
 
     def read(self, path: Path) -> Picture:
         """Read the part of a picture, with its alpha channel."""
-        picture = read_picture(path)
-        if self.crop is None:
-            return picture
-        check_at_least_one(crop=self.crop)
-        alpha = None if picture.alpha is None else self.cut(picture.alpha)
-        return replace(picture, pixels=self.cut(picture.pixels), alpha=alpha)
+        check_at_least_one(crop=1 if self.crop is None else self.crop)
+        return crop_picture(read_picture(path), self.crop)
 
     def cut(self, image: Tensor) -> Tensor:
         """Cut what lies over the picture, such as a mask."""

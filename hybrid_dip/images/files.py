@@ -6,6 +6,7 @@ orientation is applied, palettes become RGB. An alpha channel and the file's pro
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,14 @@ def crop_to_centre(x: Tensor, size: int, scale: int = 1) -> Tensor:
     """
     top, left = (max(0, (side // scale - size) // 2) * scale for side in x.shape[-2:])
     return x[..., top : top + scale * size, left : left + scale * size]
+
+
+def crop_picture(picture: Picture, size: int | None) -> Picture:
+    """The centre of a picture and of its alpha channel, as :func:`crop_to_centre` cuts it; None for the whole."""
+    if size is None:
+        return picture
+    alpha = None if picture.alpha is None else crop_to_centre(picture.alpha, size)
+    return replace(picture, pixels=crop_to_centre(picture.pixels, size), alpha=alpha)
 
 
 def fingerprint(x: Tensor) -> str:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import textwrap
 from functools import cache
 from importlib.util import resolve_name
 from itertools import pairwise
@@ -24,6 +25,20 @@ def summary_of(target: str) -> str:
     """
     module, _, name = target.partition(":")
     return one_line(_docstring(module, name).strip().partition("\n\n")[0])
+
+
+def formula_of(target: str) -> str:
+    """Read the formula in a docstring, without importing the part.
+
+    Args:
+        target: As for :func:`summary_of`.
+
+    Returns:
+        The first paragraph that is set in or begins with "R(", as lines without their indent; "" where there is none.
+    """
+    module, _, name = target.partition(":")
+    set_in = (part for part in _docstring(module, name).split("\n\n") if part.startswith(("    ", "R(")))
+    return textwrap.dedent(next(set_in, ""))
 
 
 def one_line(paragraph: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from hybrid_dip.contracts import Fit, Task
+from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.observers import ReferenceWatch
 from hybrid_dip.images import figures, metrics
 from hybrid_dip.images.files import save_image
@@ -125,6 +126,24 @@ class ResultWriter:
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write run.json, which comes last: with it a result is complete."""
         write_manifest(self.folder / MANIFEST, manifest)
+
+
+def check_reference(reference: Tensor | None, task: Task) -> None:
+    """Refuse a clean image that has not the size of the result.
+
+    Args:
+        reference: The clean image, or None.
+        task: What is restored.
+
+    Raises:
+        SettingsError: It has another size or number of channels.
+    """
+    if reference is not None and tuple(reference.shape) != tuple(task.shape):
+        have, need = reference.shape, task.shape
+        raise SettingsError(
+            f"The reference is {have[-1]}x{have[-2]} with {have[1]} channels, the result {need[-1]}x{need[-2]} with {need[1]}; "
+            "the same was expected."
+        )
 
 
 def describe_stop(fit: Fit) -> dict[str, Any]:

@@ -75,7 +75,7 @@ from hybrid_dip.recipes import listing
 from hybrid_dip.recipes.catalogue import KINDS, catalogue
 assert all(entry.summary for kind in KINDS for entry in catalogue().entries(kind).values())
 assert all(listing.rows(kind) for kind in KINDS)
-heavy = ["cyclopts", "deepinv", "lpips", "matplotlib", "ray", "skimage", "tensorboard", "timm", "torchmetrics", "wandb"]
+heavy = "cyclopts deepinv gradio lpips matplotlib ray skimage tensorboard timm torchmetrics wandb".split()
 print(*(name for name in heavy if name in sys.modules))
 """
 
