@@ -73,7 +73,7 @@ class Form:
                 names = [(f"{name} ({entry.family})", name) for name, entry in priors.offered_priors().items()]
                 label = f"Prior {number + 1}"
                 self.priors.append(gr.Dropdown([("none", ""), *names], value="", label=label, scale=3, min_width=150))
-                self.weights.append(gr.Textbox(DEFAULT_WEIGHT, label="Weight", scale=2, min_width=100))
+                self.weights.append(gr.Textbox(DEFAULT_WEIGHT, label="Weight", max_lines=1, scale=2, min_width=100))
             formulas.append(gr.HTML(visible=False))
             if number:
                 self._follow(number - 1, formulas[number - 1], row)

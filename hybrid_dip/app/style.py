@@ -8,10 +8,11 @@ CSS = """
 #pictures img { image-rendering: pixelated; }
 .gradio-container .column { gap: 10px; }
 h1 { display: inline; font-size: 20px; margin-right: 1em; }
-.ends { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums; }
+.ends { display: flex; justify-content: space-between; gap: 1em; font-variant-numeric: tabular-nums; }
+.ends span:last-child:not(:first-child) { text-align: right; }
 .formula { font: 12px/1.5 ui-monospace, monospace; white-space: pre-wrap; margin: 0; }
 .about { color: var(--body-text-color-subdued); margin: 2px 0; }
-.progress .bar { display: grid; grid-template-columns: 5em 1fr 15em; gap: 1em; align-items: center; }
+.progress .bar { display: grid; grid-template-columns: 4em minmax(3em, 1fr) minmax(9em, 15em); gap: 1em; align-items: center; }
 .progress .track { height: 8px; border-radius: 4px; background: var(--border-color-primary); }
 .progress .track div { height: 8px; border-radius: 4px; background: var(--color-accent); }
 .wrong { color: var(--error-text-color); font-weight: 600; }

@@ -22,8 +22,10 @@ class View:
 
     def __init__(self) -> None:
         with gr.Row():
-            self.runs = gr.Radio([], label="Restorations", visible=False, elem_id="runs", scale=2)
-            self.against = gr.Dropdown(["degraded"], value="degraded", label="Left of the divider", visible=False, scale=1)
+            self.runs = gr.Radio([], label="Restorations", visible=False, elem_id="runs", scale=2, min_width=280)
+            self.against = gr.Dropdown(
+                ["degraded"], value="degraded", label="Left of the divider", visible=False, min_width=160
+            )
         self.ends = gr.HTML(NOTHING, elem_id="ends")
         self.pictures = gr.ImageSlider(
             format="png", interactive=False, show_label=False, buttons=["fullscreen"], max_height=440, elem_id="pictures"

@@ -1,9 +1,6 @@
 """The report in a real browser: it works by hand, says nothing on the console, and asks for nothing outside of itself."""
 
-import json
-import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ from hybrid_dip.study.describe.settings import as_study
 from hybrid_dip.study.reporting.report import report_study
 from hybrid_dip.study.running.run import run_study
 from hybrid_dip.study.running.store import Store
+from tests.browser import open_browser, outside, until
 from tests.studies import TINY, Inline
 
 IMAGES = ["astronaut", "camera", "rocket"]
@@ -41,42 +39,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def browser(report: Path) -> Iterator[Any]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("the report is tried in Debian's chromium with chromium-driver, which are not installed here")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,1000"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    found = webdriver.Chrome(options, Service(driver))
-    try:
+    with open_browser() as found:
         found.get(report.as_uri())
         until(lambda: found.find_elements("css selector", "[data-ready]"))
         yield found
         assert found.get_log("browser") == [], "nothing on the console"
         assert outside(found, report.as_uri()) == [], "no request leaves the page"
-    finally:
-        found.quit()
-
-
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
-    return found
-
-
-def outside(browser: Any, page: str) -> list[str]:
-    """What the browser asked for besides the page and what is in it."""
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [message["params"]["request"]["url"] for message in messages if message["method"] == "Network.requestWillBeSent"]
-    assert page in asked, "the log shows requests"
-    return [url for url in asked if url != page and not url.startswith("data:")]
 
 
 def pixels(browser: Any, part: str) -> list[int]:
