@@ -13,12 +13,7 @@ WIDTH, HEIGHT = 600, 90
 
 
 def progress(run: Run, before: int) -> str:
-    """State, time left, a bar for each seed, and what the user should read.
-
-    Args:
-        run: The restoration.
-        before: How many others are fitted first, where it waits.
-    """
+    """State, time left, a bar for each seed, and what the user should read; ``before``: others that are fitted first."""
     job, state = run.job, run.state
     if run.state == "waiting":
         state = f"waiting for {before} other{'s' * (before > 1)}" if before else "about to begin"
@@ -50,12 +45,7 @@ def _steps(run: Run, seed: int) -> str:
 
 
 def curves(run: Run, at: int) -> str:
-    """The loss and, with a clean image, the PSNR of all iterates, over the slider's own scale.
-
-    Args:
-        run: The restoration.
-        at: Number of the iterate that is looked at.
-    """
+    """The loss and, with a clean image, the PSNR of all iterates, over the slider's scale; ``at`` is marked."""
     if len(run.iterates) < 2:
         return ""
     rows = list(run.iterates)

@@ -30,6 +30,7 @@ TASKS = {
     "JPEG artefacts": "jpeg",
 }
 """What is wrong, in words -> task."""
+PAINTER = "Paint over what is to be filled in"
 PAINT, FILE, BLACK = "paint it here", "a file", "black pixels are missing"
 WHITE = "White (255) or opaque is a known pixel, black or transparent is filled in."
 MOST_PRIORS = 3
@@ -49,23 +50,15 @@ class Form:
         self.sample = gr.Dropdown(list(SAMPLES), label="... or take a sample", value=None)
         with gr.Row():
             self.task = gr.Dropdown(list(TASKS.items()), value="denoise", label="What is wrong with it", min_width=120)
-            self.sigma = gr.Textbox(label="Noise (sigma, of 255)", placeholder="estimated", min_width=120)
+            self.sigma = gr.Textbox(label="Noise (sigma, of 255)", placeholder="not given", min_width=120)
             self.factor = gr.Textbox("4", label="How many times larger", visible=False, min_width=120)
             self.blur = gr.Textbox("1.5", label="Gaussian blur (pixels)", visible=False, min_width=120)
         self.psf = gr.File(label="... or its point spread function: a grey image or .npy", height=80, visible=False)
         self.source = gr.Radio([PAINT, FILE], value=PAINT, label="Which pixels", info=WHITE, visible=False)
         self.mask = gr.File(label="Mask", height=80, visible=False)
-        self.painter = gr.ImageEditor(
-            label="Paint over what is to be filled in",
-            sources=[],
-            transforms=(),
-            layers=False,
-            brush=gr.Brush(default_size=6, colors=["#ff3b30"], color_mode="fixed"),
-            buttons=[],
-            format="png",
-            visible=False,
-            elem_id="painter",
-        )
+        brush = gr.Brush(default_size=6, colors=["#ff3b30"], color_mode="fixed")
+        plain: dict[str, Any] = {"sources": [], "transforms": (), "layers": False, "buttons": [], "format": "png"}
+        self.painter = gr.ImageEditor(label=PAINTER, brush=brush, visible=False, elem_id="painter", **plain)
         self.preset = gr.Dropdown(priors.offered_presets(), value="fast", label="Preset")
         self.priors, self.weights, formulas = [], [], []
         for number in range(MOST_PRIORS):
@@ -117,20 +110,18 @@ class Form:
     def files(self, values: Mapping[Any, Any], folder: Path) -> dict[str, Path | None]:
         """The files of a restoration; a mask that was painted, or is seen in the image, is written into a folder."""
         takes = options_of(values[self.task])
-        image, mask, made = values[self.image], None, folder / "mask.png"
-        if "mask" in takes and image is not None:
-            mask = Path(values[self.mask]) if values[self.source] == FILE and values[self.mask] else None
-            if values[self.source] == PAINT:
-                save_image(painted(values[self.painter]), made)
-            elif values[self.source] == BLACK:
-                save_image((load_image(image) > 0).any(1, keepdim=True).float(), made)
-            mask = mask if values[self.source] == FILE else made
-        return {
-            "image": image,
-            "mask": mask,
-            "psf": values[self.psf] if "psf" in takes else None,
+        given = {
+            "image": values[self.image],
+            "psf": values[self.psf],
+            "mask": values[self.mask],
             "reference": values[self.clean],
         }
+        if "mask" in takes and given["image"] is not None and values[self.source] != FILE:
+            black = values[self.source] == BLACK
+            known = (load_image(given["image"]) > 0).any(1, keepdim=True).float() if black else painted(values[self.painter])
+            given["mask"] = folder / "mask.png"
+            save_image(known, given["mask"])
+        return {name: file for name, file in given.items() if name in ("image", "reference", *takes)}
 
     def asked(self, values: Mapping[Any, Any]) -> dict[str, Any]:
         """What is asked for, but for the files."""
@@ -138,7 +129,7 @@ class Form:
         fields = {"sigma": self.sigma, "factor": self.factor, "steps": self.steps, "runs": self.runs, "seed": self.seed}
         given = {name: read_number(name, values[field]) for name, field in {**fields, "crop": self.crop}.items()}
         options: dict[str, Any] = {name: given.pop(name) for name in ("sigma", "factor")}
-        options["psf"] = f"gaussian:{values[self.blur]}" if values[self.psf] is None else None
+        options["psf"] = f"gaussian:{values[self.blur]}" if values[self.psf] is None else None  # a file says it better
         chosen = [(values[name], values[weight]) for name, weight in zip(self.priors, self.weights, strict=True)]
         return {
             "task": values[self.task],
@@ -151,11 +142,7 @@ class Form:
 
 
 def read_number(name: str, text: str | None) -> float | None:
-    """Read a number; an empty field is None.
-
-    Raises:
-        SettingsError: It is none.
-    """
+    """Read a number, None of an empty field; raises SettingsError where it is none."""
     try:
         return float(text) if text and text.strip() else None
     except ValueError:
@@ -170,19 +157,14 @@ def options_of(task: str) -> list[str]:
 def _shown(task: str, source: str) -> list[Any]:
     """Show the fields that a task has."""
     takes, choices = options_of(task), [FILE, BLACK] if task == "missing-pixels" else [PAINT, FILE]
-    source = source if source in choices else choices[0]
-    masked = "mask" in takes
-    fields = [gr.Textbox(visible=name in takes and not (masked and name == "sigma")) for name in ("sigma", "factor", "psf")]
+    source, masked = source if source in choices else choices[0], "mask" in takes
+    fields = [gr.Textbox(visible=name in takes) for name in ("sigma", "factor", "psf")]
     fields += [gr.File(visible="psf" in takes), gr.Radio(choices, value=source, visible=masked)]
     return [*fields, gr.File(visible=masked and source == FILE), gr.ImageEditor(visible=masked and source == PAINT)]
 
 
 def painted(value: Mapping[str, Any] | None) -> Tensor:
-    """The mask that was painted: 0 where there is paint, 1 elsewhere, (1, 1, H, W).
-
-    Raises:
-        SettingsError: Nothing was painted.
-    """
+    """The mask that was painted, (1, 1, H, W), 0 where there is paint; raises SettingsError where there is none."""
     layers = [] if value is None else value["layers"]
     paint = np.any([layer[..., 3] > 0 for layer in layers], axis=0) if layers else np.zeros((1, 1), bool)
     if not paint.any():

@@ -3,7 +3,7 @@
 import os
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,47 +18,22 @@ OPEN_API = ("queue", "upload", "upload_progress", "heartbeat", "startup-events",
 """Those under /gradio_api, and files."""
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'; form-action 'self'"
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Scope]]
-Send = Callable[[Scope], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-
-def closed(app: App) -> App:
-    """Refuse what the page does not need, and other sites that a browser on this machine shows.
+def allowed(host: str, origin: str | None, path: str) -> bool:
+    """Whether a request is one of the page itself, and not of another site that a browser on this machine shows.
 
     Args:
-        app: What serves the page.
+        host: The request's header of that name.
+        origin: The same; None where there is none.
+        path: The path that it asks for.
 
     Returns:
-        The same, behind a check of host, origin and path, and with a policy by which the browser asks for nothing outside.
+        The answer.
     """
-
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await app(scope, receive, send)
-            return
-
-        async def with_policy(message: Scope) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"content-security-policy", POLICY.encode())]
-            await send(message)
-
-        if _allowed({name.decode(): value.decode("latin-1") for name, value in scope["headers"]}, scope["path"]):
-            await app(scope, receive, with_policy)
-        else:
-            await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
-            await send({"type": "http.response.body", "body": b"This is not open."})
-
-    return serve
-
-
-def _allowed(headers: dict[str, str], path: str) -> bool:
-    places = [f"//{headers.get('host', '')}", *([headers["origin"]] if "origin" in headers else [])]
-    if any(urlsplit(place).hostname not in NAMES for place in places):
-        return False
+    own = urlsplit(f"//{host}").hostname in NAMES and origin in (None, f"http://{host}")
     first, _, rest = path.strip("/").partition("/")
-    return rest.partition("/")[0] in OPEN_API or rest.startswith("file=") if first == "gradio_api" else first in OPEN
+    needed = rest.partition("/")[0] in OPEN_API or rest.startswith("file=") if first == "gradio_api" else first in OPEN
+    return own and needed
 
 
 def serve(port: int | None, say: Callable[[str], object]) -> None:
@@ -76,33 +51,37 @@ def serve(port: int | None, say: Callable[[str], object]) -> None:
         import gradio
         import uvicorn
         from fastapi import FastAPI
+        from fastapi.responses import PlainTextResponse
     except ImportError:
         raise SettingsError("The page needs Gradio: pip install 'hybrid-dip[app]'.") from None
     from hybrid_dip.app.page import make_page
     from hybrid_dip.app.style import CSS, theme
 
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    async def close(request: Any, go_on: Any) -> Any:
+        if not allowed(request.headers.get("host", ""), request.headers.get("origin"), request.url.path):
+            return PlainTextResponse("This is not open.", 403)
+        response = await go_on(request)
+        response.headers["content-security-policy"] = POLICY
+        return response
+
+    app.middleware("http")(close)
     place, queue = _listen(port), Queue()
+    number = place.getsockname()[1]
+    off: dict[str, Any] = {
+        "footer_links": [],
+        "run_history": False,
+        "ssr_mode": False,
+        "mcp_server": False,
+        "show_error": False,
+    }
     with tempfile.TemporaryDirectory(prefix="hybrid-dip-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        page = make_page(queue)
-        app = gradio.mount_gradio_app(
-            FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
-            page,
-            "/",
-            server_name=HOST,
-            server_port=place.getsockname()[1],
-            footer_links=[],
-            run_history=False,
-            ssr_mode=False,
-            mcp_server=False,
-            show_error=False,
-            theme=theme(),
-            css=CSS,
-        )
-        say(f"Open http://{HOST}:{place.getsockname()[1]} in a browser on this machine; Ctrl-C ends it.")
-        config = uvicorn.Config(closed(app), log_level="warning", timeout_graceful_shutdown=1)
+        gradio.mount_gradio_app(app, make_page(queue), "/", HOST, number, theme=theme(), css=CSS, **off)
+        say(f"Open http://{HOST}:{number} in a browser on this machine; Ctrl-C ends it.")
         try:
-            uvicorn.Server(config).run([place])
+            uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)).run([place])
         except KeyboardInterrupt:
             say("Ended.")
         finally:
