@@ -164,8 +164,8 @@ def model_of(case: Case, steps: int, *terms: Any) -> HybridDIP:
 def gives_images(case: Case, photograph: Tensor) -> None:
     x, y, physics = measure(case, photograph)
     with torch.no_grad():
-        found = model_of(case, 2)(y, physics)
-    assert found.shape == x.shape
+        found = model_of(case, 2)(last_of(y), physics)
+    assert found.shape == x[-1:].shape
     assert found.dtype == x.dtype
     assert found.device == x.device
     assert not found.requires_grad
@@ -177,6 +177,7 @@ def restores_each_of_a_batch_alone_and_again(case: Case, photograph: Tensor) -> 
     model = model_of(case, 2).train()
     with torch.inference_mode():
         together = model(y, physics)
+    assert len(together) == case.count
     alone = copy.deepcopy(model).eval()(last_of(y), physics)
     torch.testing.assert_close(together[-1:], alone, rtol=1e-3, atol=1e-4)
 
@@ -204,8 +205,8 @@ LAWS = [
     pytest.param(explains_what_was_measured, marks=pytest.mark.slow),
 ]
 QUICK = [
-    *("denoising", "inpainting", "demosaicing", "blur", "blur by FFT", "downsampling", "decolorize", "pansharpening"),
-    *("compressed sensing, complex", "single-pixel camera", "CT", "CT of few photons", "MRI", "MRI in time", "ptychography"),
+    *("denoising", "inpainting", "demosaicing", "blur", "downsampling", "pansharpening", "compressed sensing, complex"),
+    *("single-pixel camera", "CT", "CT of few photons", "MRI", "ptychography"),
 ]
 """Physics that the default suite tries, by all laws but the last. The slow tests try all by all."""
 
@@ -284,15 +285,14 @@ def test_each_image_of_a_batch_has_its_own_mask_and_level(photograph: Tensor) ->
     assert torch.equal(second.forward(photograph), masks[1:] * photograph)
 
 
-@pytest.mark.parametrize("scale", [1e-5, 1e5])
-def test_data_may_be_of_any_scale(scale: float, photograph: Tensor) -> None:
-    physics = physics_of.MRI(mask=mask(0.5), noise_model=physics_of.GaussianNoise(0.05))
-    y = physics(PHYSICS["MRI"].images(photograph)[:1])
-    plain = HybridDIP(small(20))(y, physics)
-    physics.noise_model = physics_of.GaussianNoise(0.05 * scale)
-    scaled = HybridDIP(small(20))(scale * y, physics)
-    assert float((scaled / scale - plain).abs().max()) < 0.1 * float(plain.abs().max())
-    assert task(scale * y, physics).noise_sigma == pytest.approx(0.05, rel=0.2)
+def test_data_may_be_of_any_scale(photograph: Tensor) -> None:
+    _, y, physics = measure(PHYSICS["MRI"], photograph)
+    plain = HybridDIP(small(8))(y[:1], physics)
+    for scale in (1e-5, 1e5):
+        physics.noise_model = physics_of.GaussianNoise(NOISE * scale)
+        scaled = HybridDIP(small(8))(scale * y[:1], physics)
+        assert float((scaled / scale - plain).abs().max()) < 0.1 * float(plain.abs().max())
+        assert task(scale * y[:1], physics).noise_sigma == pytest.approx(NOISE)
 
 
 def test_values_have_a_range_of_their_own(photograph: Tensor) -> None:
@@ -411,9 +411,10 @@ def test_a_physics_that_says_how_local_it_is_is_tiled(photograph: Tensor) -> Non
 def test_hybrid_dip_is_restore_of_the_task(photograph: Tensor) -> None:
     physics = physics_of.Inpainting((3, 32, 32), mask=0.5, rng=draw())
     y = physics(photograph)
-    found = HybridDIP(small(80), 0.01 * TV())(y, physics)
+    found = hd.restore(task(y, physics), preset=small(60), regularisers=0.01 * TV(), device="cpu").image
     assert metrics.psnr(found, photograph) > metrics.psnr(y, photograph) + 6
-    assert torch.equal(hd.restore(task(y, physics), preset=small(80), regularisers=0.01 * TV(), device="cpu").image, found)
+    short = hd.restore(task(y, physics), preset=small(3), regularisers=TV(), device="cpu").image
+    assert torch.equal(HybridDIP(small(3), TV())(y, physics), short)
 
 
 def test_what_is_wrong_is_said(photograph: Tensor) -> None:
