@@ -54,7 +54,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "write_computation_times": False,
-    "capture_repr": (),
+    "capture_repr": ("_repr_html_",),
 }
 
 html_theme = "furo"
