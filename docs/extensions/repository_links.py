@@ -26,11 +26,10 @@ def follow(app: Sphinx, doctree: nodes.document) -> None:
         target = (here / link["reftarget"]).resolve()
         if link["reftype"] not in ("myst", "download") or not (target.is_dir() or target.parent == app.srcdir / SCRIPTS):
             continue
-        page = page_of(target, app.srcdir)
-        shown = link.children
+        page, shown = page_of(target, app.srcdir), link.children
         if page:
-            uri = app.builder.get_relative_uri(app.env.docname, page) if app.builder else ""
-            shown = [nodes.reference("", "", *link.children, internal=True, refuri=uri)]
+            where = {"refdoc": app.env.docname, "refdomain": "std", "reftype": "doc", "reftarget": f"/{page}"}
+            shown = [pending_xref("", *link.children, refexplicit=True, refwarn=True, **where)]
         link.replace_self(shown)
 
 
