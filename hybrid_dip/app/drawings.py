@@ -5,17 +5,20 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from hybrid_dip.app.run import Run
+from hybrid_dip.app.run import Queue, Run
 from hybrid_dip.restoring.estimate import duration
 
 WIDTH, HEIGHT = 600, 90
 """Units of a curve's drawing, which is stretched to the width of the page."""
 
 
-def progress(run: Run, before: int) -> str:
-    """State, time left, a bar for each seed, and what the user should read; ``before``: others that are fitted first."""
+def progress(run: Run | None, queue: Queue) -> str:
+    """State, time left, a bar for each seed, and what the user should read; "" for none."""
+    if run is None:
+        return ""
     job, state = run.job, run.state
     if run.state == "waiting":
+        before = queue.before(run)
         state = f"waiting for {before} other{'s' * (before > 1)}" if before else "about to begin"
     left = run.seconds_left()
     if left is not None:
@@ -44,9 +47,9 @@ def _steps(run: Run, seed: int) -> str:
     return f"{'ended after' if fit.over else 'step'} {fit.done} of {run.job.recipe.steps}{where}{part}"
 
 
-def curves(run: Run, at: int) -> str:
+def curves(run: Run | None, at: int) -> str:
     """The loss and, with a clean image, the PSNR of all iterates, over the slider's scale; ``at`` is marked."""
-    if len(run.iterates) < 2:
+    if run is None or len(run.iterates) < 2:
         return ""
     rows = list(run.iterates)
     last = len(rows) - (run.result is None)

@@ -42,6 +42,7 @@ class Form:
     Attributes:
         inputs: All of them, for an event.
         filled: Those that a sample fills in.
+        sampled: Those of them that hold for no other image.
         shown: What shows the fields that a task has: function, inputs and outputs of an event.
     """
 
@@ -50,12 +51,12 @@ class Form:
         self.sample = gr.Dropdown(list(SAMPLES), label="... or take a sample", value=None)
         with gr.Row():
             self.task = gr.Dropdown(list(TASKS.items()), value="denoise", label="What is wrong with it", min_width=120)
-            self.sigma = gr.Textbox(label="Noise (sigma, of 255)", placeholder="not given", min_width=120)
+            self.sigma = gr.Textbox(label="Noise (sigma, of 255)", placeholder="estimated", min_width=120)
             self.factor = gr.Textbox("4", label="How many times larger", visible=False, min_width=120)
             self.blur = gr.Textbox("1.5", label="Gaussian blur (pixels)", visible=False, min_width=120)
-        self.psf = gr.File(label="... or its point spread function: a grey image or .npy", height=80, visible=False)
+        self.psf = gr.File(label="... or its point spread function: a grey image or .npy", height=130, visible=False)
         self.source = gr.Radio([PAINT, FILE], value=PAINT, label="Which pixels", info=WHITE, visible=False)
-        self.mask = gr.File(label="Mask", height=80, visible=False)
+        self.mask = gr.File(label="Mask", height=130, visible=False)
         brush = gr.Brush(default_size=6, colors=["#ff3b30"], color_mode="fixed")
         plain: dict[str, Any] = {"sources": [], "transforms": (), "layers": False, "buttons": [], "format": "png"}
         self.painter = gr.ImageEditor(label=PAINTER, brush=brush, visible=False, elem_id="painter", **plain)
@@ -78,13 +79,14 @@ class Form:
             with gr.Row():
                 self.seed = gr.Textbox("0", label="Seed", min_width=90)
                 self.crop = gr.Textbox(label="Centre only (pixels)", placeholder="the whole", min_width=90)
-            self.clean = gr.File(label="Clean image, only to measure by", height=80)
+            self.clean = gr.File(label="Clean image (reference), only to measure by", height=130)
         fields = [self.task, self.source]
         shown = [self.sigma, self.factor, self.blur, self.psf, self.source, self.mask, self.painter]
         for field in fields:
             field.input(_shown, fields, shown, show_progress="hidden", api_visibility="private")
         self.shown = (_shown, fields, shown)
         self.filled = [self.image, self.mask, self.clean, *fields, self.sigma, self.factor, self.blur]
+        self.sampled = [self.sample, self.mask, self.clean]
         self.inputs = {self.image, *fields, self.sigma, self.factor, self.blur, self.psf, self.mask, self.painter, self.preset}
         self.inputs |= {*self.priors, *self.weights, self.steps, self.runs, self.seed, self.crop, self.clean}
 
@@ -103,9 +105,15 @@ class Form:
         """Fill in the form for a sample: values of :attr:`filled`."""
         sample = SAMPLES[name]
         files = {what: str(path) for what, path in sample.write(Path(tempfile.mkdtemp(dir=session.scratch))).items()}
+        session.sampled = True
         known = {"sigma": "", "factor": 4, "psf": "gaussian:1.5", **sample.known}
         numbers = [str(known[option]).removeprefix("gaussian:") for option in ("sigma", "factor", "psf")]
         return [files["image"], files.get("mask"), files["clean"], sample.task, FILE, *numbers]
+
+    def forget_sample(self, session: Session) -> Sequence[Any]:
+        """Leave out what belongs to a sample, where another image was given: values of :attr:`sampled`."""
+        sampled, session.sampled = session.sampled, False
+        return [None if sampled else gr.skip() for _ in self.sampled]
 
     def files(self, values: Mapping[Any, Any], folder: Path) -> dict[str, Path | None]:
         """The files of a restoration; a mask that was painted, or is seen in the image, is written into a folder."""
@@ -158,7 +166,9 @@ def _shown(task: str, source: str) -> list[Any]:
     """Show the fields that a task has."""
     takes, choices = options_of(task), [FILE, BLACK] if task == "missing-pixels" else [PAINT, FILE]
     source, masked = source if source in choices else choices[0], "mask" in takes
-    fields = [gr.Textbox(visible=name in takes) for name in ("sigma", "factor", "psf")]
+    hint = "estimated" if task == "denoise" else "not given"
+    fields = [gr.Textbox(visible="sigma" in takes, placeholder=hint)]
+    fields += [gr.Textbox(visible=name in takes) for name in ("factor", "psf")]
     fields += [gr.File(visible="psf" in takes), gr.Radio(choices, value=source, visible=masked)]
     return [*fields, gr.File(visible=masked and source == FILE), gr.ImageEditor(visible=masked and source == PAINT)]
 

@@ -53,16 +53,17 @@ def make_page(queue: Queue) -> gr.Blocks:
             with gr.Column(scale=3, min_width=340):
                 view = View()
 
-        def on(event: Any, act: Act, inputs: Any = (), more: Sequence[Any] = view.outputs, **how: Any) -> Any:
+        def on(event: Any, act: Act, inputs: Any = (), more: Sequence[Any] = view.outputs, well: Any = "", **how: Any) -> Any:
             outputs = [*more, wrong]
-            return event(_plainly(act, session_of, len(more)), inputs, outputs, **{**QUIET, **how})
+            return event(_plainly(act, session_of, len(more), well), inputs, outputs, **{**QUIET, **how})
 
         def begun(session: Session, values: Mapping[Any, Any]) -> Sequence[Any]:
             session.restore(form.files(values, session.scratch), **form.asked(values))
             return view.show(session)
 
         def previewed(session: Session, path: str | None) -> Sequence[Any]:
-            session.watched = session.preview = None
+            session.watch(None)
+            session.preview = None  # what is no picture leaves nothing to be seen
             session.preview = None if path is None else read_picture(path).pixels
             paint = (
                 None if session.preview is None else {"background": pixels(session.preview), "layers": [], "composite": None}
@@ -86,8 +87,9 @@ def make_page(queue: Queue) -> gr.Blocks:
         page.unload(closed)
         on(begin.click, begun, {*form.inputs}, show_progress="minimal")
         on(form.image.change, previewed, [form.image], [form.painter, *view.outputs])
+        on(form.image.upload, form.forget_sample, (), form.sampled)
         on(form.sample.input, form.take_sample, [form.sample], form.filled).then(*form.shown, **QUIET)
-        on(view.timer.tick, ticked)
+        on(view.timer.tick, ticked, well=gr.skip())  # what was wrong before stays to be read
         on(view.at.input, dragged, [view.at], view.looked_at, trigger_mode="always_last")
         on(view.stop.click, after(Session.stop))
         on(view.go_on.click, after(Session.go_on))
@@ -97,12 +99,12 @@ def make_page(queue: Queue) -> gr.Blocks:
     return page
 
 
-def _plainly(act: Act, session_of: Callable[[gr.Request], Session], outputs: int) -> Callable[..., list[Any]]:
+def _plainly(act: Act, session_of: Callable[[gr.Request], Session], outputs: int, well: Any) -> Callable[..., list[Any]]:
     """What happens, and one output more: a sentence where it goes wrong, without folders that the user has not chosen."""
 
     def call(request: gr.Request, *given: Any) -> list[Any]:
         try:
-            return [*act(session_of(request), *given), ""]
+            return [*act(session_of(request), *given), well]
         except (HybridDIPError, OSError) as error:
             said = re.sub(rf"{re.escape(tempfile.gettempdir())}/\S*/", "", " ".join(str(error).split()))
         except Exception as error:

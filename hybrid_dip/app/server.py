@@ -46,46 +46,50 @@ def serve(port: int | None, say: Callable[[str], object]) -> None:
     Raises:
         SettingsError: Gradio is not installed, or the port cannot be had.
     """
+    place, queue = _listen(port), Queue()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio
         import uvicorn
         from fastapi import FastAPI
-        from fastapi.responses import PlainTextResponse
     except ImportError:
         raise SettingsError("The page needs Gradio: pip install 'hybrid-dip[app]'.") from None
     from hybrid_dip.app.page import make_page
     from hybrid_dip.app.style import CSS, theme
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-
-    async def close(request: Any, go_on: Any) -> Any:
-        if not allowed(request.headers.get("host", ""), request.headers.get("origin"), request.url.path):
-            return PlainTextResponse("This is not open.", 403)
-        response = await go_on(request)
-        response.headers["content-security-policy"] = POLICY
-        return response
-
-    app.middleware("http")(close)
-    place, queue = _listen(port), Queue()
     number = place.getsockname()[1]
-    off: dict[str, Any] = {
-        "footer_links": [],
-        "run_history": False,
-        "ssr_mode": False,
-        "mcp_server": False,
-        "show_error": False,
-    }
+    off = dict.fromkeys(("run_history", "ssr_mode", "mcp_server", "show_error"), False)
     with tempfile.TemporaryDirectory(prefix="hybrid-dip-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        gradio.mount_gradio_app(app, make_page(queue), "/", HOST, number, theme=theme(), css=CSS, **off)
+        gradio.mount_gradio_app(app, make_page(queue), "/", HOST, number, theme=theme(), css=CSS, footer_links=[], **off)
         say(f"Open http://{HOST}:{number} in a browser on this machine; Ctrl-C ends it.")
         try:
-            uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)).run([place])
+            uvicorn.Server(uvicorn.Config(_closed(app), log_level="warning", timeout_graceful_shutdown=1)).run([place])
         except KeyboardInterrupt:
             say("Ended.")
         finally:
             queue.close()
+
+
+def _closed(app: Any) -> Any:
+    """The same ASGI application, which answers what is allowed, and by whose policy the browser asks for nothing outside."""
+    from starlette.datastructures import Headers, MutableHeaders
+    from starlette.responses import PlainTextResponse
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        async def with_policy(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["content-security-policy"] = POLICY
+            await send(message)
+
+        headers = Headers(scope=scope) if scope["type"] == "http" else None
+        if headers is None or allowed(headers.get("host", ""), headers.get("origin"), scope["path"]):
+            await app(scope, receive, with_policy)
+        else:
+            await PlainTextResponse("This is not open.", 403)(scope, receive, send)
+
+    return answer
 
 
 def _listen(port: int | None) -> socket.socket:

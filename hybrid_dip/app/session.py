@@ -34,8 +34,10 @@ class Session:
         runs: The restorations.
         kept: Title -> the picture of a restoration that was kept last.
         preview: The degraded image that a restoration would be of, or None.
+        sampled: Whether that is a sample.
         watched: The one that is looked at, or None.
         at: Number of the iterate that is looked at; None for the newest, and for the result once there is one.
+        seen: What the page was sent last.
         against: What it is compared with: DEGRADED, CLEAN, or the title of another restoration.
     """
 
@@ -43,10 +45,12 @@ class Session:
         self.queue, self._folder = queue, tempfile.TemporaryDirectory(prefix="hybrid-dip-")
         self.scratch = Path(self._folder.name)
         self.preview: Tensor | None = None
+        self.sampled = False
         self.runs: list[Run] = []
         self.kept: dict[str, Kept] = {}
         self.watched: Run | None = None
         self.at: int | None = None
+        self.seen: list[Any] = []
         self.against = DEGRADED
         self._count = 0
 
@@ -86,11 +90,16 @@ class Session:
         self.queue.add(run)
         return run
 
-    def watch(self, title: str) -> None:
-        """Look at a restoration, at its newest picture."""
-        self.watched, self.at = next(run for run in self.runs if run.title == title), None
+    def watch(self, title: str | None) -> None:
+        """Look at a restoration, at its newest picture; None for what is not restored yet."""
+        self.watched, self.at = next((run for run in self.runs if run.title == title), None), None
         if self.against not in self.others():
             self.against = DEGRADED
+
+    @property
+    def title(self) -> str | None:
+        """The title of the watched restoration."""
+        return None if self.watched is None else self.watched.title
 
     @property
     def count(self) -> int:
@@ -145,14 +154,15 @@ class Session:
             self.kept[run.title] = keep(run, None)
         return self.kept.get(run.title)
 
-    def pictures(self) -> tuple[tuple[str, Tensor], tuple[str, Tensor]]:
-        """What is on the left of the divider, and on the right.
+    def pictures(self) -> list[tuple[str, Tensor]]:
+        """What is on the left of the divider, and on the right; before a restoration the degraded image, if there is one.
 
         Returns:
-            Twice a title with decibels, and an image (1, C, H, W) in [0, 1], of one size.
+            Titles with decibels, and images (1, C, H, W) in [0, 1], of one size.
         """
         run = self.watched
-        assert run is not None
+        if run is None:
+            return [] if self.preview is None else [("the degraded image", self.preview)]
         job, iterate = run.job, self.iterate
         degraded = F.interpolate(job.task.observation, job.task.shape[-2:], mode="nearest")
         if iterate is not None:
@@ -166,7 +176,7 @@ class Session:
             left = self._best_of(other, degraded)
         else:
             left = (DEGRADED, degraded)
-        return _told(run, *left), _told(run, *right)
+        return [_told(run, *left), _told(run, *right)]
 
     def _best_of(self, run: Run, otherwise: Tensor) -> tuple[str, Tensor]:
         """The picture of another restoration: what was kept, else its newest iterate."""

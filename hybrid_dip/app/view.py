@@ -1,6 +1,7 @@
 """The right side of the page: pictures with a divider, the iterates, how it goes, and what is kept."""
 
 import html
+from itertools import zip_longest
 from typing import Any
 
 import gradio as gr
@@ -9,7 +10,7 @@ from hybrid_dip.app import drawings
 from hybrid_dip.app.form import pixels
 from hybrid_dip.app.session import Session
 
-NOTHING = "<p class='about'>Drop an image or take a sample; the restoration is then shown here.</p>"
+NOTHING = "<span class='about'>Drop an image or take a sample; the restoration is then shown here.</span>"
 
 
 class View:
@@ -46,58 +47,48 @@ class View:
             self.archive = gr.DownloadButton("Picture, command and files (zip)", visible=False)
         self.timer = gr.Timer(1.0, active=False)
         self.looked_at = [self.pictures, self.ends, self.curves]
-        self.outputs = [self.pictures, self.ends, self.at, self.curves, self.progress, self.stop, self.go_on, self.keep]
-        self.outputs += [self.runs, self.against, self.kept, self.command, self.picture, self.archive, self.timer]
+        self.outputs = [*self.looked_at, self.progress, self.at, self.stop, self.go_on, self.keep, self.runs, self.against]
+        self.outputs += [self.kept, self.command, self.picture, self.archive, self.timer]
 
     def show(self, session: Session, *, following: bool = False) -> list[Any]:
-        """What is to be seen.
+        """What is to be seen: values of :attr:`outputs`.
 
         Args:
             session: What the page has open.
-            following: Whether time has passed and nothing else: a picture that the user holds stays.
+            following: Whether time has passed and nothing else: then only what has changed is sent, and open lists stay open.
         """
-        run = session.watched
-        titles = gr.Radio([one.title for one in session.runs], value=run and run.title, visible=bool(session.runs))
-        if run is None:
-            picture = None if session.preview is None else (pixels(session.preview),) * 2
-            ends = NOTHING if picture is None else "<div class='ends'><span>the degraded image</span></div>"
-            hidden = [gr.Slider(visible=False), "", "", *(gr.Button(visible=False) for _ in range(3))]
-            return [picture, ends, *hidden, titles, *_hidden(), gr.Timer(active=any(one.active for one in session.runs))]
-        held, count, kept = following and session.at is not None, session.count, session.kept_of(run)
-        pictures, ends, curves = self.look(session)
-        return [
-            gr.skip() if held else pictures,
-            ends,
-            gr.Slider(maximum=max(1, count - 1), visible=count > 1, **({} if held else {"value": session.number})),
-            curves,
-            drawings.progress(run, session.queue.before(run) if run.state == "waiting" else 0),
-            gr.Button(visible=run.active),
-            gr.Button(visible=run.state == "stopped"),
-            gr.Button(visible=count > 0),
-            titles,
-            gr.Dropdown(session.others(), value=session.against, visible=True),
-            *(_hidden()[1:] if kept is None else _kept(kept)),
-            gr.Timer(active=run.active),
-        ]
+        seen = self._seen(session)
+        before, session.seen = session.seen if following else [], seen
+        sent = [gr.skip() if new == old else new for new, old in zip_longest(seen, before)]
+        return sent if sent[0] is not seen[0] else [*self.look(session), *sent[3:]]
 
     def look(self, session: Session) -> list[Any]:
         """The pictures, what they are, and the curves: values of :attr:`looked_at`."""
-        assert session.watched is not None
-        left, right = session.pictures()
-        ends = "".join(f"<span>{html.escape(title)}</span>" for title, _ in (left, right))
-        curves = drawings.curves(session.watched, session.number)
-        return [(pixels(left[1]), pixels(right[1])), f"<div class='ends'>{ends}</div>", curves]
+        pictures = session.pictures()
+        ends = "".join(f"<span>{html.escape(title)}</span>" for title, _ in pictures)
+        shown = [pixels(image) for _, image in pictures]
+        both = (shown[0], shown[-1]) if shown else None
+        return [both, f"<div class='ends'>{ends or NOTHING}</div>", drawings.curves(session.watched, session.number)]
 
-
-def _hidden() -> list[Any]:
-    return [gr.Dropdown(visible=False), "", gr.Textbox(visible=False), *(gr.DownloadButton(visible=False) for _ in range(2))]
-
-
-def _kept(kept: Any) -> list[Any]:
-    label = "the result" if kept.label == "result" else kept.label
-    return [
-        f"Kept: <b>{html.escape(label)}</b>. {html.escape(kept.note)}",
-        gr.Textbox(kept.command, visible=True),
-        gr.DownloadButton(value=str(kept.picture), visible=True),
-        gr.DownloadButton(value=str(kept.archive), visible=True),
-    ]
+    def _seen(self, session: Session) -> list[Any]:
+        """Values of all outputs; instead of pictures, what tells them from others."""
+        run, count = session.watched, session.count
+        kept = None if run is None else session.kept_of(run)
+        follow = {"value": session.number} if session.at is None else {}
+        return [
+            (session.title, session.iterate or (run and run.state), session.against, id(session.preview)),
+            gr.skip(),
+            drawings.curves(run, session.number),
+            drawings.progress(run, session.queue),
+            gr.update(maximum=max(1, count - 1), visible=count > 1, **follow),
+            gr.update(visible=run is not None and run.active),
+            gr.update(visible=run is not None and run.state == "stopped"),
+            gr.update(visible=count > 0),
+            gr.update(choices=[one.title for one in session.runs], value=session.title, visible=bool(session.runs)),
+            gr.update(choices=session.others(), value=session.against, visible=run is not None),
+            f"Kept: <b>{html.escape(kept.label)}</b>. {html.escape(kept.note)}" if kept is not None else "",
+            gr.update(value=kept and kept.command, visible=kept is not None),
+            gr.update(value=kept and str(kept.picture), visible=kept is not None),
+            gr.update(value=kept and str(kept.archive), visible=kept is not None),
+            gr.update(active=any(one.active for one in session.runs)),
+        ]

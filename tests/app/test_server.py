@@ -1,8 +1,12 @@
 """Only this machine's own browser, and only what the page needs."""
 
+import socket
+import sys
+
 import pytest
 
-from hybrid_dip.app.server import allowed
+from hybrid_dip.app.server import allowed, serve
+from hybrid_dip.errors import SettingsError
 
 HERE = "127.0.0.1:7860"
 
@@ -35,3 +39,20 @@ def test_the_page_gets_what_it_needs(path: str) -> None:
 )
 def test_all_else_is_refused(host: str, origin: str | None, path: str) -> None:
     assert not allowed(host, origin, path)
+
+
+@pytest.mark.parametrize("port", [70000, -1])
+def test_a_port_that_cannot_be_had_is_a_sentence(port: int) -> None:
+    with pytest.raises(SettingsError, match=f"Port {port} cannot be had"):
+        serve(port, print)
+
+
+def test_a_port_that_is_taken_is_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SettingsError, match="choose another by --port"):
+        serve(taken.getsockname()[1], print)
+
+
+def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(SettingsError, match=r"pip install 'hybrid-dip\[app\]'"):
+        serve(0, print)
