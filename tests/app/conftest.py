@@ -1,3 +1,4 @@
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,7 @@ def make_run(tmp_path: Path, photograph: Tensor) -> MakeRun:
     """Fields of what is asked for -> a restoration that has not begun, of an array of 16x16 pixels with a clean image."""
 
     def make(**asked: Any) -> Run:
-        folder = tmp_path / "run"
-        folder.mkdir(exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
         save_image(photograph[..., :16, :16], folder / "reference.npy")
         save_image((photograph[..., :16, :16] * 1.1).clamp(0, 1), folder / "noisy.npy")
         given = {"task": "denoise", "options": {"sigma": 25.0}, "preset": "fast", "reference": "reference.npy", **asked}

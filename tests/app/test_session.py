@@ -64,16 +64,9 @@ def test_what_is_wrong_is_one_sentence_and_leaves_nothing(queue: Queue, files: P
     assert list(session.scratch.iterdir()) == []
 
 
-def test_files_of_one_name_are_told_apart(queue: Queue, files: Path) -> None:
-    (files / "mask.png").rename(files / "real.png")
-    (files / "noisy.png").rename(files / "mask.png")
-    session = Session(queue)
-    run = session.restore(
-        {"image": files / "mask.png", "mask": files / "real.png"}, **{**QUICK, "task": "inpaint", "options": {}}
-    )
-    assert (run.asked.image, run.asked.options["mask"]) == ("image-mask.png", "mask.png")
-
-
-def test_what_is_asked_about_is_noted(queue: Queue, files: Path) -> None:
-    run = Session(queue).restore({"image": files / "noisy.png"}, **{**QUICK, "options": {"sigma": 0.1}})
+def test_files_of_one_name_are_told_apart_and_doubts_are_noted(queue: Queue, files: Path) -> None:
+    (files / "noisy.png").rename(files / "reference.png")
+    given = {"image": files / "reference.png", "reference": files / "clean.png"}
+    run = Session(queue).restore(given, **{**QUICK, "options": {"sigma": 0.1}})
+    assert (run.asked.image, run.asked.reference) == ("image-reference.png", "reference.png")
     assert any("The noise level is said to be" in note for note in run.notes)
