@@ -119,7 +119,9 @@ def _mention_extra_channels(path: Path, page: Any, colours: int) -> None:
 
 def _is_for_pillow(page: Any) -> bool:
     """Whether Pillow reads the page as it is: colours of a palette, or 8 bits for each channel that it knows."""
-    many_bands = page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) and page.samplesperpixel > 2
+    grey = page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+    # Grey multiplied by its alpha is new in Pillow 13.
+    many_bands = grey and (page.samplesperpixel > 2 or _ASSOCIATED in page.extrasamples)
     eight_bits = page.dtype in (np.dtype(np.uint8), np.dtype(np.bool_))
     return page.photometric == _PALETTE or (eight_bits and not many_bands)
 
