@@ -1,11 +1,13 @@
 """The original's table, line by line."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from hybrid_dip.contracts import Task
@@ -232,3 +234,14 @@ def test_a_preset_takes_options_and_may_be_ones_own(tmp_path: Path) -> None:
         resolve("one-shot:denoiser=medain", task)
     with pytest.raises(SettingsError, match="did you mean 'original'"):
         resolve("orignal", task)
+
+
+def test_the_default_preset_has_a_recipe_for_operators_that_are_not_local(photograph: Tensor) -> None:
+    """No tiles there: an image of any size would else be refused."""
+    assert presets.fast(tasks.denoise(photograph)).tile
+    spectrum = tasks.linear(photograph.flip(-1), lambda x: x.flip(-1))
+    assert presets.fast(spectrum).tile is None
+    assert (
+        presets.fast(replace(spectrum, name="invert-features")).describe()
+        == presets.original(replace(spectrum, name="invert-features")).describe()
+    )
