@@ -448,3 +448,11 @@ def test_waves_that_are_scattered_are_explained(photograph: Tensor) -> None:
     found = HybridDIP(small(60), img_size=GREY)(y, physics)
     assert found.dtype == torch.double
     assert misfit(found, y, physics) < 0.1 * misfit(0 * found, y, physics)
+
+
+def test_one_line_takes_what_deepinv_measures(photograph: Tensor) -> None:
+    y = deepinv.physics.Denoising(deepinv.physics.GaussianNoise(0.1))(photograph)
+    back = hd.denoise(y, 0.1, preset="quick", steps=3, device="cpu")
+    assert isinstance(back, Tensor)
+    assert back.shape == photograph.shape
+    assert torch.equal(back, hd.restore(hd.tasks.denoise(y, sigma=0.1), preset="quick", steps=3, device="cpu").image)
