@@ -54,10 +54,11 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "write_computation_times": False,
+    "remove_config_comments": True,
     "capture_repr": ("_repr_html_",),
 }
 
 html_theme = "furo"
 html_title = "hybrid_dip"
 html_extra_path = ["extra"]
-html_copy_source = False
+html_copy_source = html_show_copyright = False

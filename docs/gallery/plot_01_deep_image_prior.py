@@ -73,3 +73,5 @@ plt.show()
 
 # %%
 # Only the clean image could name the best step. The page on stopping rules looks for a good one without it.
+
+# sphinx_gallery_thumbnail_number = 2
