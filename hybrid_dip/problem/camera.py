@@ -1,9 +1,10 @@
-"""A photograph as a camera takes it: noise on a Bayer mosaic in linear light, demosaicing, tone, JPEG.
+"""A photograph as a camera takes it: noise on a Bayer mosaic in linear light, demosaicing, tone, noise reduction, JPEG.
 
 The way from a finished photograph back to linear light, and the cameras, are those of Brooks et al. 2019 ("Unprocessing Images
 for Learned Raw Denoising"): matrices of four cameras mixed at random, gains, shot and read noise whose variances lie along the
-line that real cameras have. Demosaicing is bilinear, or that of Malvar, He & Cutler 2004. The noise that comes out depends on
-the brightness, differs between colours, and is alike between neighbours.
+line that real cameras have. Demosaicing is bilinear, or that of Malvar, He & Cutler 2004. A camera's own noise reduction takes
+fine noise and leaves coarse noise, most of all in the colours; here it does so without touching what the photograph shows. The
+noise that comes out depends on the brightness, differs between colours, and is alike between neighbours.
 """
 
 import io
@@ -37,6 +38,27 @@ BILINEAR_GREEN = torch.tensor([[0.0, 1, 0], [1, 4, 1], [0, 1, 0]]) / 4
 BILINEAR_OTHER = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]) / 4
 
 
+LUMA_CHROMA = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+"""Brightness and two colour differences of (R, G, B), as JPEG has them."""
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What a camera's noise reduction leaves of the noise: all that is coarse, and a share of what is fine.
+
+    Attributes:
+        kept: Share of the fine noise that is left.
+        width: What is finer than a Gaussian of this deviation, in pixels, is fine.
+    """
+
+    kept: float
+    width: float
+
+    def __call__(self, noise: Tensor) -> Tensor:
+        """What is left of noise (N, C, H, W)."""
+        return self.kept * noise + (1 - self.kept) * blurred(noise, self.width)
+
+
 @dataclass(frozen=True)
 class Camera:
     """One exposure of one camera.
@@ -47,7 +69,9 @@ class Camera:
         shot: Variance of the noise for one unit of light.
         read: Variance of the noise in the dark.
         malvar: Whether demosaicing is that of Malvar, He & Cutler; otherwise bilinear.
-        softening: Deviation in pixels of a blur of the finished light, as noise reduction in a camera leaves it; 0 for none.
+        softening: Deviation in pixels of a blur of the light, by the lens; 0 for none.
+        luma: Noise reduction of the brightness, or None for none.
+        chroma: Noise reduction of the colours, or None for none.
         quality: Quality of the JPEG file, or None for none.
         chroma_halved: Whether the file has half the resolution for colour.
     """
@@ -58,6 +82,8 @@ class Camera:
     read: float
     malvar: bool = True
     softening: float = 0.0
+    luma: Reduction | None = None
+    chroma: Reduction | None = None
     quality: int | None = None
     chroma_halved: bool = False
 
@@ -80,13 +106,16 @@ def draw_camera(draw: torch.Generator) -> Camera:
     exposure = 1 / (0.8 + 0.1 * float(torch.randn((), generator=draw)))
     shot = math.exp(between(*map(math.log, SHOT)))
     read = math.exp(2.18 * math.log(shot) + 1.20 + 0.26 * float(torch.randn((), generator=draw)))
+    reduced = between(0, 1) < 0.75
     return Camera(
         matrix / matrix.sum(1, keepdim=True),
         (exposure * between(1.9, 2.4), exposure, exposure * between(1.5, 1.9)),
         shot,
         read,
         malvar=between(0, 1) < 0.8,
-        softening=max(0.0, between(-0.3, 1.0)),
+        softening=max(0.0, between(-0.5, 1.0)),
+        luma=Reduction(between(0, 0.7), between(0.5, 2.0)) if reduced else None,
+        chroma=Reduction(between(0, 0.4), between(0.8, 4.0)) if reduced else None,
         quality=round(between(75, 98)) if between(0, 1) < 0.8 else None,
         chroma_halved=between(0, 1) < 0.5,
     )
@@ -107,8 +136,26 @@ def take_photograph(clean: Tensor, camera: Camera, draw: torch.Generator) -> tup
     raw = mosaic_of(unprocess(clean, camera))
     noise = (camera.shot * raw + camera.read).sqrt() * torch.randn(raw.shape, generator=draw)
     truth = process(raw, camera)
-    noisy = process((raw + noise).clamp(0, 1), camera)
+    noisy = truth + reduce(process((raw + noise).clamp(0, 1), camera) - truth, camera)
+    noisy = noisy.clamp(0, 1)
     return noisy if camera.quality is None else as_jpeg(noisy, camera.quality, camera.chroma_halved), truth
+
+
+def reduce(noise: Tensor, camera: Camera) -> Tensor:
+    """What a camera's noise reduction leaves of the noise of a finished photograph.
+
+    Args:
+        noise: (1, 3, H, W).
+        camera: The camera.
+
+    Returns:
+        Of the same shape.
+    """
+    if camera.luma is None or camera.chroma is None:
+        return noise
+    parts = torch.einsum("ij,njhw->nihw", LUMA_CHROMA, noise)
+    parts = torch.cat([camera.luma(parts[:, :1]), camera.chroma(parts[:, 1:])], 1)
+    return torch.einsum("ij,njhw->nihw", torch.linalg.inv(LUMA_CHROMA), parts)
 
 
 def unprocess(srgb: Tensor, camera: Camera) -> Tensor:
@@ -144,7 +191,7 @@ def process(raw: Tensor, camera: Camera) -> Tensor:
     tile = torch.tensor([[red, green], [green, blue]]).repeat(height // 2, width // 2)
     light = demosaic(raw * tile, malvar=camera.malvar).clamp(0, 1)
     if camera.softening:
-        light = _blurred(light, camera.softening)
+        light = blurred(light, camera.softening)
     x = torch.einsum("ij,njhw->nihw", torch.linalg.inv(camera.matrix), light).clamp(0, 1)
     x = x.clamp(min=1e-8) ** (1 / 2.2)
     return (3 * x**2 - 2 * x**3).clamp(0, 1)
@@ -205,12 +252,22 @@ def _bilinear(mosaic: Tensor) -> Tensor:
     return F.conv2d(F.pad(planes, (1,) * 4, mode="reflect"), kernels, groups=3)
 
 
-def _blurred(x: Tensor, deviation: float) -> Tensor:
-    side = torch.arange(-2, 3.0)
+def blurred(x: Tensor, deviation: float) -> Tensor:
+    """A Gaussian blur, mirrored at the borders.
+
+    Args:
+        x: (N, C, H, W).
+        deviation: In pixels.
+
+    Returns:
+        Of the same shape.
+    """
+    reach = min(math.ceil(2.5 * deviation), min(x.shape[-2:]) - 1)
+    side = torch.arange(-reach, reach + 1.0)
     kernel = torch.exp(-0.5 * (side / deviation) ** 2)
-    kernel = (kernel / kernel.sum()).expand(3, 1, 1, 5)
-    across = F.conv2d(F.pad(x, (2, 2, 0, 0), mode="reflect"), kernel, groups=3)
-    return F.conv2d(F.pad(across, (0, 0, 2, 2), mode="reflect"), kernel.mT, groups=3)
+    kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, 1, -1)
+    across = F.conv2d(F.pad(x, (reach, reach, 0, 0), mode="reflect"), kernel, groups=x.shape[1])
+    return F.conv2d(F.pad(across, (0, 0, reach, reach), mode="reflect"), kernel.mT, groups=x.shape[1])
 
 
 def as_jpeg(x: Tensor, quality: int, chroma_halved: bool = False) -> Tensor:
