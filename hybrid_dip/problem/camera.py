@@ -46,17 +46,22 @@ LUMA_CHROMA = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], 
 class Reduction:
     """What a camera's noise reduction leaves of the noise: all that is coarse, and a share of what is fine.
 
+    It smooths where the photograph is smooth, and spares what may be detail, with the noise that is there.
+
     Attributes:
-        kept: Share of the fine noise that is left.
+        kept: Share of the fine noise that is left where the photograph is smooth.
+        spared: Share that is left where it is full of detail.
         width: What is finer than a Gaussian of this deviation, in pixels, is fine.
     """
 
     kept: float
+    spared: float
     width: float
 
-    def __call__(self, noise: Tensor) -> Tensor:
-        """What is left of noise (N, C, H, W)."""
-        return self.kept * noise + (1 - self.kept) * blurred(noise, self.width)
+    def __call__(self, noise: Tensor, detail: Tensor) -> Tensor:
+        """What is left of noise (N, C, H, W); detail is (N, 1, H, W), 0 where the photograph is smooth and up to 1."""
+        share = self.kept + (self.spared - self.kept) * detail
+        return share * noise + (1 - share) * blurred(noise, self.width)
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ def draw_camera(draw: torch.Generator) -> Camera:
     exposure = 1 / (0.8 + 0.1 * float(torch.randn((), generator=draw)))
     shot = math.exp(between(*map(math.log, SHOT)))
     read = math.exp(2.18 * math.log(shot) + 1.20 + 0.26 * float(torch.randn((), generator=draw)))
-    reduced = between(0, 1) < 0.75
+    reduced = between(0, 1) < 0.8
     return Camera(
         matrix / matrix.sum(1, keepdim=True),
         (exposure * between(1.9, 2.4), exposure, exposure * between(1.5, 1.9)),
@@ -114,8 +119,8 @@ def draw_camera(draw: torch.Generator) -> Camera:
         read,
         malvar=between(0, 1) < 0.8,
         softening=max(0.0, between(-0.5, 1.0)),
-        luma=Reduction(between(0, 0.7), between(0.5, 2.0)) if reduced else None,
-        chroma=Reduction(between(0, 0.4), between(0.8, 4.0)) if reduced else None,
+        luma=Reduction(kept := between(0, 0.5), between(kept, 0.9), between(0.6, 2.2)) if reduced else None,
+        chroma=Reduction(kept := between(0, 0.4), between(kept, 0.8), between(0.8, 4.0)) if reduced else None,
         quality=round(between(75, 98)) if between(0, 1) < 0.8 else None,
         chroma_halved=between(0, 1) < 0.5,
     )
@@ -136,16 +141,17 @@ def take_photograph(clean: Tensor, camera: Camera, draw: torch.Generator) -> tup
     raw = mosaic_of(unprocess(clean, camera))
     noise = (camera.shot * raw + camera.read).sqrt() * torch.randn(raw.shape, generator=draw)
     truth = process(raw, camera)
-    noisy = truth + reduce(process((raw + noise).clamp(0, 1), camera) - truth, camera)
+    noisy = truth + reduce(process((raw + noise).clamp(0, 1), camera) - truth, truth, camera)
     noisy = noisy.clamp(0, 1)
     return noisy if camera.quality is None else as_jpeg(noisy, camera.quality, camera.chroma_halved), truth
 
 
-def reduce(noise: Tensor, camera: Camera) -> Tensor:
+def reduce(noise: Tensor, shown: Tensor, camera: Camera) -> Tensor:
     """What a camera's noise reduction leaves of the noise of a finished photograph.
 
     Args:
         noise: (1, 3, H, W).
+        shown: The photograph without noise, of the same shape.
         camera: The camera.
 
     Returns:
@@ -154,8 +160,17 @@ def reduce(noise: Tensor, camera: Camera) -> Tensor:
     if camera.luma is None or camera.chroma is None:
         return noise
     parts = torch.einsum("ij,njhw->nihw", LUMA_CHROMA, noise)
-    parts = torch.cat([camera.luma(parts[:, :1]), camera.chroma(parts[:, 1:])], 1)
+    light = torch.einsum("j,njhw->nhw", LUMA_CHROMA[0], shown)[:, None]
+    variance = (_window(light.square()) - _window(light).square()).clamp(min=0)
+    # Detail is what is stronger than twice the noise.
+    detail = variance / (variance + (2 * parts[:, :1].std()) ** 2 + 1e-12)
+    parts = torch.cat([camera.luma(parts[:, :1], detail), camera.chroma(parts[:, 1:], detail)], 1)
     return torch.einsum("ij,njhw->nihw", torch.linalg.inv(LUMA_CHROMA), parts)
+
+
+def _window(x: Tensor) -> Tensor:
+    """Mean over 5x5 pixels."""
+    return F.avg_pool2d(x, 5, 1, 2, count_include_pad=False)
 
 
 def unprocess(srgb: Tensor, camera: Camera) -> Tensor:

@@ -81,19 +81,22 @@ def test_jpeg_comes_back_near(photograph: Tensor) -> None:
 
 def test_noise_reduction_leaves_coarse_noise_and_what_the_photograph_shows() -> None:
     noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    reduced = Camera(torch.eye(3), (1.0, 1.0, 1.0), 0, 0, luma=Reduction(0.2, 1.5), chroma=Reduction(0.0, 3.0))
-    left = reduce(noise, reduced)
+    reduced = Camera(torch.eye(3), (1.0, 1.0, 1.0), 0, 0, luma=Reduction(0.2, 0.9, 1.5), chroma=Reduction(0.0, 0.9, 3.0))
+    flat = torch.full_like(noise, 0.3)
+    left = reduce(noise, flat, reduced)
     before, after = (torch.einsum("ij,njhw->nihw", LUMA_CHROMA, x) for x in (noise, left))
     # A blur of deviation s leaves 1 / (4 pi s^2) of the variance of white noise, and the kept share adds to its centre.
     centre = 1 / (2 * math.pi * 1.5**2)
     luma = 0.2**2 + 2 * 0.2 * 0.8 * centre + 0.8**2 / (4 * math.pi * 1.5**2)
     assert float(after[:, 0].var() / before[:, 0].var()) == pytest.approx(luma, rel=0.1)
     assert float(after[:, 1:].var() / before[:, 1:].var()) == pytest.approx(1 / (4 * math.pi * 9), rel=0.25)
-    flat = torch.full_like(noise, 0.3)
-    assert torch.allclose(reduce(flat, reduced), flat, atol=1e-6)
+    assert torch.allclose(reduce(flat, flat, reduced), flat, atol=1e-6)
+    busy = 1000.0 * (torch.arange(64) % 2).expand_as(noise)
+    spared = torch.einsum("ij,njhw->nihw", LUMA_CHROMA, reduce(noise, busy, reduced))[:, 0]
+    assert float(spared.std()) > 2 * float(after[:, 0].std()), "detail keeps its noise"
 
 
 def test_a_camera_without_noise_takes_what_is_there_with_and_without_noise_reduction(photograph: Tensor) -> None:
-    taken_by = Camera(torch.eye(3), (1.0, 1.0, 1.0), 0, 0, luma=Reduction(0.2, 1.5), chroma=Reduction(0.0, 3.0))
+    taken_by = Camera(torch.eye(3), (1.0, 1.0, 1.0), 0, 0, luma=Reduction(0.2, 0.9, 1.5), chroma=Reduction(0.0, 0.9, 3.0))
     noisy, truth = take_photograph(photograph, taken_by, torch.Generator().manual_seed(0))
     assert torch.allclose(noisy, truth, atol=1e-6)
