@@ -59,9 +59,11 @@ def as_given(x: Tensor, given: AnyImage, opaque: Tensor | None = None) -> Any:
         A tensor, array or PIL image as the given one was; a PIL image for a path.
     """
     if isinstance(given, Tensor):
-        return _in_type(x, str(given.dtype).removeprefix("torch.")).to(given.device)
+        back = _in_type(x, str(given.dtype).removeprefix("torch."))
+        return back.to(given.device, given.dtype if given.is_floating_point() else back.dtype)
     if isinstance(given, np.ndarray):
         planes = _in_type(x, given.dtype.name)[0].permute(1, 2, 0).contiguous().numpy()
+        planes = planes.astype(given.dtype.newbyteorder("=")) if given.dtype.kind == "f" else planes
         return planes[..., 0] if given.ndim == 2 and planes.shape[-1] == 1 else planes
     picture = _picture(given)
     alpha = picture.alpha_at((x.shape[-2], x.shape[-1]))
@@ -87,11 +89,11 @@ def _scaled(x: Tensor, what: str) -> Tensor:
 
 
 def _in_type(x: Tensor, name: str) -> Tensor:
-    """An image in [0, 1] as numbers of a type; truth values become floats, for a restored image has grey levels."""
+    """An image in [0, 1] as whole numbers of a type; truth values become floats, for a restored image has grey levels."""
     x = x.detach().cpu()
     if name in ("uint8", "uint16"):
         return (x.clamp(0, 1) * WHITE[name]).round().to(getattr(torch, name))
-    return x.double() if name == "float64" else x
+    return x
 
 
 def _planes_first(array: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
@@ -110,5 +112,6 @@ def _planes_first(array: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
             f"{what} has four channels, and the fourth is taken for a colour: if it is transparency, give image[..., :3], or "
             "Image.fromarray(image), which keeps it apart."
         )
-    native = np.array(array, dtype=array.dtype.newbyteorder("="))
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > 8  # more digits than a tensor can have
+    native = np.array(array, dtype=np.dtype(np.float64) if wide else array.dtype.newbyteorder("="))
     return np.ascontiguousarray((native[..., None] if array.ndim == 2 else native).transpose(2, 0, 1)[None])

@@ -1,22 +1,26 @@
 """Clean image -> :class:`Case`: the degraded task, the clean reference, and the protocol of both.
 
-The mirror image of :mod:`hybrid_dip.problem.tasks`, for studies and tests. Each function draws from its own generator, so the
-same seed gives the same degradation whatever was drawn before.
+The mirror image of :mod:`hybrid_dip.problem.tasks`, for studies and tests. The clean image may be a tensor, an array, a PIL
+image or a path. Each function draws from its own generator, so the same seed gives the same degradation whatever was drawn
+before.
 """
 
 import io
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
 from hybrid_dip.contracts import Case, MeasurementProtocol
 from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error, nearest
+from hybrid_dip.images.kinds import AnyImage
 from hybrid_dip.images.pillow_images import as_pillow
 from hybrid_dip.problem import operators, tasks
+from hybrid_dip.problem.given import finite_image, one_image
 from hybrid_dip.problem.noise import (
     NOISES,
     Noise,
@@ -28,9 +32,11 @@ from hybrid_dip.problem.noise import (
 )
 from hybrid_dip.problem.resampling import Kernel
 
+CLEAN = "The clean image"
+
 
 def noisy(
-    clean: Tensor,
+    clean: AnyImage,
     *,
     sigma: float | None = None,
     noise: Noise = "gaussian",
@@ -43,7 +49,7 @@ def noisy(
     """Denoising: Gaussian noise, photon noise, salt and pepper, or speckle.
 
     Args:
-        clean: (1, C, H, W) in [0, 1].
+        clean: The image, (1, C, H, W) in [0, 1].
         sigma: Standard deviation of Gaussian noise, in units of [0, 1]; 25/255 by default.
         noise: "gaussian"; "poisson": y = Poisson(peak x) / peak; "l1": a share of the entries becomes 0 or 1;
             "speckle": y = x n, n Gamma-distributed with mean 1 and variance 1 / looks, drawn for each entry.
@@ -59,6 +65,7 @@ def noisy(
     Raises:
         SettingsError: A level out of range or of another noise, or an unknown noise.
     """
+    clean = one_image(clean, CLEAN)
     if noise not in NOISES:
         raise SettingsError(f"Unknown noise '{noise}': {nearest(noise, list(NOISES))}.")
     levels = {
@@ -90,11 +97,11 @@ STAND_INS = ("image", "noisy", "shuffled", "noise")
 """What may be fitted in place of an image, from the most natural to the least."""
 
 
-def stand_in(clean: Tensor, *, target: str = "shuffled", sigma: float = 25 / 255, seed: int = 0) -> Case:
+def stand_in(clean: AnyImage, *, target: str = "shuffled", sigma: float = 25 / 255, seed: int = 0) -> Case:
     """A target to be fitted as it is: how readily does a network fit what (Deep Image Prior, Figure 2)?
 
     Args:
-        clean: (1, C, H, W) in [0, 1].
+        clean: The image, (1, C, H, W) in [0, 1].
         target: "image": the image; "noisy": with Gaussian noise, clipped to [0, 1]; "shuffled": its pixels in random order, so
             with the same histogram; "noise": uniform on [0, 1].
         sigma: Standard deviation for "noisy", in units of [0, 1].
@@ -106,6 +113,7 @@ def stand_in(clean: Tensor, *, target: str = "shuffled", sigma: float = 25 / 255
     Raises:
         SettingsError: Another target.
     """
+    clean = one_image(clean, CLEAN)
     if target not in STAND_INS:
         raise SettingsError(f"Unknown target '{target}': {nearest(target, list(STAND_INS))}.")
     if target == "image":
@@ -120,11 +128,11 @@ def stand_in(clean: Tensor, *, target: str = "shuffled", sigma: float = 25 / 255
     return Case(tasks.denoise(y, sigma=0.0), y, target)
 
 
-def jpeg_compressed(clean: Tensor, *, quality: int = 10) -> Case:
+def jpeg_compressed(clean: AnyImage, *, quality: int = 10) -> Case:
     """JPEG artefacts.
 
     Args:
-        clean: (1, C, H, W) in [0, 1], C 1 or 3.
+        clean: The image, (1, C, H, W) in [0, 1], C 1 or 3.
         quality: Pillow's quality, 1 to 95.
 
     Returns:
@@ -133,6 +141,7 @@ def jpeg_compressed(clean: Tensor, *, quality: int = 10) -> Case:
     Raises:
         SettingsError: A quality out of range, or neither 1 nor 3 channels.
     """
+    clean = one_image(clean, CLEAN)
     if not 1 <= quality <= 95 or clean.shape[1] not in (1, 3):
         raise SettingsError(f"JPEG takes a quality of 1 to 95 and 1 or 3 channels, got {quality} and {clean.shape[1]}.")
     buffer = io.BytesIO()
@@ -148,11 +157,11 @@ def _tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(planes.reshape(image.height, image.width, -1)).permute(2, 0, 1)[None]
 
 
-def masked(clean: Tensor, mask: Tensor, *, sigma: float = 0.0, seed: int = 0) -> Case:
+def masked(clean: AnyImage, mask: AnyImage, *, sigma: float = 0.0, seed: int = 0) -> Case:
     """Inpainting: hide what the mask marks with 0.
 
     Args:
-        clean: (1, C, H, W) in [0, 1].
+        clean: The image, (1, C, H, W) in [0, 1].
         mask: (1, 1, H, W) or (1, C, H, W) of 1 (known) and 0 (to fill in).
         sigma: Standard deviation of Gaussian noise on the known pixels, in units of [0, 1].
         seed: Seed of the noise.
@@ -163,18 +172,21 @@ def masked(clean: Tensor, mask: Tensor, *, sigma: float = 0.0, seed: int = 0) ->
     Raises:
         SettingsError: A mask that does not go with the image.
     """
+    clean = one_image(clean, CLEAN)
     y = add_gaussian(clean, sigma, seed=seed)
-    protocol = MeasurementProtocol(missing="pixel" if mask.shape[1] == 1 else "entry")
-    return Case(tasks.inpaint(y, mask, sigma=sigma), clean, "inpaint", protocol)
+    task = tasks.inpaint(y, mask, sigma=sigma)
+    assert task.weight is not None
+    protocol = MeasurementProtocol(missing="pixel" if task.weight.shape[1] == 1 else "entry")
+    return Case(task, clean, "inpaint", protocol)
 
 
 def scattered(
-    clean: Tensor, *, share: float = 0.5, per: Literal["pixel", "entry"] = "pixel", sigma: float = 0.0, seed: int = 0
+    clean: AnyImage, *, share: float = 0.5, per: Literal["pixel", "entry"] = "pixel", sigma: float = 0.0, seed: int = 0
 ) -> Case:
     """Keep a random share of the pixels.
 
     Args:
-        clean: (1, C, H, W) in [0, 1].
+        clean: The image, (1, C, H, W) in [0, 1].
         share: Share of the pixels that are kept, in (0, 1).
         per: "pixel": all channels of a pixel together; "entry": each channel alone.
         sigma: Standard deviation of Gaussian noise on the known pixels, in units of [0, 1].
@@ -186,6 +198,7 @@ def scattered(
     Raises:
         SettingsError: A share out of range or an unknown ``per``.
     """
+    clean = one_image(clean, CLEAN)
     if per not in ("pixel", "entry"):
         raise SettingsError(f"Unknown per '{per}': {nearest(per, ['pixel', 'entry'])}.")
     channels = 1 if per == "pixel" else clean.shape[1]
@@ -197,7 +210,7 @@ def scattered(
 
 
 def downsampled(
-    clean: Tensor,
+    clean: AnyImage,
     *,
     factor: int = 4,
     kernel: Kernel | Literal["pil"] = "pil",
@@ -207,7 +220,7 @@ def downsampled(
     """Super-resolution: crop to a multiple of the factor and shrink.
 
     Args:
-        clean: (1, C, H, W) in [0, 1].
+        clean: The image, (1, C, H, W) in [0, 1].
         factor: Whole number, at least 2.
         kernel: "pil" shrinks as the original does, by Pillow's antialiased Lanczos filter in 8 bit (and restores assuming
             "lanczos2", as the original does); any other kernel both makes the small image and is assumed.
@@ -220,6 +233,7 @@ def downsampled(
     Raises:
         SettingsError: A factor below 2 or above the image's sides, or "pil" with neither 1 nor 3 channels.
     """
+    clean = one_image(clean, CLEAN)
     height, width = (side // max(factor, 1) * factor for side in clean.shape[-2:])
     if factor < 2 or min(height, width) == 0:
         raise SettingsError(
@@ -239,11 +253,11 @@ def downsampled(
     return Case(task, reference, f"x{factor}", MeasurementProtocol(channel="y", border=factor, lowres=lowres))
 
 
-def blurred(clean: Tensor, psf: Tensor, *, sigma: float = 0.0, seed: int = 0) -> Case:
+def blurred(clean: AnyImage, psf: Tensor | npt.NDArray[Any], *, sigma: float = 0.0, seed: int = 0) -> Case:
     """Blur by a known point spread function.
 
     Args:
-        clean: (1, C, H, W) in [0, 1].
+        clean: The image, (1, C, H, W) in [0, 1].
         psf: (h, w), not negative.
         sigma: Standard deviation of Gaussian noise, in units of [0, 1].
         seed: Seed of the noise.
@@ -254,12 +268,13 @@ def blurred(clean: Tensor, psf: Tensor, *, sigma: float = 0.0, seed: int = 0) ->
     Raises:
         SettingsError: A PSF that is negative, zero or larger than the image.
     """
+    clean = one_image(clean, CLEAN)
     y = add_gaussian(operators.Blur(psf)(clean), sigma, seed=seed)
     return Case(tasks.deblur(y, psf, sigma=sigma), clean, "blur")
 
 
 def mosaicked(
-    clean: Tensor,
+    clean: AnyImage,
     *,
     pattern: Literal["RGGB", "BGGR", "GRBG", "GBRG"] = "RGGB",
     sigma: float = 0.0,
@@ -268,7 +283,7 @@ def mosaicked(
     """Take a Bayer mosaic.
 
     Args:
-        clean: (1, 3, H, W) in [0, 1].
+        clean: The image, (1, 3, H, W) in [0, 1].
         pattern: "RGGB", "BGGR", "GRBG" or "GBRG".
         sigma: Standard deviation of Gaussian noise, in units of [0, 1].
         seed: Seed of the noise.
@@ -279,15 +294,16 @@ def mosaicked(
     Raises:
         SettingsError: An unknown pattern or not three channels.
     """
+    clean = one_image(clean, CLEAN)
     y = add_gaussian(operators.Mosaic(pattern)(clean), sigma, seed=seed)
     return Case(tasks.demosaic(y, pattern=pattern, sigma=sigma), clean, f"mosaic {pattern}")
 
 
-def measured(clean: Tensor, operator: Callable[[Tensor], Tensor], *, sigma: float = 0.0, seed: int = 0) -> Case:
+def measured(clean: AnyImage, operator: Callable[[Tensor], Tensor], *, sigma: float = 0.0, seed: int = 0) -> Case:
     """Measure by your own operator.
 
     Args:
-        clean: (1, C, H, W) in [0, 1].
+        clean: The image, (1, C, H, W) in [0, 1].
         operator: (1, C, H, W) -> y, differentiable.
         sigma: Standard deviation of Gaussian noise on y, in units of y.
         seed: Seed of the noise.
@@ -298,6 +314,7 @@ def measured(clean: Tensor, operator: Callable[[Tensor], Tensor], *, sigma: floa
     Raises:
         SettingsError: An operator that fails, or is cut off from its input's gradient.
     """
+    clean = finite_image(clean, CLEAN)
     try:
         with torch.no_grad():
             y = operator(clean)

@@ -6,8 +6,10 @@ What an operator can do it says itself, in its attribute ``locality``. Nothing e
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -159,8 +161,8 @@ class Blur(nn.Module):
     """Convolution with a known point spread function, the same for all channels; borders are replicated.
 
     Args:
-        psf: (h, w), at least 0 and somewhere above; it is divided by its sum. An even side gets a row or column of zeros at its
-            end, so that the kernel has a centre.
+        psf: A tensor or array (h, w), at least 0 and somewhere above; it is divided by its sum. An even side gets a row or
+            column of zeros at its end, so that the kernel has a centre.
 
     Raises:
         SettingsError: The PSF is not a plane of finite numbers of at least 0, or sums to 0.
@@ -168,9 +170,11 @@ class Blur(nn.Module):
 
     psf: Tensor
 
-    def __init__(self, psf: Tensor):
+    def __init__(self, psf: Tensor | npt.NDArray[Any]):
         super().__init__()
-        check_kind("A point spread function", psf, Tensor, "a tensor (h, w), such as hd.operators.gaussian_psf gives")
+        if isinstance(psf, np.ndarray):
+            psf = torch.from_numpy(np.array(psf, dtype=np.float32))
+        check_kind("A point spread function", psf, Tensor, "a tensor or array (h, w), such as hd.operators.gaussian_psf gives")
         if psf.ndim != 2 or not bool(torch.isfinite(psf).all()) or bool((psf < 0).any()) or float(psf.sum()) == 0:
             raise SettingsError(
                 "A point spread function must be a plane (h, w) of finite numbers of at least 0 with a sum above 0, "

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
@@ -211,7 +210,6 @@ def deblur(
         SettingsError: A PSF that is negative, zero or larger than the image, or a bad image.
     """
     y = one_image(observation)
-    psf = torch.from_numpy(np.array(psf, dtype=np.float32)) if isinstance(psf, np.ndarray) else psf
     forward = operators.Blur(psf)
     if psf.shape[0] > y.shape[-2] or psf.shape[1] > y.shape[-1]:
         raise SettingsError(f"The PSF is {psf.shape[1]}x{psf.shape[0]}, larger than the image of {y.shape[-1]}x{y.shape[-2]}.")

@@ -16,12 +16,14 @@ from torch import Tensor
 from hybrid_dip.contracts import Fit, Record, Task
 from hybrid_dip.images import figures
 from hybrid_dip.images.files import save_image
-from hybrid_dip.images.kinds import AnyImage, as_given, as_tensor
+from hybrid_dip.images.kinds import AnyImage, as_given
 from hybrid_dip.images.notebook import in_notebook
 from hybrid_dip.images.pillow_images import as_pillow
+from hybrid_dip.problem.given import finite_image
 from hybrid_dip.problem.masks import known_pixels
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.restoring.panels import panels
+from hybrid_dip.restoring.writer import check_reference
 
 NOTEBOOK_WIDTH, NOTEBOOK_QUALITY = 900, 80
 """Pixels across, and JPEG quality, of pictures in a notebook. Noise does not compress: of 300x900 pixels it takes 120 kB."""
@@ -101,8 +103,12 @@ class Result(Record):
 
         Returns:
             A picture.
+
+        Raises:
+            SettingsError: The clean image has not the size of this one, or is none.
         """
-        clean = self.reference if reference is None else as_tensor(reference, "The reference")
+        clean = self.reference if reference is None else finite_image(reference, "The reference")
+        check_reference(clean, self.task)
         return _picture(figures.draw_comparison(panels(self.task, {"restored": self.image}, clean)))
 
     def show(self, reference: AnyImage | None = None) -> None:

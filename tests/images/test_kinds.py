@@ -1,6 +1,7 @@
 """Images of every kind go in, are the same tensor, and come back as what they were."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +68,14 @@ def test_an_image_comes_back_as_what_it_was(given: AnyImage) -> None:
         assert back.shape == given.shape  # type: ignore[union-attr]
         assert back.dtype == (given.dtype.newbyteorder("=") if isinstance(given, np.ndarray) else given.dtype)  # type: ignore[union-attr]
         assert np.allclose(np.asarray(back), np.asarray(given), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.longdouble])
+def test_floats_of_less_or_more_digits_than_ours_keep_their_type(kind: type[np.floating[Any]]) -> None:
+    given = FLOATS.astype(kind)
+    torch.testing.assert_close(as_tensor(given).float(), TENSOR, atol=1e-3, rtol=0)
+    assert as_given(TENSOR, given).dtype == kind
+    assert as_given(TENSOR, TENSOR.half()).dtype == torch.half
 
 
 def test_a_file_comes_back_as_a_picture_with_its_transparency(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
 import io
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -145,3 +147,30 @@ def test_stand_ins_are_noiseless_and_shuffling_keeps_the_histogram(photograph: T
     assert colours[0] == colours[1], "whole pixels change places"
     assert not torch.equal(shuffled, degradations.stand_in(photograph, target="shuffled", seed=1).reference)
     assert torch.equal(degradations.stand_in(photograph, target="image").reference, photograph)
+
+
+TAKES: dict[str, Callable[[Any], Case]] = {
+    "noisy": degradations.noisy,
+    "stand_in": degradations.stand_in,
+    "jpeg_compressed": degradations.jpeg_compressed,
+    "masked": lambda clean: degradations.masked(clean, np.eye(32) == 0),
+    "scattered": degradations.scattered,
+    "downsampled": degradations.downsampled,
+    "blurred": lambda clean: degradations.blurred(clean, np.ones((3, 3))),
+    "mosaicked": degradations.mosaicked,
+    "measured": lambda clean: degradations.measured(clean, torch.sqrt),
+}
+
+
+@pytest.mark.parametrize("name", TAKES)
+def test_the_clean_image_may_be_of_any_kind(name: str, photograph: Tensor, tmp_path: Path) -> None:
+    values = (255 * photograph[0].permute(1, 2, 0)).round().byte().numpy()
+    picture = Image.fromarray(values)
+    picture.save(tmp_path / "clean.png")
+    expected = TAKES[name](torch.from_numpy(values).permute(2, 0, 1)[None].float() / 255)
+    for given in (values, picture, tmp_path / "clean.png"):
+        case = TAKES[name](given)
+        assert torch.equal(case.reference, expected.reference)
+        assert torch.equal(case.task.observation, expected.task.observation)
+    with pytest.raises(SettingsError, match="The clean image"):
+        TAKES[name](photograph[0])

@@ -79,6 +79,7 @@ def test_blur_is_a_convolution() -> None:
     psf, x = torch.rand(3, 5), torch.rand(1, 1, 20, 21)
     expected = scipy.signal.convolve2d(x[0, 0].numpy(), (psf / psf.sum()).numpy(), mode="same")
     found = operators.Blur(psf)(x)[0, 0].numpy()
+    assert np.array_equal(operators.Blur(psf.numpy())(x)[0, 0].numpy(), found)
     assert np.allclose(found[2:-2, 2:-2], expected[2:-2, 2:-2], atol=1e-5)
 
 

@@ -42,6 +42,12 @@ def test_a_comparison_has_the_clean_image_where_there_is_one(result: hd.Result, 
     assert alone.comparison(reference=photograph).width == with_truth.width
 
 
+def test_a_comparison_refuses_a_clean_image_of_another_size(result: hd.Result, photograph: Tensor) -> None:
+    for other in (photograph[..., :16, :16], photograph[:, :1], photograph[0]):
+        with pytest.raises(hd.errors.SettingsError, match="The reference"):
+            result.comparison(other)
+
+
 def test_a_notebook_shows_pictures_and_one_line_of_settings(result: hd.Result) -> None:
     shown = result._repr_html_()
     assert shown.count("data:image/jpeg;base64,") == 2
