@@ -121,7 +121,7 @@ def make_job(asked: Asked) -> Job:
     def cut(over: Tensor, scale: int = 1) -> Tensor:
         return over if crop is None else crop_to_centre(over, crop, scale)
 
-    task = WrittenTask(asked.task, asked.options, cut, asked.folder, "'{}'".format).task(picture.pixels)
+    task = WrittenTask(asked.task, asked.options, cut, asked.folder, "'{}'".format).task(picture)
     terms = tuple(spec.term(text, names) for text in asked.priors)
     preset, device = partial(_recipe, asked.preset, steps, runs), devices.pick()
     recipe, tiles = recipe_and_tiles(task, preset, side_of_tiles("auto", task, preset, device, terms), terms)

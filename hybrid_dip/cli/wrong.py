@@ -34,6 +34,8 @@ class Degradation:
     """Deblurring: a grey image or .npy file, or gaussian:SIGMA in pixels."""
     pattern: str | None = None
     """Demosaicing: RGGB (default), BGGR, GRBG or GBRG."""
+    quality: int | None = None
+    """JPEG: quality that it was saved with; restore reads it from a JPEG file if left out."""
     operator: str | None = None
     """linear: what measured the image, NAME, file.py:name or module:name, with options."""
 
@@ -55,7 +57,7 @@ class Observation(Degradation):
 
     def make(self, picture: Picture, part: Part) -> Task:
         """Make the task that restores a picture."""
-        return WrittenTask(self.task, self.options, part.cut).task(picture.pixels)
+        return WrittenTask(self.task, self.options, part.cut).task(picture)
 
     def entry(self) -> dict[str, Any]:
         """The task as a study file has it."""
@@ -84,9 +86,6 @@ class Simulation(Degradation):
     """missing-pixels: whole pixels (pixel) or single channels (entry)."""
     clip: bool = False
     """Clip Gaussian noise to [0, 1], as the original does."""
-    quality: int | None = None
-    """JPEG quality, 1..95."""
-
     def make(self, clean: Tensor, part: Part, seed: int | None) -> Case:
         """Degrade a clean image."""
         return WrittenTask(self.task, {**self.options, "seed": seed}, part.cut).case(clean)

@@ -6,7 +6,6 @@ orientation is applied, palettes become RGB. An alpha channel and the file's pro
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,16 +136,19 @@ def crop_to_centre(x: Tensor, size: int, scale: int = 1) -> Tensor:
     Returns:
         (1, C, min(H, scale size), min(W, scale size)).
     """
-    top, left = (max(0, (side // scale - size) // 2) * scale for side in x.shape[-2:])
+    top, left = _corner(x, size, scale)
     return x[..., top : top + scale * size, left : left + scale * size]
+
+
+def _corner(x: Tensor, size: int, scale: int = 1) -> tuple[int, int]:
+    """Where the centre of an image begins, in pixels from its top and left."""
+    height, width = x.shape[-2:]
+    return max(0, (height // scale - size) // 2) * scale, max(0, (width // scale - size) // 2) * scale
 
 
 def crop_picture(picture: Picture, size: int | None) -> Picture:
     """The centre of a picture and of its alpha channel, as :func:`crop_to_centre` cuts it; None for the whole."""
-    if size is None:
-        return picture
-    alpha = None if picture.alpha is None else crop_to_centre(picture.alpha, size)
-    return replace(picture, pixels=crop_to_centre(picture.pixels, size), alpha=alpha)
+    return picture if size is None else picture.cut(*_corner(picture.pixels, size), size, size)
 
 
 def fingerprint(x: Tensor) -> str:

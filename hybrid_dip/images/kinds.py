@@ -14,8 +14,8 @@ from hybrid_dip.images.picture import Picture
 from hybrid_dip.images.pillow_images import as_pillow, picture_of
 from hybrid_dip.images.reading import read_picture
 
-AnyImage: TypeAlias = Tensor | npt.NDArray[Any] | Image.Image | str | Path
-"""A tensor (1, C, H, W), an array (H, W) or (H, W, C), a PIL image, or the path of an image file."""
+AnyImage: TypeAlias = Tensor | npt.NDArray[Any] | Image.Image | str | Path | Picture
+"""A tensor (1, C, H, W), an array (H, W) or (H, W, C), a PIL image, the path of an image file, or what was read from one."""
 
 WHITE = {"bool": 1, "uint8": 255, "uint16": 65535}
 """Type of whole numbers -> the value of white."""
@@ -42,7 +42,7 @@ def as_tensor(image: AnyImage, what: str = "The image") -> Tensor:
         return _scaled(image, what)
     if isinstance(image, np.ndarray):
         return _scaled(torch.from_numpy(_planes_first(image, what)), what)
-    if isinstance(image, Image.Image | str | Path):
+    if isinstance(image, Image.Image | str | Path | Picture):
         return _picture(image).pixels
     raise SettingsError(f"{what} must be {KINDS}; got {describe_given(image)}.")
 
@@ -72,7 +72,25 @@ def as_given(x: Tensor, given: AnyImage, opaque: Tensor | None = None) -> Any:
     return as_pillow(x, alpha, picture.bits, picture.about)
 
 
-def _picture(image: Image.Image | str | Path) -> Picture:
+def opened(image: AnyImage) -> AnyImage:
+    """Read a file or a PIL image with all that it says of itself; take any other image as it is.
+
+    Args:
+        image: As for :func:`as_tensor`.
+
+    Returns:
+        A picture, a tensor or an array.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ImageFileError: The file cannot be read.
+    """
+    return _picture(image) if isinstance(image, Image.Image | str | Path) else image
+
+
+def _picture(image: Image.Image | str | Path | Picture) -> Picture:
+    if isinstance(image, Picture):
+        return image
     return picture_of(image) if isinstance(image, Image.Image) else read_picture(image)
 
 

@@ -1,6 +1,6 @@
 """An image beside what its file or object has besides the colours, and numbers (H, W, C) <-> tensors (1, C, H, W)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hybrid_dip.contracts import Record
+from hybrid_dip.images.compression import Compression
 from hybrid_dip.images.deep_formats import Array
 from hybrid_dip.images.properties import Properties
 
@@ -23,6 +24,7 @@ class Picture(Record):
         bits: Depth to write a result in, 8 or 16.
         is_array: Whether it came from a ``.npy`` file.
         about: Its colour profile, resolution and dates.
+        compression: How a JPEG file quantised the pixels; None for other files.
     """
 
     pixels: Tensor
@@ -30,6 +32,17 @@ class Picture(Record):
     bits: int = 8
     is_array: bool = False
     about: Properties = field(default_factory=Properties)
+    compression: Compression | None = None
+
+    def cut(self, top: int, left: int, height: int, width: int) -> "Picture":
+        """A part of the picture, with all that belongs to it."""
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        return replace(
+            self,
+            pixels=self.pixels[..., rows, columns],
+            alpha=None if self.alpha is None else self.alpha[..., rows, columns],
+            compression=None if self.compression is None else self.compression.cut(top, left),
+        )
 
     def alpha_at(self, size: tuple[int, int]) -> Tensor | None:
         """The alpha channel at (H, W), interpolated where the picture has another size."""

@@ -1,11 +1,14 @@
 """PIL images <-> pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from hybrid_dip.errors import ImageFileError, warn
 from hybrid_dip.images.arrays import check_floats
+from hybrid_dip.images.compression import read_compression
 from hybrid_dip.images.deep_formats import Array
 from hybrid_dip.images.picture import Picture, planes, rounded, split_alpha
 from hybrid_dip.images.properties import Properties, in_srgb, read_properties
@@ -19,12 +22,12 @@ def picture_of(image: Image.Image, name: str = "The PIL image") -> Picture:
         name: What it is called in a sentence.
 
     Returns:
-        Its pixels, transparency, depth and properties.
+        Its pixels, transparency, depth and properties, and how a JPEG file was compressed.
 
     Raises:
         ImageFileError: Its pixels have 32 bits, whose white is not known; or floats that are no image's.
     """
-    about = read_properties(image)
+    about, compression = read_properties(image), read_compression(image)
     image = ImageOps.exif_transpose(image)
     if image.mode == "F":
         values = np.asarray(image)
@@ -34,7 +37,7 @@ def picture_of(image: Image.Image, name: str = "The PIL image") -> Picture:
         return split_alpha(np.asarray(image), 65535, 16, about)
     if image.mode == "I":
         raise ImageFileError(f"{name} has 32-bit pixels of unknown range; save it as 16-bit PNG or as .npy in [0, 1].")
-    return split_alpha(_colours(image, name), 255, 8, about)
+    return replace(split_alpha(_colours(image, name), 255, 8, about), compression=compression)
 
 
 def as_pillow(x: Tensor, alpha: Tensor | None = None, bits: int = 8, about: Properties | None = None) -> Image.Image:

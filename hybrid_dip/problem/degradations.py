@@ -136,7 +136,7 @@ def jpeg_compressed(clean: AnyImage, *, quality: int = 10) -> Case:
         quality: Pillow's quality, 1 to 95.
 
     Returns:
-        The case.
+        The case; its task knows the steps of quantisation.
 
     Raises:
         SettingsError: A quality out of range, or neither 1 nor 3 channels.
@@ -147,8 +147,7 @@ def jpeg_compressed(clean: AnyImage, *, quality: int = 10) -> Case:
     buffer = io.BytesIO()
     as_pillow(clean).save(buffer, "JPEG", quality=quality)
     with Image.open(buffer) as image:
-        y = _tensor(image)
-    return Case(tasks.jpeg(y), clean, f"jpeg {quality}")
+        return Case(tasks.jpeg(image), clean, f"jpeg {quality}")
 
 
 def _tensor(image: Image.Image) -> Tensor:

@@ -29,7 +29,8 @@ class Locality:
     Attributes:
         stride: Pixels of the image from one entry of y to the next.
         reach: How many pixels beyond its own block an entry depends on, at most.
-        period: Pixels after which A repeats itself, 2 for a Bayer mosaic; tiles begin at multiples of it.
+        period: Pixels after which A, or what is known of the image beside it, repeats itself: 2 for a Bayer mosaic, 8 or 16 for
+            the blocks of JPEG. Tiles begin at multiples of it.
         averages: Whether an entry is a mean of several pixels, so that y does not show the image's finest detail.
         identity: Whether A x = x.
 
@@ -56,8 +57,8 @@ class Locality:
     def __post_init__(self) -> None:
         if min(self.stride, self.period) < 1 or self.reach < 0:
             raise SettingsError(f"A locality has a stride and a period of at least 1 and a reach of at least 0, got {self}.")
-        if self.identity and (self.stride, self.reach, self.period, self.averages) != (1, 0, 1, False):
-            raise SettingsError(f"The identity has stride 1, reach 0 and period 1, and averages nothing, got {self}.")
+        if self.identity and (self.stride, self.reach, self.averages) != (1, 0, False):
+            raise SettingsError(f"The identity has stride 1 and reach 0, and averages nothing, got {self}.")
 
 
 def locality_of(forward: Callable[[Tensor], Tensor]) -> Locality | None:

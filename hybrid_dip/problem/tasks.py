@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from hybrid_dip.contracts import Fidelity, Task, clamp
 from hybrid_dip.errors import HybridDIPError, SettingsError, check_function, describe_error, whole_number
-from hybrid_dip.images.kinds import AnyImage
+from hybrid_dip.images.compression import compression_of_quality
+from hybrid_dip.images.kinds import AnyImage, opened
 from hybrid_dip.images.masks import as_mask
+from hybrid_dip.images.picture import Picture
 from hybrid_dip.problem import fidelity as likelihood
 from hybrid_dip.problem import operators
 from hybrid_dip.problem.given import (
@@ -32,6 +34,7 @@ from hybrid_dip.problem.given import (
 from hybrid_dip.problem.guides import check_guide
 from hybrid_dip.problem.masks import ask_if_inverted
 from hybrid_dip.problem.noise import estimate_sigma, noise_of_pairs
+from hybrid_dip.problem.quantisation import Quantised
 from hybrid_dip.problem.resampling import Kernel
 
 
@@ -69,20 +72,30 @@ def denoise(observation: AnyImage, *, sigma: float | None = None, fidelity: Fide
     return task
 
 
-def jpeg(observation: AnyImage) -> Task:
-    """An image with JPEG artefacts, fitted like a noisy one of unknown level, as the original does.
+def jpeg(observation: AnyImage, *, quality: int | None = None) -> Task:
+    """An image with JPEG artefacts.
+
+    The original fits it like a noisy one of unknown level. Where the steps of quantisation are known, ``fast`` and
+    ``plug-and-play`` keep to what the file says of the image (:mod:`hybrid_dip.problem.quantisation`).
 
     Args:
-        observation: (1, C, H, W), the decoded JPEG.
+        observation: The JPEG file, whose own steps are read; or the decoded image, (1, C, H, W) or of another kind.
+        quality: Quality that it was saved with, 1 to 100, where it is not the file itself, or was saved again at a higher one.
+            Colour then has half the resolution. None: what the file says, which for other images is nothing.
 
     Returns:
         The task.
 
     Raises:
-        SettingsError: Not one image, not finite, or below 16x16 pixels.
+        SettingsError: Not one image, not finite, or below 16x16 pixels; a quality out of range, or one for an image that is
+            neither grey nor in colour.
     """
+    observation = opened(observation)
     y = one_image(observation)
-    return Task(y, _shape(*y.shape[1:]), operators.Identity(), likelihood.gaussian, name="jpeg")
+    known = observation.compression if isinstance(observation, Picture) else None
+    known = known if quality is None else compression_of_quality(quality, y.shape[1])
+    forward = operators.Identity() if known is None else Quantised(known)
+    return Task(y, _shape(*y.shape[1:]), forward, likelihood.gaussian, name="jpeg")
 
 
 def _masked(observation: AnyImage, mask: AnyImage, name: str, sigma: float, fidelity: Fidelity) -> Task:

@@ -11,6 +11,7 @@ from torch import Tensor
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.images.files import load_image
+from hybrid_dip.images.kinds import AnyImage
 from hybrid_dip.images.masks import load_mask
 from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
@@ -45,11 +46,11 @@ class WrittenTask:
     folder: Path = Path()
     spelled: Callable[[str], str] = as_option
 
-    def task(self, observation: Tensor) -> Task:
+    def task(self, observation: AnyImage) -> Task:
         """Make the task that restores an image.
 
         Args:
-            observation: What was measured, (1, C, H, W).
+            observation: What was measured, (1, C, H, W); or a picture, of which JPEG takes the file's own steps.
 
         Returns:
             The task.
@@ -86,7 +87,7 @@ class WrittenTask:
             "sigma": read_sigma,
         }
 
-    def _call(self, factory: Callable[..., Any], image: Tensor, readers: Readers) -> Any:
+    def _call(self, factory: Callable[..., Any], image: AnyImage, readers: Readers) -> Any:
         """Call a function with those of the options that were given."""
         parameters = {OPTIONS.get(name, name): one for name, one in list(inspect.signature(factory).parameters.items())[1:]}
         given = {name: value for name, value in self.options.items() if value is not None}

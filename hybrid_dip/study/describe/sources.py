@@ -12,7 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from hybrid_dip.errors import ImageFileError, SettingsError, nearest, shorten_error
-from hybrid_dip.images.files import crop_to_centre, load_image
+from hybrid_dip.images.files import crop_picture, crop_to_centre, load_image
+from hybrid_dip.images.picture import Picture
+from hybrid_dip.images.reading import read_picture
 from hybrid_dip.study.describe.sections import UNFIT, ImageEntry
 from hybrid_dip.study.describe.settings import place
 
@@ -77,6 +79,23 @@ class Source:
             SettingsError: The box reaches beyond the image.
         """
         return self.cut(_load(self.path))
+
+    def picture(self) -> Picture:
+        """Read the image, with all that its file says of it.
+
+        Returns:
+            The picture, cropped.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ImageFileError: It cannot be read, or is no photograph.
+            SettingsError: The box reaches beyond the image.
+        """
+        if self.path.startswith(SKIMAGE):
+            return Picture(self.load())
+        picture = read_picture(self.path)
+        self.cut(picture.pixels)  # refuses a box that reaches beyond it
+        return crop_picture(picture if self.box is None else picture.cut(*self.box), self.crop)
 
     def load_reference(self, scale: int) -> Tensor:
         """Read the clean image that belongs to a degraded one.

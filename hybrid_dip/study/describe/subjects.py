@@ -96,7 +96,7 @@ class Preparation:
         return Subject(case.task, case.reference, protocol=case.protocol)
 
     def _observed(self, own: Source) -> Subject:
-        task = self._written(own).task(own.load())
+        task = self._written(own).task(own.picture())
         if own.reference is None:
             return Subject(task, None)
         reference = own.load_reference(max(1, task.shape[-1] // own.load().shape[-1]))
