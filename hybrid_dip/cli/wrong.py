@@ -86,6 +86,7 @@ class Simulation(Degradation):
     """missing-pixels: whole pixels (pixel) or single channels (entry)."""
     clip: bool = False
     """Clip Gaussian noise to [0, 1], as the original does."""
+
     def make(self, clean: Tensor, part: Part, seed: int | None) -> Case:
         """Degrade a clean image."""
         return WrittenTask(self.task, {**self.options, "seed": seed}, part.cut).case(clean)

@@ -84,7 +84,7 @@ def read_compression(image: Image.Image) -> Compression | None:
     if not tables or not layers or len(layers) != {"L": 1, "RGB": 3}.get(image.mode):
         return None
     names = bytes(name for name, *_ in layers)
-    if names == b"RGB" or image.info.get("adobe_transform", 1) == 0 and len(layers) == 3:
+    if names == b"RGB" or (image.info.get("adobe_transform", 1) == 0 and len(layers) == 3):
         return None
     used = [tuple(tables[number]) for *_, number in layers]
     found = Compression(used[0])
