@@ -126,6 +126,28 @@ def test_time_to_quality_goes_on_where_it_was_interrupted(
     assert [path.suffix for path in (tmp_path / "parts").iterdir()] == [".json"]
 
 
+def test_jpeg_measures_brightness_and_goes_on_where_it_stopped(
+    tmp_path: Path, photograph: Tensor, command: Callable[..., str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    hd.save_image(photograph, tmp_path / "images" / "face.png")
+    given = ["jpeg", "--images", tmp_path / "images", "--json", tmp_path / "out.json", "--qualities"]
+    command(*given, 30)
+    (row,) = json.loads((tmp_path / "out.json").read_text())
+    brightness = (255 * hd.metrics.luma(hd.load_image(tmp_path / "images" / "face.png"))).round() / 255
+    compressed = hd.degradations.jpeg_compressed(brightness, quality=30).task.observation
+    assert row["jpeg_psnr"] == pytest.approx(hd.metrics.psnr(compressed, brightness))
+    assert row["psnr"] > row["jpeg_psnr"]
+    printed = command(*given, 30, 10)
+    again = json.loads((tmp_path / "out.json").read_text())
+    assert again[0] == row
+    assert [one["quality"] for one in again] == [30, 10]
+    for one in again:
+        decibels = f"{one['jpeg_psnr']:.2f} dB | {one['psnr']:.2f} dB | {one['psnr'] - one['jpeg_psnr']:+.2f} dB"
+        assert f"| plug-and-play | whole | {one['quality']} | 1 | {decibels} |" in printed
+    assert "| ARCNN (Dong et al. 2015) | LIVE1 | 28.96 dB | 32.67 dB |" in printed
+
+
 STEP = ["step", "--presets", "fast", "--steps", 2, "--threads", 1]
 
 

@@ -101,24 +101,44 @@ class Bounds(Record):
     low: Tensor
     high: Tensor
 
-    def correction(self, values: Tensor) -> Tensor:
-        """What has to be added to a plane's values (1, c, H, W) so that their coefficients are within the bounds.
+    def correction(self, values: Tensor, share: float = 1.0) -> Tensor:
+        """What has to be added to a plane's values (1, c, H, W) so that their coefficients are within a share of the bounds.
 
         What lies beyond the border is free: what makes the distance to the bounds least, found by accelerated descent
         (Nesterov 1983).
         """
         left, right, top, bottom = margins = self.plane.margins((values.shape[-2], values.shape[-1]))
+        spare = (1 - share) / 2 * (self.high - self.low)
+        low, high = self.low + spare, self.high - spare
         whole = before = F.pad(values, margins, mode="replicate")
         inside = (..., slice(top, whole.shape[-2] - bottom), slice(left, whole.shape[-1] - right))
         for k in range(BEYOND if any(margins) else 1):
             coefficients = transform(F.avg_pool2d(whole, self.plane.spacing))
-            moved = inverse(coefficients.clamp(self.low, self.high) - coefficients)
+            moved = inverse(coefficients.clamp(low, high) - coefficients)
             # Each pixel of a mean moves as the mean has to.
             moved = F.interpolate(moved, whole.shape[-2:], mode="nearest")
             nearest = whole + moved
             whole, before = nearest + k / (k + 3) * (nearest - before), nearest
             whole[inside] = values
         return moved[inside]
+
+    @property
+    def error(self) -> float:
+        """Deviation of the values from the decoded ones that is to be expected, from the coefficients alone.
+
+        Where a coefficient is not rounded to zero its error is even over a step. The others follow a Laplacian (Reininger &
+        Gibson 1983), whose width at each frequency is told by how many are not; where all are zero, the error counts as none.
+        """
+        step = (self.high - self.low).double()[0, 0, 0, 0]
+        zero = ((self.low + self.high).abs() < step).double().mean((0, 1, 2, 3))
+        beyond = (1 - zero).clamp(1e-9, 1 - 1e-9)
+        half = step / 2
+        width = -half / beyond.log()
+        within = (2 * width**2 - beyond * (half**2 + 2 * half * width + 2 * width**2)) / (1 - beyond)
+        even = step**2 / 12
+        variance = torch.where(zero < 1, (1 - beyond) * within + beyond * even, 0.0)
+        variance[0, 0] = even[0, 0]  # the mean of a block follows no such law
+        return math.sqrt(float(variance.mean()))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,16 +147,22 @@ class Box(Record):
 
     bounds: tuple[Bounds, ...]
 
-    def project(self, x: Tensor) -> Tensor:
+    @property
+    def error(self) -> float:
+        """Deviation of the image's brightness from the decoded one's that is to be expected, in units of [0, 1]."""
+        return self.bounds[0].error
+
+    def project(self, x: Tensor, share: float = 1.0) -> Tensor:
         """The nearest image of the box, by brightness and colour differences.
 
         Args:
             x: (1, C, H, W).
+            share: Share of half a step within which coefficients are kept; less than 1 for a smaller box around the middle.
 
         Returns:
             Of the same shape; an image of the box as it is.
         """
-        return x + _as_colours(self._correction(x))
+        return x + _as_colours(self._correction(x, share))
 
     def distance(self, x: Tensor) -> Tensor:
         """Mean square of the distance to the box, by brightness and colour differences; the gradient leads straight to it.
@@ -151,9 +177,9 @@ class Box(Record):
             nearest = _as_parts(x) + self._correction(x)
         return (_as_parts(x) - nearest).square().mean()
 
-    def _correction(self, x: Tensor) -> Tensor:
+    def _correction(self, x: Tensor, share: float = 1.0) -> Tensor:
         parts = _as_parts(x)
-        return torch.cat([bounds.correction(parts[:, bounds.plane.channels]) for bounds in self.bounds], 1)
+        return torch.cat([bounds.correction(parts[:, bounds.plane.channels], share) for bounds in self.bounds], 1)
 
 
 def _bounds(plane: Plane, y: Tensor) -> Bounds:
@@ -243,17 +269,14 @@ def _as_colours(parts: Tensor) -> Tensor:
     return torch.einsum("ij,njhw->nihw", torch.linalg.inv(torch.tensor(BT601, dtype=torch.float64)).to(parts), parts)
 
 
+def knows_steps(task: Task) -> bool:
+    """Whether a task has a box: it knows the steps, and no pixels are held out, for a coefficient needs all of its block."""
+    return isinstance(task.forward, Quantised) and task.weight is None
+
+
 def box_of(task: Task) -> Box | None:
-    """The box of a task.
-
-    Args:
-        task: Any task.
-
-    Returns:
-        The images that the file can come from; None where the task knows no steps, or pixels are held out, for a coefficient
-        needs all pixels of its block.
-    """
-    return task.forward.box(task.observation) if isinstance(task.forward, Quantised) and task.weight is None else None
+    """The images that a task's file can come from; None where the task has no box, see :func:`knows_steps`."""
+    return task.forward.box(task.observation) if isinstance(task.forward, Quantised) and knows_steps(task) else None
 
 
 def nearest_within(x: Tensor, task: Task) -> Tensor:

@@ -14,6 +14,7 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.solvers.plug_and_play import EXACT, PlugAndPlay, noise_level
 from hybrid_dip.networks import latents
 from hybrid_dip.problem.least_squares import interpolation, nearest_explanation
+from hybrid_dip.problem.quantisation import box_of, knows_steps
 from hybrid_dip.recipes.fast import fast
 from hybrid_dip.recipes.recipe import Preset, Recipe, settings_of
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
@@ -133,7 +134,7 @@ def _denoise(denoiser: Denoiser, task: Task) -> Tensor:
 def plug_and_play(
     task: Task,
     denoiser: Annotated[Denoiser, "denoisers"] = nlm,
-    first: float = 50 / 255,
+    first: float | None = None,
     last: float | None = None,
     rounds: int | None = None,
 ) -> Recipe:
@@ -146,11 +147,12 @@ def plug_and_play(
     Args:
         task: A task with a linear operator and Gaussian noise, or none. Where the task does not give the noise level, it is
             estimated for ``deblur`` and ``flash`` and taken to be 0 for missing pixels, super-resolution and mosaics; a note
-            says so.
+            says so. Of a JPEG file the steps of quantisation have to be known.
         denoiser: (x, sigma) -> x.
-        first: Noise level of the first round, in [0, 1].
-        last: Noise level of the last round; by default that of the task, half of it where pixels are missing.
-        rounds: Number of rounds; by default 8 for ``deblur``, as in DPIR, and 30 for others.
+        first: Noise level of the first round, in [0, 1]; by default 50/255, for ``jpeg`` twice the error of quantisation.
+        last: Noise level of the last round; by default that of the task, half of it where pixels are missing, and for ``jpeg``
+            the error of quantisation that the file's coefficients let expect.
+        rounds: Number of rounds; by default 8 for ``deblur``, as in DPIR, 2 for ``jpeg``, and 30 for others.
 
     Returns:
         The recipe.
@@ -159,7 +161,10 @@ def plug_and_play(
         SettingsError: Noise levels or rounds out of range, another noise, or an unknown noise level.
     """
     if rounds is None:
-        rounds = 8 if task.name == "deblur" else 30
+        rounds = {"deblur": 8, "jpeg": 2}.get(task.name, 30)
+    if first is None:
+        box = box_of(task)
+        first = 50 / 255 if box is None else max(2 * box.error, last or 0.0)
     solver, note = _with_noise_level(PlugAndPlay(denoiser, first, last, rounds), task)
     if task.name == "denoise":
         note = "For a noisy image and nothing else the preset one-shot is better and faster."
@@ -169,6 +174,8 @@ def plug_and_play(
 def _with_noise_level(solver: PlugAndPlay, task: Task) -> tuple[PlugAndPlay, str]:
     """Plug-and-play with the task's noise level, and a note for the user where the task does not give one."""
     solver.check(task)
+    if knows_steps(task):
+        return solver, ""
     level = noise_level(task)
     if task.noise_sigma is not None or task.weight is not None:
         return solver, ""

@@ -18,7 +18,17 @@ from hybrid_dip.images.compression import Compression
 from hybrid_dip.images.files import crop_picture, crop_to_centre, save_image
 from hybrid_dip.images.reading import read_picture
 from hybrid_dip.problem import degradations, tasks
-from hybrid_dip.problem.quantisation import BT601, Quantised, box_of, enlargement, inverse, nearest_within, transform
+from hybrid_dip.problem.quantisation import (
+    BT601,
+    Bounds,
+    Plane,
+    Quantised,
+    box_of,
+    enlargement,
+    inverse,
+    nearest_within,
+    transform,
+)
 from hybrid_dip.problem.tiles import part, tiles_of
 
 ROUNDING = 0.25 / 255
@@ -173,3 +183,25 @@ def test_colour_is_enlarged_as_libjpeg_does(length: int, first: int) -> None:
     found = torch.linalg.solve(matrix.T @ matrix, matrix.T @ line)
     torch.testing.assert_close(found.float(), small[: math.ceil((length + first) / 2)], atol=1e-5, rtol=0)
     assert torch.equal(enlargement(8, 4, 1).argmax(1), torch.tensor([0, 0, 0, 1, 1, 1, 1, 2]))
+
+
+def test_a_smaller_box_is_around_the_middle() -> None:
+    task, _ = compress(pixels(32, 32), quality=10, subsampling="4:4:4")
+    box = box_of(task)
+    assert box is not None
+    x = torch.rand(1, 3, 32, 32)
+    middle = box.project(x, 0.0)
+    assert float((middle - task.observation).abs().max()) < 0.02, "the decoded image, but for cutting off"
+    assert float(box.distance(box.project(x, 0.5))) < 1e-12 < float(box.distance(x))
+
+
+def test_the_error_of_quantisation_follows_from_the_coefficients() -> None:
+    """Coefficients with a Laplacian of width 7, rounded to steps of 20: what is expected of the error is what there is."""
+    draw = np.random.default_rng(0)
+    coefficients = torch.from_numpy(draw.laplace(0, 7, (1, 1, 32, 32, 8, 8))) / 255
+    step = 20 / 255
+    coefficients[..., 0, 0] = torch.from_numpy(draw.uniform(-10, 10, (32, 32))) * step
+    rounded = (coefficients / step).round() * step
+    plane = Plane(slice(0, 1), (20,) * 64, (1, 1), (0, 0))
+    error = Bounds(plane, rounded - step / 2, rounded + step / 2).error
+    assert error == pytest.approx(float((coefficients - rounded).square().mean().sqrt()), rel=0.03)

@@ -12,6 +12,7 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.solvers.plug_and_play import PlugAndPlay
 from hybrid_dip.images import metrics
 from hybrid_dip.problem import degradations, fidelity, tasks
+from hybrid_dip.problem.quantisation import box_of
 from hybrid_dip.recipes.prepare import prepare
 from hybrid_dip.recipes.presets import fast, quick
 from hybrid_dip.recipes.without_fit import guided, one_shot, plug_and_play, refined
@@ -92,9 +93,29 @@ def test_plug_and_play_points_noisy_images_to_one_shot(photograph: Tensor) -> No
 
 
 @pytest.mark.parametrize("preset", [plug_and_play, refined])
-def test_jpeg_artefacts_are_no_noise(preset: Any, photograph: Tensor) -> None:
-    with pytest.raises(SettingsError, match="JPEG artefacts are neither: take"):
+def test_the_steps_of_a_jpeg_file_have_to_be_known(preset: Any, photograph: Tensor) -> None:
+    with pytest.raises(SettingsError, match=r"give the file itself or its quality \(--quality\), or take another preset"):
         preset(tasks.jpeg(photograph))
+    task = tasks.jpeg(photograph, quality=10)
+    with pytest.raises(SettingsError, match="all of its pixels"):
+        preset(task.split(0.1)[0])
+
+
+def test_plug_and_play_keeps_to_what_a_jpeg_file_says(photograph: Tensor) -> None:
+    """By hand: twice the denoiser, at twice the error of quantisation and at once, between the narrow box and the box."""
+    task = degradations.jpeg_compressed(photograph, quality=30).task
+    box = box_of(task)
+    assert box is not None
+    recipe = resolve("plug-and-play:denoiser=wavelet", task)
+    assert recipe.note == ""
+    found = restore(task, preset=recipe, device="cpu")
+    once = wavelet(box.project(task.observation, 0.3), 2 * box.error)
+    wanted = box.project(wavelet(box.project(once, 0.3), box.error))
+    torch.testing.assert_close(found.image, wanted.clamp(0, 1))
+    black = restore(task, preset=lambda task: plug_and_play(task, lambda x, sigma: 0 * x, rounds=1), device="cpu").raw
+    assert float(box.distance(black)) < 1e-12, "whatever the denoiser does"
+    refined_one = restore(task, preset=lambda task: refined(task, quick, wavelet), **SMALL)
+    assert float(box.distance(refined_one.raw)) < 1e-12
 
 
 def test_plug_and_play_alone_fills_in_what_is_missing(photograph: Tensor) -> None:
