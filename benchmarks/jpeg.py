@@ -4,8 +4,8 @@
     python benchmarks/jpeg.py --images DIR --json FILE --arms fast --crop 128
     python benchmarks/jpeg.py --json FILE                   # the table of what is there
 
-The brightness of each picture (ITU-R BT.601 from 16 to 235, MATLAB's rgb2ycbcr, rounded to 8 bits) is compressed as a grey image
-with the tables of the Independent JPEG Group, by Pillow.
+The brightness of each picture (ITU-R BT.601 from 16 to 235, MATLAB's rgb2ycbcr, rounded to 8 bits) is compressed as a grey
+image with the tables of the Independent JPEG Group, by Pillow.
 """
 
 import argparse

@@ -13,6 +13,7 @@ from hybrid_dip.fitting.iterates import Growing
 from hybrid_dip.fitting.optimizers import OptimizerFactory, adam, muon
 from hybrid_dip.networks import latents
 from hybrid_dip.problem.fidelity import gaussian
+from hybrid_dip.problem.quantisation import knows_steps, nearest_within
 from hybrid_dip.problem.tiles import can_be_tiled
 from hybrid_dip.recipes.original import NOISE, hardly_known, original
 from hybrid_dip.recipes.quick import quick
@@ -37,6 +38,11 @@ LARGE = 192
 """Side in pixels from which on a task takes its row for large images."""
 TILE = 384
 """Side in pixels up to which the whole image is fitted at once."""
+
+STEPS_NOT_KNOWN = (
+    "How the file was compressed is not known, so the image is fitted like a noisy one: give the JPEG file itself, or its "
+    "quality (--quality)."
+)
 
 _BETAS = (0.8, 0.9)
 _MUON = partial(muon, betas=_BETAS)
@@ -81,7 +87,8 @@ def fast(task: Task) -> Recipe:
 
     Nothing in it is learned. A fit of known Gaussian noise ends by the discrepancy principle, every other one after a fixed
     number of steps; JPEG artefacts and flash take the recipe of ``quick``, and pictures of what a classifier sees that of
-    ``original``. Images are fitted in tiles from some size on, where A is local.
+    ``original``. The image of a JPEG file is brought to what the file says of it. Images are fitted in tiles from some size on,
+    where A is local.
 
     Args:
         task: Any task; benchmarks/README.md says on which ones it was measured.
@@ -92,7 +99,11 @@ def fast(task: Task) -> Recipe:
     if task.name in ("invert-features", "maximise-activation"):
         return original(task)
     lean = quick(task)
-    if task.name in ("jpeg", "flash"):
+    if knows_steps(task):
+        return replace(lean, refine=nearest_within)
+    if task.name == "jpeg":
+        return replace(lean, note=STEPS_NOT_KNOWN)
+    if task.name == "flash":
         return lean
     side = math.sqrt(task.shape[-1] * task.shape[-2])
     row = _row(task, side)

@@ -190,13 +190,16 @@ def test_a_smaller_box_is_around_the_middle() -> None:
     box = box_of(task)
     assert box is not None
     x = torch.rand(1, 3, 32, 32)
-    middle = box.project(x, 0.0)
-    assert float((middle - task.observation).abs().max()) < 0.02, "the decoded image, but for cutting off"
+    middle = box.project(x, 0.0).clamp(0, 1)
+    assert float((middle - task.observation).abs().max()) < 2 / 255, "the decoded image, but for its rounding"
     assert float(box.distance(box.project(x, 0.5))) < 1e-12 < float(box.distance(x))
 
 
 def test_the_error_of_quantisation_follows_from_the_coefficients() -> None:
-    """Coefficients with a Laplacian of width 7, rounded to steps of 20: what is expected of the error is what there is."""
+    """Coefficients with a Laplacian of width 7, rounded to steps of 20: what is expected of the error is what there is.
+
+    Errors of coefficients that are not zero are taken to be even over a step, which costs some percent here.
+    """
     draw = np.random.default_rng(0)
     coefficients = torch.from_numpy(draw.laplace(0, 7, (1, 1, 32, 32, 8, 8))) / 255
     step = 20 / 255
@@ -204,4 +207,6 @@ def test_the_error_of_quantisation_follows_from_the_coefficients() -> None:
     rounded = (coefficients / step).round() * step
     plane = Plane(slice(0, 1), (20,) * 64, (1, 1), (0, 0))
     error = Bounds(plane, rounded - step / 2, rounded + step / 2).error
-    assert error == pytest.approx(float((coefficients - rounded).square().mean().sqrt()), rel=0.03)
+    squares = (coefficients - rounded).square()
+    assert error == pytest.approx(float(torch.where(rounded == 0, squares, step**2 / 12).mean().sqrt()), rel=0.01)
+    assert error == pytest.approx(float(squares.mean().sqrt()), rel=0.05)

@@ -13,10 +13,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.problem import fidelity, operators, tasks
+from hybrid_dip.problem.quantisation import box_of
 from hybrid_dip.recipes import presets
 from hybrid_dip.recipes.prepare import prepare
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.restoring.plan import resolve
+from hybrid_dip.restoring.restore import restore
 from hybrid_dip.stopping import Discrepancy, MaxSteps
 
 IMAGE = torch.full((1, 3, 32, 32), 0.5)
@@ -117,6 +119,18 @@ def test_quick_is_leaner_and_fits_every_task(name: str) -> None:
 def test_fast_fits_every_task(name: str) -> None:
     network, z = prepare(TASKS[name], presets.fast(TASKS[name]), seed=0)
     assert network(z).shape == TASKS[name].shape
+
+
+def test_fast_keeps_to_what_a_jpeg_file_says_at_its_end(photograph: Tensor) -> None:
+    told, untold = tasks.jpeg(photograph, quality=10), tasks.jpeg(photograph)
+    assert "--quality" in presets.fast(untold).note
+    assert presets.fast(told).note == ""
+    assert {**presets.fast(told).describe(), "refine": 0} == {**presets.quick(told).describe(), "refine": 0}
+    plain, kept = (restore(told, preset=preset, steps=3, device="cpu") for preset in (presets.quick, presets.fast))
+    box = box_of(told)
+    assert box is not None
+    torch.testing.assert_close(kept.raw, box.project(plain.raw))
+    assert float(box.distance(kept.raw)) < 1e-12 < float(box.distance(plain.raw))
 
 
 SIDES = (64, 128, 184, 192, 256, 512)
