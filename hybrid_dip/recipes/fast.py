@@ -75,6 +75,7 @@ _ROWS: Mapping[str, Row] = {
     "denoise": Row(optimizer=partial(adam, betas=_BETAS)),
     "missing-pixels": Row(runs=3, steps=1850),
     "super-resolve": Row(steps=400),
+    "jpeg": Row(steps=500),
 }
 _LARGE_ROWS: Mapping[str, Row] = {
     "denoise": Row(runs=3, share=0.84, optimizer=partial(_MUON, filters=2.0), jitter=2 / 3),
@@ -86,9 +87,8 @@ def fast(task: Task) -> Recipe:
     """Near the original's best quality in a tenth of its time: several short fits of a narrow network, averaged.
 
     Nothing in it is learned. A fit of known Gaussian noise ends by the discrepancy principle, every other one after a fixed
-    number of steps; JPEG artefacts and flash take the recipe of ``quick``, and pictures of what a classifier sees that of
-    ``original``. The image of a JPEG file is brought to what the file says of it. Images are fitted in tiles from some size on,
-    where A is local.
+    number of steps; flash takes the recipe of ``quick``, and pictures of what a classifier sees that of ``original``. The image
+    of a JPEG file is brought to what the file says of it. Images are fitted in tiles from some size on, where A is local.
 
     Args:
         task: Any task; benchmarks/README.md says on which ones it was measured.
@@ -99,10 +99,6 @@ def fast(task: Task) -> Recipe:
     if task.name in ("invert-features", "maximise-activation"):
         return original(task)
     lean = quick(task)
-    if knows_steps(task):
-        return replace(lean, refine=nearest_within)
-    if task.name == "jpeg":
-        return replace(lean, note=STEPS_NOT_KNOWN)
     if task.name == "flash":
         return lean
     side = math.sqrt(task.shape[-1] * task.shape[-2])
@@ -120,6 +116,8 @@ def fast(task: Task) -> Recipe:
         fallback=None,
         runs=row.runs,
         rule=Discrepancy() if known else ALL_STEPS,
+        refine=nearest_within if knows_steps(task) else None,
+        note=STEPS_NOT_KNOWN if task.name == "jpeg" and not knows_steps(task) else lean.note,
         tile=TILE if can_be_tiled(task) else None,
     )
 
