@@ -148,6 +148,10 @@ def test_jpeg_measures_brightness_and_goes_on_where_it_stopped(
     assert "| ARCNN (Dong et al. 2015) | LIVE1 | 28.96 dB | 32.67 dB |" in printed
 
 
+def test_the_readme_holds_the_table_of_jpeg(command: Callable[..., str]) -> None:
+    assert command("jpeg", "--json", BENCHMARKS / "results" / "jpeg.json").strip() in (BENCHMARKS / "README.md").read_text()
+
+
 STEP = ["step", "--presets", "fast", "--steps", 2, "--threads", 1]
 
 
