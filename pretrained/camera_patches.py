@@ -1,15 +1,19 @@
 """Photographs with a camera's noise to learn blind denoising from (:mod:`hybrid_dip.problem.camera`)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from hybrid_dip.images import metrics
+from hybrid_dip.images.files import load_image
 from hybrid_dip.problem.camera import as_jpeg, draw_camera, take_photograph
 from pretrained.bundled import DenoisingNetwork
 from pretrained.denoisers import blind_denoiser_of
+from pretrained.model_card import photographs
 from pretrained.patches import draw_patches
 
 CLEAN = 0.15
@@ -65,10 +69,39 @@ def quality(network: DenoisingNetwork, images: Sequence[Tensor]) -> float:
         The PSNR in dB.
     """
     device = next(network.parameters()).device
-    denoiser, psnr = blind_denoiser_of(network), []
-    for number, image in enumerate(images):
-        draw = torch.Generator().manual_seed(UNSEEN + number)
-        even = image[..., : image.shape[-2] // 2 * 2, : image.shape[-1] // 2 * 2]
-        noisy, clean = take_photograph(even, draw_camera(draw), draw)
-        psnr.append(metrics.psnr(denoiser(noisy.to(device)).cpu().clamp(0, 1), clean))
+    denoiser = blind_denoiser_of(network)
+    psnr = [
+        metrics.psnr(denoiser(noisy.to(device)).cpu().clamp(0, 1), clean)
+        for noisy, clean in (_taken(image, number) for number, image in enumerate(images))
+    ]
     return sum(psnr) / len(psnr)
+
+
+def _taken(image: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """Noisy and clean, by a camera that belongs to the number."""
+    draw = torch.Generator().manual_seed(UNSEEN + number)
+    even = image[..., : image.shape[-2] // 2 * 2, : image.shape[-1] // 2 * 2]
+    return take_photograph(even, draw_camera(draw), draw)
+
+
+@torch.no_grad()
+def table(denoiser: Callable[[Tensor], Tensor], folder: Path) -> list[str]:
+    """Measure a blind denoiser over a folder of photographs.
+
+    Args:
+        denoiser: x -> x.
+        folder: Folder of photographs in colour.
+
+    Returns:
+        Mean PSNR of noisy photographs and of clean JPEG files of quality 95, before and after, as lines of Markdown.
+    """
+    pairs: list[list[tuple[float, float]]] = [[], []]
+    for number, file in enumerate(tqdm(photographs(folder), desc="measuring", unit="image")):
+        image = load_image(file)[:, :3]
+        for kind, (noisy, clean) in enumerate((_taken(image, number), (as_jpeg(image, 95), image))):
+            pairs[kind].append((metrics.psnr(noisy, clean), metrics.psnr(denoiser(noisy).clamp(0, 1), clean)))
+    lines = ["| | before | after |", "|---|---|---|"]
+    for what, found in zip(("by a camera", "without noise, JPEG 95"), pairs, strict=True):
+        before, after = (sum(part) / len(part) for part in zip(*found, strict=True))
+        lines.append(f"| {what} | {before:.2f} dB | {after:.2f} dB |")
+    return lines

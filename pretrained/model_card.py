@@ -79,10 +79,52 @@ def table(psnr: Mapping[tuple[str, int], tuple[float, float]]) -> list[str]:
 
 
 @dataclass(frozen=True)
+class About:
+    """What the cards of all denoisers of a kind of noise say.
+
+    Attributes:
+        title: The heading.
+        takes: What it takes and returns.
+        measured: What the table shows, after "Mean PSNR on the ... photographs of ...".
+        learned: How the patches were made.
+        limits: What it is not for.
+    """
+
+    title: str
+    takes: str
+    measured: str
+    learned: str
+    limits: str
+
+
+GAUSSIAN = About(
+    "A denoiser for colour and grey images",
+    "It takes an image in [0, 1] with white Gaussian noise, and the noise level, a number or a map, from 0 to 75 of 255; it "
+    "returns the image without the noise.",
+    "with noise that is not clipped",
+    "Noise levels uniform from 0 to 75, a quarter of the patches grey",
+    "Noise of cameras and JPEG artefacts are not white Gaussian noise; its results on them were not measured. It invents "
+    "nothing: at high noise levels it is smooth where it cannot know. For a noise level below about 5 it may take a "
+    "photograph's own grain for noise.",
+)
+CAMERA = About(
+    "A blind denoiser for photographs",
+    "It takes a photograph in [0, 1] as a camera's file has it, and no noise level; it returns the photograph without the "
+    "noise.",
+    "as synthetic cameras take them (`hybrid_dip/problem/camera.py`), and of the same photographs without noise",
+    "Photographs by synthetic cameras of ISO 800 to 25600, a seventh of the patches without noise, the weights of "
+    "`denoiser.md` to begin with",
+    "White noise, for which `denoiser.safetensors` is better and is told the level. The cameras are a model: none was "
+    "measured. It takes grain and fine texture for noise where they look like it.",
+)
+
+
+@dataclass(frozen=True)
 class Card:
     """What the card of a trained denoiser says.
 
     Attributes:
+        about: What it says of all denoisers of this kind.
         parameters: Number of the network's parameters.
         weights: File of the weights.
         data: Folder of the photographs that it was trained on.
@@ -92,10 +134,11 @@ class Card:
         hours: Hours that the training took.
         machine: What :func:`hybrid_dip.execution.devices.describe` says of the machine.
         test: Folder of the photographs that it was measured on.
-        psnr: What :func:`measure` returned.
+        figures: The table of what was measured, lines of Markdown.
         licence: Text under the heading of that name.
     """
 
+    about: About
     parameters: int
     weights: Path
     data: Path
@@ -105,7 +148,7 @@ class Card:
     hours: float
     machine: Mapping[str, Any]
     test: Path
-    psnr: Mapping[tuple[str, int], tuple[float, float]]
+    figures: Sequence[str]
     licence: str = LICENCE
 
     def write(self, path: Path) -> None:
@@ -113,31 +156,27 @@ class Card:
         options = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         device, threads, torch_version = (self.machine[name] for name in ("device_name", "threads", "torch"))
         lines = [
-            "# A denoiser for colour and grey images",
+            f"# {self.about.title}",
             "",
             f"`{self.weights.name}`: {self.parameters / 1e6:.2f} million parameters in half precision, "
-            f"{self.weights.stat().st_size / 1e6:.1f} MB. It takes an image in [0, 1] with white Gaussian noise, and the noise "
-            "level, a number or a map, from 0 to 75 of 255; it returns the image without the noise. The network is in "
-            "`bundled.py`: a U-Net without biases on half the resolution.",
+            f"{self.weights.stat().st_size / 1e6:.1f} MB. {self.about.takes} The network is in `bundled.py`: a U-Net without "
+            "biases on half the resolution.",
             "",
             "## What it reaches",
             "",
             self._tested_on(),
             "",
-            *table(self.psnr),
+            *self.figures,
             "",
             "## How it was trained",
             "",
             f"- On {self.trained_on} photographs of `{self.data.name}` and their copies at 0.8 of the size: {options}.",
-            "- Noise levels uniform from 0 to 75, a quarter of the patches grey, mean absolute error, Adam with half a cosine, "
-            "an average of the weights along the way.",
+            f"- {self.about.learned}, mean absolute error, Adam with half a cosine, an average of the weights along the way.",
             f"- {self.hours:.1f} hours on {device} ({threads} thread(s), torch {torch_version}).",
             "",
             "## What it is not for",
             "",
-            "Noise of cameras and JPEG artefacts are not white Gaussian noise; its results on them were not measured. It "
-            "invents nothing: at high noise levels it is smooth where it cannot know. For a noise level below about 5 it may "
-            "take a photograph's own grain for noise.",
+            self.about.limits,
             "",
             "## Licence",
             "",
@@ -153,4 +192,4 @@ class Card:
         said = "None has the pixels of a photograph that the training has seen (by SHA-256, which finds no other crop or copy)"
         if known:
             said = f"**The training has seen {known} of them** (by the SHA-256 of their pixels), so these figures are too high"
-        return f"Mean PSNR on the {len(tested)} photographs of `{self.test.name}`, with noise that is not clipped. {said}:"
+        return f"Mean PSNR on the {len(tested)} photographs of `{self.test.name}`, {self.about.measured}. {said}:"

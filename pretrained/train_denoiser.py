@@ -39,8 +39,9 @@ from pretrained import weights
 from pretrained.bundled import DenoisingNetwork
 from pretrained.camera_patches import CameraPhotographs
 from pretrained.camera_patches import quality as camera_quality
+from pretrained.camera_patches import table as camera_table
 from pretrained.denoisers import BLIND, denoiser_of, load_denoiser
-from pretrained.model_card import LICENCE, Card, measure, photographs
+from pretrained.model_card import CAMERA, GAUSSIAN, LICENCE, About, Card, measure, photographs, table
 from pretrained.patches import SCALES, Photographs, read
 from pretrained.weights import write_own
 
@@ -305,7 +306,9 @@ def train(
     written = out / "denoiser.safetensors"
     write_weights(training.average, written)
     if test is not None:
+        about, figures = _measured(settings.noise, written, test)
         Card(
+            about=about,
             parameters=sum(p.numel() for p in training.average.parameters()),
             weights=written,
             data=folder,
@@ -315,9 +318,16 @@ def train(
             hours=training.seconds / 3600,
             machine=describe(where),
             test=test,
-            psnr=measure(load_denoiser("bundled", written), test),  # as it will be loaded: in half precision
+            figures=figures,
             licence=licence,
         ).write(out / "denoiser.md")
+
+
+def _measured(noise: str, written: Path, test: Path) -> tuple[About, list[str]]:
+    """What the card says of the kind of noise, and its table; the weights as they will be loaded, in half precision."""
+    if noise == "gaussian":
+        return GAUSSIAN, table(measure(load_denoiser("bundled", written), test))
+    return CAMERA, camera_table(load_denoiser("camera", written), test)
 
 
 def _forget(log: Path, step: int) -> None:

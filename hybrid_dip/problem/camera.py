@@ -32,7 +32,7 @@ CAMERAS_OF_XYZ = torch.tensor(
 )
 """Colour matrices as DNG files of four cameras name them (Brooks et al. 2019)."""
 
-SHOT = (3e-5, 0.006)
+SHOT = (2.4e-4, 0.006)
 """Variance of shot noise for one unit of light, from the lowest to the highest sensitivity."""
 BILINEAR_GREEN = torch.tensor([[0.0, 1, 0], [1, 4, 1], [0, 1, 0]]) / 4
 BILINEAR_OTHER = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]) / 4
@@ -74,7 +74,8 @@ class Camera:
         shot: Variance of the noise for one unit of light.
         read: Variance of the noise in the dark.
         malvar: Whether demosaicing is that of Malvar, He & Cutler; otherwise bilinear.
-        softening: Deviation in pixels of a blur of the light, by the lens; 0 for none.
+        softening: Deviation in pixels of the lens's blur, before the mosaic; 0 for none. Without it the mosaic makes false
+            colours of fine detail, which a camera's optics prevent.
         luma: Noise reduction of the brightness, or None for none.
         chroma: Noise reduction of the colours, or None for none.
         quality: Quality of the JPEG file, or None for none.
@@ -94,7 +95,7 @@ class Camera:
 
 
 def draw_camera(draw: torch.Generator) -> Camera:
-    """A camera at random, of sensitivity ISO 100 to 25600.
+    """A camera at random, of sensitivity ISO 800 to 25600.
 
     Args:
         draw: Generator of the random numbers.
@@ -118,9 +119,9 @@ def draw_camera(draw: torch.Generator) -> Camera:
         shot,
         read,
         malvar=between(0, 1) < 0.8,
-        softening=max(0.0, between(-0.5, 1.0)),
-        luma=Reduction(kept := between(0, 0.5), between(kept, 0.9), between(0.6, 2.2)) if reduced else None,
-        chroma=Reduction(kept := between(0, 0.4), between(kept, 0.8), between(0.8, 4.0)) if reduced else None,
+        softening=between(0.4, 1.2),
+        luma=Reduction(kept := between(0, 0.3), between(kept, 0.7), between(0.5, 1.8)) if reduced else None,
+        chroma=Reduction(kept := between(0, 0.2), between(kept, 0.5), between(0.7, 3.0)) if reduced else None,
         quality=round(between(75, 98)) if between(0, 1) < 0.8 else None,
         chroma_halved=between(0, 1) < 0.5,
     )
@@ -138,7 +139,8 @@ def take_photograph(clean: Tensor, camera: Camera, draw: torch.Generator) -> tup
         The photograph, (1, 3, H, W) in [0, 1], and the same without noise and file: what many such photographs come near to in
         the mean.
     """
-    raw = mosaic_of(unprocess(clean, camera))
+    light = unprocess(clean, camera)
+    raw = mosaic_of(blurred(light, camera.softening) if camera.softening else light)
     noise = (camera.shot * raw + camera.read).sqrt() * torch.randn(raw.shape, generator=draw)
     truth = process(raw, camera)
     noisy = truth + reduce(process((raw + noise).clamp(0, 1), camera) - truth, truth, camera)
@@ -205,8 +207,6 @@ def process(raw: Tensor, camera: Camera) -> Tensor:
     red, green, blue = camera.gains
     tile = torch.tensor([[red, green], [green, blue]]).repeat(height // 2, width // 2)
     light = demosaic(raw * tile, malvar=camera.malvar).clamp(0, 1)
-    if camera.softening:
-        light = blurred(light, camera.softening)
     x = torch.einsum("ij,njhw->nihw", torch.linalg.inv(camera.matrix), light).clamp(0, 1)
     x = x.clamp(min=1e-8) ** (1 / 2.2)
     return (3 * x**2 - 2 * x**3).clamp(0, 1)

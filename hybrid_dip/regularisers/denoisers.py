@@ -23,6 +23,19 @@ class Denoiser(Protocol):
         ...
 
 
+def takes_map(denoiser: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Mark a denoiser that takes a map of levels, (1, 1, H, W), as well as a number.
+
+    Args:
+        denoiser: (x, sigma) -> x.
+
+    Returns:
+        The same.
+    """
+    denoiser.takes_map = True  # type: ignore[attr-defined]  # functions can have attributes
+    return denoiser
+
+
 def _by_array(x: Tensor, call: Callable[[Any], Any]) -> Tensor:
     """Apply a function of an (H, W, C) array."""
     array = x.detach()[0].movedim(0, -1).double().cpu().numpy()

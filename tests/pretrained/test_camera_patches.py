@@ -1,7 +1,12 @@
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
-from pretrained.camera_patches import CameraPhotographs
+from hybrid_dip.images.files import save_image
+from pretrained.bundled import DenoisingNetwork
+from pretrained.camera_patches import CameraPhotographs, table
+from pretrained.denoisers import blind_denoiser_of
 
 
 def test_patches_are_pairs_of_a_photograph_and_what_it_is_of(photograph: Tensor) -> None:
@@ -15,3 +20,14 @@ def test_patches_are_pairs_of_a_photograph_and_what_it_is_of(photograph: Tensor)
     assert float(error.min()) < 3 / 255, "good files are among them"
     again = drawn_from.batch(24, torch.Generator().manual_seed(0))
     assert torch.equal(again[1], noisy)
+
+
+def test_a_denoiser_that_changes_nothing_leaves_the_figures(photograph: Tensor, tmp_path: Path) -> None:
+    save_image(photograph, tmp_path / "a.png")
+    network = DenoisingNetwork()
+    torch.nn.init.zeros_(network.last.weight)
+    lines = table(blind_denoiser_of(network), tmp_path)
+    assert lines[2].startswith("| by a camera | ")
+    for line in lines[2:]:
+        _, _, before, after, _ = line.split("|")
+        assert before == after

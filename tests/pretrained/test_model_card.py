@@ -35,7 +35,7 @@ def test_the_card_says_whether_training_saw_the_test(tmp_path: Path, photograph:
     found = measure(lambda x, sigma: x, tmp_path / "test")
 
     def card(seen: list[str], **more: str) -> str:
-        Card(**of, seen=seen, psnr=found, **more).write(tmp_path / "card.md")  # type: ignore[arg-type]
+        Card(model_card.GAUSSIAN, **of, seen=seen, figures=table(found), **more).write(tmp_path / "card.md")  # type: ignore[arg-type]
         return (tmp_path / "card.md").read_text()
 
     assert "None has the pixels of a photograph that the training has seen" in card([content(photograph.flip(-2))])
