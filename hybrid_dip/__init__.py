@@ -21,7 +21,7 @@ from hybrid_dip.images import metrics
 from hybrid_dip.images.files import load_image, save_image
 from hybrid_dip.images.masks import load_mask
 from hybrid_dip.networks import latents
-from hybrid_dip.problem import degradations, fidelity, operators, tasks
+from hybrid_dip.problem import degradations, fidelity, noise, operators, tasks
 from hybrid_dip.recipes import presets
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers import TV, schedules, terms
@@ -63,6 +63,7 @@ __all__ = [
     "loggers",
     "metrics",
     "networks",
+    "noise",
     "observers",
     "operators",
     "optimizers",

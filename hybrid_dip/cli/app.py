@@ -12,6 +12,7 @@ from cyclopts import App, Argument, CycloptsError, MissingArgumentError, Paramet
 from hybrid_dip.cli.assemble import assemble
 from hybrid_dip.cli.degrade import degrade
 from hybrid_dip.cli.image_studies import impedance, sweep
+from hybrid_dip.cli.noise import noise
 from hybrid_dip.cli.options import OPTIONS, AsJson, OutFile, Overwrite, Quiet, check_new, entry
 from hybrid_dip.cli.page import app as page
 from hybrid_dip.cli.plugins import add_plugin_commands
@@ -105,6 +106,7 @@ def make_app() -> App:
         {
             "restore": restore,
             "degrade": degrade,
+            "noise": noise,
             "study": study,
             "sweep": sweep,
             "impedance": impedance,

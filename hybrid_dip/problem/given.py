@@ -8,7 +8,7 @@ from torch import Tensor
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError, check_kind, warn
 from hybrid_dip.images.kinds import AnyImage, as_tensor
-from hybrid_dip.problem.noise import estimate_sigma, noise_of_pairs
+from hybrid_dip.problem.noise_by_detail import estimate_sigma, noise_of_pairs
 
 LEAST_MEAN, LARGEST = 0.25, 16.0
 """The mean of noise is 0, so that of an image in [0, 1] plus noise is hardly outside it. Single values are, up to those of

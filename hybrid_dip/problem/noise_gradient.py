@@ -5,6 +5,7 @@ has a scale of its own. So it is measured, once, on a few random residuals of th
 """
 
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -46,17 +47,23 @@ def noise_gradient(task: Task) -> float:
             normal = torch.randn(y.shape, dtype=torch.float32, generator=generator).to(y)
             noise = deviation * normal / normal.square().mean().sqrt()
             prediction = mean.clone().requires_grad_()
-            (pull,) = torch.autograd.grad(task.fidelity(prediction, mean + noise, task.weight), prediction)
+            (pull,) = torch.autograd.grad(replace(task, observation=mean + noise).misfit(prediction), prediction)
             (gradient,) = torch.autograd.grad(shown, image, pull, retain_graph=True)
             squares += float(gradient.square().sum())
     return math.sqrt(squares / DRAWS)
+
+
+def mean_deviation(task: Task) -> float:
+    """The deviation of the noise of y, its root mean square over all entries, in units of [0, 1]."""
+    _, deviation = _model(task)
+    return float(deviation.square().mean().sqrt())
 
 
 def _model(task: Task) -> tuple[Tensor, Tensor]:
     """What stands in for A x, and the noise's deviation there; both of the shape of y."""
     y, power = task.observation, POWERS.get(task.fidelity)
     if power is None:
-        return y, torch.full_like(y, max(task.noise_sigma or 0.0, LEAST_SIGMA))
+        return y, task.deviation.clamp(min=LEAST_SIGMA).expand_as(y)
     weight = torch.ones_like(y) if task.weight is None else task.weight.expand_as(y)
     mean = _smooth(y.clamp_min(0) * weight) / _smooth(weight).clamp_min(1e-6) + fidelity.FLOOR
     level = _level(_stabilised(y.clamp_min(0) + fidelity.FLOOR, power), weight)
