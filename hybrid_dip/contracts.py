@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybrid_dip.errors import SettingsError, check_function, describe_given, finite_number
@@ -24,6 +25,10 @@ SMALLEST_SIDE = 16
 
 LEAST_SIGMA = 2 / 255
 """Balanced weights assume at least this noise level: no photograph is cleaner than its own quantisation."""
+
+
+ALIKE = 0.1
+"""Noise that is less correlated is taken for independent."""
 
 
 class Record:
@@ -71,6 +76,9 @@ class Task(Record):
         fidelity: E.
         weight: 1 where an entry of y was measured, 0 elsewhere, of a shape that broadcasts to y; None: 1 everywhere.
         noise_sigma: Standard deviation of Gaussian noise on y, in units of [0, 1]; None where unknown or not Gaussian.
+        precision: noise_sigma^2 over the variance of an entry's own noise, of a shape that broadcasts to y: how much the entry
+            counts. None where the noise is even.
+        correlation: Between the noise of entries 1, 2, ... pixels apart; () where it is white.
         latent: A guide image to be used as z, (1, C', H, W), where the task brings one (flash/no-flash).
         finisher: (x, task) -> the finished image: clamped, known pixels pasted back.
         value_range: Least and greatest value that the image can have; None where any are possible, such as for physics data.
@@ -84,6 +92,8 @@ class Task(Record):
     fidelity: Fidelity
     weight: Tensor | None = None
     noise_sigma: float | None = None
+    precision: Tensor | None = None
+    correlation: tuple[float, ...] = ()
     latent: Tensor | None = None
     finisher: Callable[[Tensor, "Task"], Tensor] = clamp
     name: str = "linear"
@@ -110,10 +120,33 @@ class Task(Record):
             return torch.tensor(float(self.observation.numel()), device=self.observation.device)
         return self.weight.expand_as(self.observation).sum()
 
+    @property
+    def reach(self) -> int:
+        """Pixels from which on the noise of two entries is nearly independent: 1 where it is white."""
+        return next((lag for lag, alike in enumerate(self.correlation, 1) if abs(alike) < ALIKE), len(self.correlation) + 1)
+
+    @property
+    def deviation(self) -> Tensor:
+        """Standard deviation of the noise on y, (), or of y's shape where it is uneven; 0 where it is unknown."""
+        sigma = torch.tensor(self.noise_sigma or 0.0, device=self.observation.device)
+        return sigma if self.precision is None else sigma / self.precision.expand_as(self.observation).sqrt()
+
+    def misfit(self, prediction: Tensor) -> Tensor:
+        """E of a prediction of y, each entry by its precision; ()."""
+        if self.precision is None:
+            return self.fidelity(prediction, self.observation, self.weight)
+        weight = self.precision if self.weight is None else self.weight * self.precision
+        return self.fidelity(prediction, self.observation, weight.expand_as(self.observation))
+
     def residual(self, x: Tensor) -> Tensor:
-        """A x - y, zero where nothing was measured; of the shape of y."""
-        difference = self.forward(x) - self.observation
-        return difference if self.weight is None else difference * self.weight
+        """A x - y, of the shape of y: see :meth:`even`."""
+        return self.even(self.forward(x) - self.observation)
+
+    def even(self, difference: Tensor) -> Tensor:
+        """A difference to y: zero where nothing was measured, and scaled so that its noise is of one deviation, noise_sigma."""
+        if self.weight is not None:
+            difference = difference * self.weight
+        return difference if self.precision is None else difference * self.precision.sqrt()
 
     def finish(self, x: Tensor) -> Tensor:
         """The finished image for a network output: clamped, known pixels pasted back where the task does that."""
@@ -140,7 +173,7 @@ class Task(Record):
         forward = self.forward
         if isinstance(forward, nn.Module):
             forward = copy.deepcopy(forward).to(device)
-        tensors = {"observation": self.observation, "weight": self.weight, "latent": self.latent}
+        tensors = {"observation": self.observation, "weight": self.weight, "precision": self.precision, "latent": self.latent}
         return replace(self, forward=forward, **{name: _moved(one, device) for name, one in tensors.items()})  # type: ignore[arg-type]
 
     def split(
@@ -150,7 +183,8 @@ class Task(Record):
 
         The held-out entries are zeroed in the observation and in the weights of the task to fit. So they reach neither the fit
         nor anything made from that task (bound terms, ``finish``). All channels of a pixel are held out together. The noise
-        level stays: it belongs to the measurement as a whole.
+        level stays: it belongs to the measurement as a whole. Where the noise of neighbours is alike, squares of pixels are
+        held out, and only their middles judge: their noise is independent of all that is fitted.
 
         Args:
             share: Fraction of the measured pixels to hold out, in (0, 1); not used with ``folds``.
@@ -174,15 +208,22 @@ class Task(Record):
         plane = weight.amax(1, keepdim=True) if weight.ndim == 4 else weight
         measured = plane.cpu().flatten().nonzero().squeeze(1)
         order = measured[torch.randperm(len(measured), generator=torch.Generator().manual_seed(seed))]
+        around = self.reach - 1
+        if around:
+            share = share / (2 * around + 1) ** 2
         chosen = order[fold::count] if folds else order[: round(share * len(order))]
         if len(chosen) == 0 or len(chosen) == len(order):
             raise SettingsError(f"Holding out {len(chosen)} of {len(order)} measured pixels leaves nothing to work with.")
-        held_plane = torch.zeros(plane.numel(), dtype=torch.bool)
-        held_plane[chosen] = True
-        held = held_plane.reshape(plane.shape).to(weight.device).expand_as(weight) & (weight > 0)
+        judging = torch.zeros(plane.numel())
+        judging[chosen] = 1
+        judging = judging.reshape(plane.shape).to(weight)
+        held_plane = F.max_pool2d(judging, 2 * around + 1, 1, around) if around else judging
+        held = (held_plane > 0).expand_as(weight) & (weight > 0)
+        if bool(held.sum() == (weight > 0).sum()):
+            raise SettingsError("Holding out pixels with all around them leaves nothing to fit: lower the share.")
         zero = torch.zeros((), device=weight.device)
         fitted = replace(self, observation=torch.where(held, zero, self.observation), weight=torch.where(held, zero, weight))
-        return fitted, Validation(self.forward, self.fidelity, self.observation, held.to(weight.dtype))
+        return fitted, Validation(replace(self, weight=judging.expand_as(weight) * (weight > 0)))
 
 
 def _checked_range(ends: Any) -> tuple[float, float] | None:
@@ -215,24 +256,44 @@ def check_task(task: object) -> None:
         raise SettingsError(f"A task such as hd.tasks.denoise(image, sigma=25 / 255) was expected, got {describe_given(task)}.")
 
 
+def check_white(task: Task, what: str) -> None:
+    """Refuse a task whose noise is alike between neighbours, for what needs independent noise.
+
+    Args:
+        task: The task.
+        what: What needs it, to begin the sentence.
+
+    Raises:
+        SettingsError: It is not white.
+    """
+    if task.reach > 1:
+        raise SettingsError(
+            f"{what} needs noise that is independent between pixels, and this image's is alike up to {task.reach - 1} pixels "
+            "apart: choose held-out, or give sigma to have it taken for white."
+        )
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Validation(Record):
     """Held-out entries of a task's observation, to score images by; made by :meth:`Task.split`."""
 
-    forward: Callable[[Tensor], Tensor]
-    fidelity: Fidelity
-    observation: Tensor
-    held_out: Tensor
+    task: Task
+
+    @property
+    def held_out(self) -> Tensor:
+        """1 where an entry judges, 0 elsewhere; of the shape of y."""
+        assert self.task.weight is not None
+        return self.task.weight
 
     def score(self, x: Tensor) -> Tensor:
         """E as a mean over the held-out entries; ``x`` is a network output before ``finish``."""
-        prediction = self.forward(x)
-        observation = torch.where(self.held_out > 0, self.observation, prediction.detach())
-        return self.fidelity(prediction, observation, self.held_out) * (self.held_out.numel() / self.held_out.sum())
+        prediction = self.task.forward(x)
+        seen = replace(self.task, observation=torch.where(self.held_out > 0, self.task.observation, prediction.detach()))
+        return seen.misfit(prediction) * (self.held_out.numel() / self.held_out.sum())
 
     def error(self, x: Tensor) -> float:
         """Root mean squared error over the held-out entries, in grey levels of 255; ``x`` as for :meth:`score`."""
-        difference = (self.forward(x) - self.observation) * self.held_out
+        difference = (self.task.forward(x) - self.task.observation) * self.held_out
         return 255 * math.sqrt(float(difference.square().sum() / self.held_out.sum()))
 
 

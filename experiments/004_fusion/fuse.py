@@ -34,6 +34,7 @@ from hybrid_dip.images import metrics
 from hybrid_dip.images.atomic import replacement, write_text
 from hybrid_dip.images.figures import save_figure, save_maps, subplots
 from hybrid_dip.problem import degradations, tasks
+from hybrid_dip.problem.noise_by_detail import estimate_sigma
 from hybrid_dip.recipes.presets import fast
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers import NonLocal
@@ -66,7 +67,8 @@ FRESH = {name: Source(name, f"skimage:{name}", None, SIDE) for name in ("rocket"
 def mismatched_noise(clean: Tensor) -> Case:
     """Photon noise that the task takes for Gaussian noise of the estimated level."""
     case = degradations.noisy(clean, noise="poisson", peak=15)
-    return replace(case, task=tasks.denoise(case.task.observation))
+    y = case.task.observation
+    return replace(case, task=tasks.denoise(y, sigma=estimate_sigma(y)))
 
 
 TASKS: dict[str, Callable[[Tensor], Case]] = {

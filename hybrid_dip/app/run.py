@@ -16,6 +16,7 @@ from hybrid_dip.contracts import Observer, Step
 from hybrid_dip.errors import HybridDIPError, describe_error
 from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.problem.masks import to_fill_in
+from hybrid_dip.problem.noise import estimated
 from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.restoring.result import Result
 from hybrid_dip.stopping.selection import fits_of
@@ -68,8 +69,8 @@ class Run:
         self.asked, self.job, self.folder = asked, job, folder
         self.title = " + ".join([f"{number}: {asked.preset}", *asked.priors])
         self.state, self.error = "stopped", ""
-        estimated = asked.task == "denoise" and asked.options.get("sigma") is None
-        sigma = f"sigma was estimated as {255 * (job.task.noise_sigma or 0):.1f} (of 255)." if estimated else ""
+        untold = asked.task == "denoise" and asked.options.get("sigma") is None and job.task.noise_sigma is not None
+        sigma = estimated(job.task) if untold else ""
         self.notes = [*notes, *filter(None, [sigma, to_fill_in(job.task), job.recipe.note])]
         self.iterates = Iterates(job, folder)
         self.fits: dict[FitName, Watch] = {}

@@ -19,6 +19,7 @@ from hybrid_dip.fitting.observers import Frames, ReferenceWatch
 from hybrid_dip.images import figures
 from hybrid_dip.images.picture import Picture
 from hybrid_dip.problem.masks import to_fill_in
+from hybrid_dip.problem.noise import estimated
 from hybrid_dip.problem.tiles import Tiles, of_one_fit, part
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers.terms import Term
@@ -124,7 +125,7 @@ def run(job: Job, folder: ResultFolder, *, resume: bool, overwrite: bool) -> Res
     if fewer:
         _lengthen(job, folder, fewer)
     if job.settings.get("noise_sigma_estimated"):
-        job.say(f"sigma was estimated as {255 * (job.task.noise_sigma or 0):.1f} (of 255).")
+        job.say(estimated(job.task))
     if job.recipe.note:
         job.say(job.recipe.note)
     job.say_what_is_filled_in()

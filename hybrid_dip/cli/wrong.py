@@ -23,7 +23,7 @@ class Degradation:
     sigma: float | None = None
     """Level of Gaussian noise, 0..255; denoise estimates it if left out."""
     noise: str | None = None
-    """Noise model: gaussian (default), poisson, l1 (salt and pepper, outliers), or speckle."""
+    """Noise model: gaussian (default), poisson, l1 (salt and pepper, outliers), speckle, or camera."""
     mask: Path | None = None
     """Mask file: white (255) or opaque = known pixel, black (0) or transparent = to fill in."""
     factor: int | None = None

@@ -81,7 +81,7 @@ class Objective:
         x = image.detach().requires_grad_()
         with blame_errors_on("The forward operator or the fidelity", str(occasion)):
             prediction = task.forward(x)
-            fidelity = task.fidelity(prediction, task.observation, task.weight)
+            fidelity = task.misfit(prediction)
         check_value("The fidelity", fidelity, occasion)
         (gradient,) = gradients("The fidelity", fidelity, [x], occasion)
         losses, norms, weights = {"fidelity": fidelity.detach()}, {"fidelity": gradient.norm()}, {}
@@ -107,9 +107,7 @@ class Objective:
         self.lambdas.count(occasion)
 
         total = losses["fidelity"] + sum(weight * losses[name] for name, weight in weights.items())
-        residual = prediction.detach() - task.observation
-        if task.weight is not None:
-            residual = residual * task.weight
+        residual = task.even(prediction.detach() - task.observation)
         return Evaluation(image.detach(), residual, {"total": total, **losses}, norms, weights)
 
     def _check_image(self, image: Any) -> None:

@@ -116,11 +116,17 @@ def clipped_level(task: Task) -> Tensor | None:
 
     Returns:
         The level, of y's shape, NaN in entries without noise; None where y shows no clipping, is no image, or the noise is not
-        Gaussian of a known level.
+        Gaussian of a known, even level.
     """
     y, sigma = task.observation, task.noise_sigma
     known = torch.ones_like(y) if task.weight is None else (task.weight.expand_as(y) > 0).to(y)
-    if not sigma or y.ndim != 4 or task.value_range != (0, 1) or bool(((y < 0) | (y > 1)).logical_and(known > 0).any()):
+    if (
+        not sigma
+        or task.precision is not None
+        or y.ndim != 4
+        or task.value_range != (0, 1)
+        or bool(((y < 0) | (y > 1)).logical_and(known > 0).any())
+    ):
         return None
     if bool((known * ((y == 0) | (y == 1))).sum() <= MOST_AT_BOUNDS * known.sum()):
         return None

@@ -20,6 +20,7 @@ from hybrid_dip.errors import HybridDIPError, SettingsError, describe_error, nea
 from hybrid_dip.images.kinds import AnyImage
 from hybrid_dip.images.pillow_images import as_pillow
 from hybrid_dip.problem import operators, tasks
+from hybrid_dip.problem.camera import draw_camera, take_photograph
 from hybrid_dip.problem.given import finite_image, one_image
 from hybrid_dip.problem.noise import (
     NOISES,
@@ -46,13 +47,14 @@ def noisy(
     seed: int = 0,
     clip: bool = False,
 ) -> Case:
-    """Denoising: Gaussian noise, photon noise, salt and pepper, or speckle.
+    """Denoising: Gaussian noise, photon noise, salt and pepper, speckle, or a photograph by a camera.
 
     Args:
         clean: The image, (1, C, H, W) in [0, 1].
         sigma: Standard deviation of Gaussian noise, in units of [0, 1]; 25/255 by default.
         noise: "gaussian"; "poisson": y = Poisson(peak x) / peak; "l1": a share of the entries becomes 0 or 1;
-            "speckle": y = x n, n Gamma-distributed with mean 1 and variance 1 / looks, drawn for each entry.
+            "speckle": y = x n, n Gamma-distributed with mean 1 and variance 1 / looks, drawn for each entry; "camera": a
+            photograph by a camera that is drawn (:mod:`hybrid_dip.problem.camera`), three channels with even sides.
         peak: Photons at white, for "poisson"; 30 by default.
         share: Share of the entries that salt and pepper hit, for "l1"; 0.1 by default.
         looks: How many intensities are averaged, for "speckle"; 4 by default.
@@ -66,8 +68,8 @@ def noisy(
         SettingsError: A level out of range or of another noise, or an unknown noise.
     """
     clean = one_image(clean, CLEAN)
-    if noise not in NOISES:
-        raise SettingsError(f"Unknown noise '{noise}': {nearest(noise, list(NOISES))}.")
+    if noise not in (*NOISES, "camera"):
+        raise SettingsError(f"Unknown noise '{noise}': {nearest(noise, [*NOISES, 'camera'])}.")
     levels = {
         "gaussian": ("sigma", sigma, 25 / 255),
         "poisson": ("peak", peak, 30.0),
@@ -77,6 +79,8 @@ def noisy(
     for other, (name, given, _) in levels.items():
         if given is not None and other != noise:
             raise SettingsError(f"{name} is a level of '{other}' noise, not of '{noise}'.")
+    if noise == "camera":
+        return _photograph(clean, seed)
     _, given, default = levels[noise]
     level = default if given is None else given
     protocol = MeasurementProtocol(clipped=clip and noise == "gaussian")
@@ -91,6 +95,16 @@ def noisy(
     title, draw = draws[noise]
     y = draw(clean, level, seed=seed)
     return Case(tasks.denoise(y, fidelity=NOISES[noise]), clean, f"{title} {level:g}", protocol)
+
+
+def _photograph(clean: Tensor, seed: int) -> Case:
+    """A photograph; the reference is the same without noise, in the camera's colours."""
+    height, width = clean.shape[-2:]
+    if clean.shape[1] != 3 or height % 2 or width % 2:
+        raise SettingsError(f"A camera takes three channels with even sides, got {clean.shape[1]} of {width}x{height}.")
+    draw = torch.Generator().manual_seed(seed)
+    photograph, reference = take_photograph(clean, draw_camera(draw), draw)
+    return Case(tasks.denoise(photograph), reference, f"camera {seed}", MeasurementProtocol(clipped=True))
 
 
 STAND_INS = ("image", "noisy", "shuffled", "noise")

@@ -33,7 +33,8 @@ from hybrid_dip.problem.given import (
 )
 from hybrid_dip.problem.guides import check_guide
 from hybrid_dip.problem.masks import ask_if_inverted
-from hybrid_dip.problem.noise import estimate_sigma, noise_of_pairs
+from hybrid_dip.problem.noise_by_detail import noise_of_pairs
+from hybrid_dip.problem.noise_estimate import NoiseEstimate, estimate
 from hybrid_dip.problem.quantisation import Quantised
 from hybrid_dip.problem.resampling import Kernel
 
@@ -47,27 +48,40 @@ def paste_known(x: Tensor, task: Task) -> Tensor:
     return clamp(x if task.weight is None else torch.where(task.weight > 0, task.observation, x), task)
 
 
-def denoise(observation: AnyImage, *, sigma: float | None = None, fidelity: Fidelity = likelihood.gaussian) -> Task:
+def denoise(
+    observation: AnyImage,
+    *,
+    sigma: float | None = None,
+    fidelity: Fidelity = likelihood.gaussian,
+    noise: NoiseEstimate | None = None,
+) -> Task:
     """A noisy image; y = x + noise.
 
     Args:
         observation: (1, C, H, W).
-        sigma: Standard deviation of Gaussian noise in units of [0, 1] (25 grey levels are 25/255); None estimates it.
+        sigma: Standard deviation of white Gaussian noise in units of [0, 1] (25 grey levels are 25/255).
         fidelity: ``gaussian``, ``poisson`` (shot noise), ``l1`` (salt and pepper) or ``speckle``; only the first has a sigma.
+        noise: What Gaussian noise of another kind is, a camera's for one: its level depends on the brightness, and it may be
+            alike between neighbours. None: :func:`hybrid_dip.problem.noise.estimate` tells it where no sigma is given.
 
     Returns:
         The task.
 
     Raises:
-        SettingsError: Not one image, not finite, below 16x16 pixels, sigma negative, or a sigma for noise that is not
-            Gaussian.
+        SettingsError: Not one image, not finite, below 16x16 pixels, sigma negative, a sigma for noise that is not Gaussian,
+            or neither sigma nor can the image tell it.
     """
     y = one_image(observation)
     if fidelity is not likelihood.gaussian and sigma is not None:
         raise SettingsError("sigma is the level of Gaussian noise; leave it out for another noise model.")
+    if noise is not None and (sigma is not None or fidelity is not likelihood.gaussian):
+        raise SettingsError("noise says the level itself, of Gaussian noise: leave out sigma and the fidelity.")
     task = Task(y, _shape(*y.shape[1:]), operators.Identity(), fidelity, noise_sigma=sigma, name="denoise")
     if fidelity is likelihood.gaussian and sigma is None:
-        return replace(task, noise_sigma=estimate_sigma(y))
+        noise = noise or estimate(y, sure=False)
+        return replace(
+            task, noise_sigma=noise.sigma, precision=noise.precision(y), correlation=() if noise.white else noise.correlation
+        )
     check_sigma(y, task.noise_sigma, own_noise(y))
     return task
 

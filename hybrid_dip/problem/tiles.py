@@ -193,7 +193,10 @@ def part(task: Task, box: Box) -> Task:
     if box.top % locality.multiple or box.left % locality.multiple:
         raise SettingsError(f"A tile of this task has to begin at a multiple of {locality.multiple} pixels, got {box}.")
     y = box.of(task.observation, locality.stride)
-    weight = None if task.weight is None else box.of(task.weight.expand_as(task.observation), locality.stride)
+    weight, precision = (
+        None if one is None else box.of(one.expand_as(task.observation), locality.stride)
+        for one in (task.weight, task.precision)
+    )
     reach = locality.margin // locality.stride
     if reach:
         known = torch.ones_like(y)
@@ -212,6 +215,7 @@ def part(task: Task, box: Box) -> Task:
         observation=y.contiguous(),
         shape=(1, task.shape[1], box.height, box.width),
         weight=None if weight is None else weight.contiguous(),
+        precision=None if precision is None else precision.contiguous(),
         latent=None if task.latent is None else box.of(task.latent).contiguous(),
     )
 

@@ -59,10 +59,14 @@ def read_shape(given: str | Sequence[int]) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
+CAMERA = "camera"
+"""Noise that the image itself tells: its level by the brightness, and how far it is alike between neighbours."""
+
+
 def read_noise(name: str) -> Fidelity:
     """Look up the fidelity of a noise model; raises SettingsError where there is none of the name."""
     if name.lower() not in NOISES:
-        raise SettingsError(f"Unknown noise '{name}': {nearest(name.lower(), list(NOISES))}.")
+        raise SettingsError(f"Unknown noise '{name}': {nearest(name.lower(), [*NOISES, CAMERA])}.")
     return NOISES[name.lower()]
 
 

@@ -9,15 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_dip import networks
-from hybrid_dip.contracts import LEAST_SIGMA, Task
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.solvers.plug_and_play import EXACT, PlugAndPlay, noise_level
 from hybrid_dip.networks import latents
+from hybrid_dip.problem.fidelity import gaussian, poisson
 from hybrid_dip.problem.least_squares import interpolation, nearest_explanation
 from hybrid_dip.problem.quantisation import box_of, knows_steps
 from hybrid_dip.recipes.fast import fast
 from hybrid_dip.recipes.recipe import Preset, Recipe, settings_of
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
+from hybrid_dip.regularisers.observed import denoised_observation
+
+HELD_OUT_ROUNDS = 5
+"""Rounds of plug-and-play that stand in for a denoiser alone where it lacks pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +111,7 @@ def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Re
     fitted, steps cannot be asked for, and regularisers have no effect.
 
     Args:
-        task: Denoising of Gaussian noise.
+        task: Denoising of Gaussian or of photon noise.
         denoiser: (x, sigma) -> x.
 
     Returns:
@@ -120,15 +125,17 @@ def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Re
 
 
 def _check_denoising(task: Task, preset: str) -> None:
-    if task.name != "denoise" or task.noise_sigma is None:
-        raise SettingsError(f"The preset '{preset}' is for the task 'denoise' with Gaussian noise; for others: plug-and-play.")
+    if task.name != "denoise" or (task.noise_sigma is None and task.fidelity is not poisson):
+        raise SettingsError(
+            f"The preset '{preset}' is for the task 'denoise' with Gaussian or photon noise; for others: plug-and-play."
+        )
 
 
 def _denoise(denoiser: Denoiser, task: Task) -> Tensor:
-    """D(y)."""
-    if task.weight is not None:
-        raise SettingsError("A denoiser alone needs all pixels, but some are held out: take plug-and-play, or the bootstrap.")
-    return denoiser(task.observation, max(task.noise_sigma or 0.0, LEAST_SIGMA))
+    """D(y); where pixels are held out, a few rounds of plug-and-play, which fill them in."""
+    if task.weight is None:
+        return denoised_observation(denoiser, task)
+    return _solve(PlugAndPlay(denoiser, rounds=HELD_OUT_ROUNDS), task)
 
 
 def plug_and_play(
@@ -179,7 +186,7 @@ def _with_noise_level(solver: PlugAndPlay, task: Task) -> tuple[PlugAndPlay, str
     level = noise_level(task)
     if task.noise_sigma is not None or task.weight is not None:
         return solver, ""
-    if task.name in EXACT:
+    if task.name in EXACT and task.fidelity is gaussian:
         return solver, f"Plug-and-play takes the observation of '{task.name}' to be without noise; sigma says it if it is not."
     note = f"Plug-and-play takes the noise level to be {255 * level:.1f} (of 255), an estimate; sigma says it better."
     return replace(solver, noise=level), note

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from hybrid_dip.images.kinds import AnyImage
 from hybrid_dip.images.masks import load_mask
 from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
-from hybrid_dip.recipes.readers import read_noise, read_psf, read_shape, read_sigma
+from hybrid_dip.recipes.readers import CAMERA, read_noise, read_psf, read_shape, read_sigma
 
 OPTIONS = {"fidelity": "noise", "forward": "operator"}
 """Parameter of a task function -> what users call it, where that differs."""
@@ -60,7 +60,8 @@ class WrittenTask:
         """
         guide = {"guide": lambda path: self.cut(load_image(self.folder / path))}
         readers: Readers = {**self._readers(), **guide, "noise": read_noise, "shape": read_shape}
-        task: Task = self._call(catalogue().get("tasks", self.name), observation, readers)
+        written = replace(self, options={**self.options, "noise": None}) if self._of_a_camera() else self
+        task: Task = written._call(catalogue().get("tasks", self.name), observation, readers)
         return task
 
     def case(self, clean: Tensor) -> Case:
@@ -78,6 +79,17 @@ class WrittenTask:
         case: Case = self._call(catalogue().get("degradations", self.name), clean, self._readers())
         return case
 
+    def _of_a_camera(self) -> bool:
+        """Whether the image itself tells its noise: what denoising does where it is told nothing."""
+        if self.options.get("noise") != CAMERA:
+            return False
+        if self.name != "denoise" or self.options.get("sigma") is not None:
+            raise SettingsError(
+                f"{self.spelled('noise')} {CAMERA} is for 'denoise' without {self.spelled('sigma')}: the image itself "
+                "tells the level of its noise."
+            )
+        return True
+
     def _readers(self) -> Readers:
         """How values are read that tasks and degradations take alike; others are taken as they are."""
         return {
@@ -89,7 +101,10 @@ class WrittenTask:
 
     def _call(self, factory: Callable[..., Any], image: AnyImage, readers: Readers) -> Any:
         """Call a function with those of the options that were given."""
-        parameters = {OPTIONS.get(name, name): one for name, one in list(inspect.signature(factory).parameters.items())[1:]}
+        own = dict(list(inspect.signature(factory).parameters.items())[1:])
+        if "fidelity" in own:
+            own.pop("noise", None)  # an estimate, which only Python can give
+        parameters = {OPTIONS.get(name, name): one for name, one in own.items()}
         given = {name: value for name, value in self.options.items() if value is not None}
         for name in given:
             if name not in parameters:

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.errors import SettingsError
+from hybrid_dip.problem.fidelity import poisson
 from hybrid_dip.problem.operators import shows_image
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
 from hybrid_dip.regularisers.levels import check_sigma, level_at
 from hybrid_dip.regularisers.memory import Memory, WithMemory, check_every
+from hybrid_dip.regularisers.observed import denoised_observation
 from hybrid_dip.regularisers.reference import GuidePixels
 from hybrid_dip.regularisers.terms import Schedule, Weighable
 
@@ -95,11 +97,11 @@ class DenoisedObservation(Weighable):
         Raises:
             SettingsError: y is not a whole image of noisy pixels, or its noise level is unknown.
         """
-        y = task.observation
         if not shows_image(task):
             raise SettingsError(f"DenoisedObservation is for noisy images, not for '{task.name}'; take RED there.")
-        level = task.noise_sigma if self.sigma is None else self.sigma
-        if level is None:
+        if self.sigma is None and task.noise_sigma is None and task.fidelity is not poisson:
             raise SettingsError(f"DenoisedObservation needs the noise level of '{task.name}': give sigma, on the scale 0..1.")
         with torch.no_grad():
-            return GuidePixels(self.denoiser(y, max(level, LEAST_SIGMA)).detach())
+            if self.sigma is None:
+                return GuidePixels(denoised_observation(self.denoiser, task).detach())
+            return GuidePixels(self.denoiser(task.observation, max(self.sigma, LEAST_SIGMA)).detach())

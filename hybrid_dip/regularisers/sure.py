@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.contracts import Task
+from hybrid_dip.contracts import Task, check_white
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.problem.clipping import clipped_level, cut_off
 from hybrid_dip.problem.fidelity import gaussian
@@ -59,6 +59,7 @@ class Divergence(Weighable):
             raise SettingsError("Divergence is for denoising by a squared residual; for other tasks take held-out.")
         if not self.zeta and not task.noise_sigma:
             raise SettingsError("Divergence needs the level of Gaussian noise, or zeta for Poisson noise.")
+        check_white(task, "Divergence")
         y, sigma = task.observation, float(task.noise_sigma or 0.0)
         weights = self.zeta * y if self.zeta else torch.full_like(y, sigma**2)
         length = self.epsilon * float(weights.clamp_min(0).mean().sqrt())

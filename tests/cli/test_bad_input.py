@@ -47,7 +47,7 @@ BAD = {
     "schedule": (["noisy.png", "--lr-schedule", "cosin=1..0"], "--lr-schedule 'cosin=1..0': There is no schedule 'cosin'"),
     "file with a syntax error": (["noisy.png", "-R", "broken.py:prior@1"], "'broken.py' cannot be loaded: SyntaxError"),
     "prior without a gradient": (["noisy.png", "-R", "prior.py:detached@1"], "'detached' returns a tensor cut off"),
-    "prior of three channels": (["grey.png", "-R", "prior.py:colour@1"], "'colour' failed at step 0: IndexError"),
+    "prior of three channels": (["grey.png", "--sigma", 25, "-R", "prior.py:colour@1"], "'colour' failed at step 0"),
     "vector prior": (["noisy.png", "-R", "prior.py:mine@1"], "'mine' must return a scalar"),
     "prior of two arguments": (["noisy.png", "-R", "prior.py:two@1"], "'two' failed at step 0"),
     "prior that leaves": (["noisy.png", "-R", "prior.py:leaves@1"], "'leaves' failed at step 0: SystemExit"),

@@ -98,7 +98,7 @@ def clean() -> Tensor:
 def twins(request: pytest.FixtureRequest, clean: Tensor) -> tuple[Task, Task]:
     """The same task with a user's operator and with ours."""
     own, ours = TWINS[request.param]
-    y = hd.degradations.add_gaussian(ours(clean), SIGMA)
+    y = hd.noise.add_gaussian(ours(clean), SIGMA)
     task = hd.tasks.linear(y, own, tuple(clean.shape), sigma=SIGMA)
     return task, replace(task, forward=ours)
 

@@ -127,5 +127,6 @@ def test_what_cannot_be_a_task_is_refused(make: object, words: str) -> None:
 def test_tasks_hold_no_truth() -> None:
     names = set(Task.__dataclass_fields__)
     assert names == {
-        "observation", "shape", "forward", "fidelity", "weight", "noise_sigma", "value_range", "latent", "finisher", "name"
+        "observation", "shape", "forward", "fidelity", "weight", "noise_sigma", "precision", "correlation",
+        "value_range", "latent", "finisher", "name",
     }  # fmt: skip

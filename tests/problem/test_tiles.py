@@ -250,7 +250,7 @@ def test_a_time_budget_is_shared_by_the_tiles(wide: Tensor) -> None:
             budgets.append(options["time_budget"])
             return fit(*given, **options)
 
-    recipe = replace(exact(tasks.denoise(wide)), steps=2, tile=64, solver=Noting())
+    recipe = replace(exact(tasks.denoise(wide, sigma=0.0)), steps=2, tile=64, solver=Noting())
     restore(tasks.denoise(wide, sigma=0.0), preset=recipe, time_budget=100.0, runs=2, device="cpu")
     assert budgets == [25.0] * 8
 

@@ -40,8 +40,8 @@ def test_one_shot_is_the_denoiser_alone() -> None:
     assert recipe.describe()["network"] == {"name": "pixels", "start": {"name": "half"}}
     with pytest.raises(SettingsError, match="for others: plug-and-play"):
         one_shot(tasks.super_resolve(y, factor=4))
-    with pytest.raises(SettingsError, match="Gaussian noise"):
-        one_shot(tasks.denoise(y, fidelity=fidelity.poisson))
+    with pytest.raises(SettingsError, match="Gaussian or photon noise"):
+        one_shot(tasks.denoise(y, fidelity=fidelity.l1))
 
 
 def test_a_preset_without_a_fit_takes_no_steps(files: Path, hybrid_dip_command: Command) -> None:
@@ -149,8 +149,8 @@ def test_a_refined_preset_is_described_and_written_as_a_spec(photograph: Tensor)
 
 
 @pytest.mark.parametrize("preset", [plug_and_play, refined])
-def test_presets_of_a_denoiser_are_for_gaussian_noise(preset: Any) -> None:
-    with pytest.raises(SettingsError, match="Gaussian noise or none"):
+def test_presets_of_a_denoiser_are_for_gaussian_and_photon_noise(preset: Any) -> None:
+    with pytest.raises(SettingsError, match="Gaussian or photon noise, or none"):
         preset(tasks.denoise(torch.rand(1, 3, 16, 16), fidelity=fidelity.l1))
     with pytest.raises(SettingsError, match="last <= first"):
         preset(tasks.super_resolve(torch.rand(1, 3, 16, 16), factor=2), first=0.01, last=0.1)
@@ -181,3 +181,14 @@ def test_an_interrupted_fit_is_not_refined(photograph: Tensor) -> None:
     assert not asked
     restore(task, preset=recipe, device="cpu")
     assert len(asked) == 1
+
+
+def test_a_denoiser_alone_fills_in_what_is_held_out(photograph: Tensor) -> None:
+    noisy = photograph + 0.1 * torch.randn(photograph.shape, generator=torch.Generator().manual_seed(0))
+    task = tasks.denoise(noisy, sigma=0.1)
+    fitted, validation = task.split(0.2)
+    found = restore(fitted, preset="one-shot:denoiser=wavelet", device="cpu")
+    empty = torch.where(validation.held_out > 0, 0.0, found.raw)
+    assert validation.error(found.raw) < 0.6 * validation.error(empty)
+    poisoned, _ = replace(task, observation=torch.where(validation.held_out > 0, 9.0, noisy)).split(0.2)
+    assert torch.equal(restore(poisoned, preset="one-shot:denoiser=wavelet", device="cpu").raw, found.raw)

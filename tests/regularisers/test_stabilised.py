@@ -2,7 +2,8 @@ import torch
 from torch import Tensor
 
 from hybrid_dip.images.metrics import psnr
-from hybrid_dip.problem.noise import add_photon_noise, estimate_sigma
+from hybrid_dip.problem.noise import add_photon_noise
+from hybrid_dip.problem.noise_by_detail import estimate_sigma
 from hybrid_dip.regularisers.denoisers import nlm
 from hybrid_dip.regularisers.stabilised import Stabilised
 

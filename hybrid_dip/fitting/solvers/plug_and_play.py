@@ -5,8 +5,9 @@ denoiser prior"). At each level sigma_k
 
     u = argmin_u  |A u - y|^2 / sigma_n^2 + LAMBDA |u - x|^2 / sigma_k^2,   x = D(u, sigma_k)
 
-A has to be linear and the noise Gaussian, of deviation sigma_n. The levels fall to that of the noise, and the denoiser comes
-last, so that no noise is put back. An observation without noise has the last word instead: what it says is exact.
+A has to be linear and the noise Gaussian, of deviation sigma_n; photon noise is taken for Gaussian noise of its mean level. The
+levels fall to that of the noise, and the denoiser comes last, so that no noise is put back. An observation without noise has
+the last word instead: what it says is exact.
 
 Of a JPEG file, u is the projection onto what the file says (:mod:`hybrid_dip.problem.quantisation`), which has the last word.
 
@@ -22,12 +23,14 @@ from torch import Tensor
 
 from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.errors import SettingsError
-from hybrid_dip.problem.fidelity import gaussian
+from hybrid_dip.problem.fidelity import gaussian, poisson
 from hybrid_dip.problem.least_squares import nearest_explanation
-from hybrid_dip.problem.noise import estimate_sigma
+from hybrid_dip.problem.noise_by_detail import estimate_sigma
+from hybrid_dip.problem.noise_gradient import mean_deviation
 from hybrid_dip.problem.operators import locality_of
 from hybrid_dip.problem.quantisation import box_of, knows_steps
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
+from hybrid_dip.regularisers.observed import coarseness
 
 LAMBDA = 0.23
 """Weight of the denoiser, as in DPIR."""
@@ -88,10 +91,10 @@ class PlugAndPlay:
             task: The task to restore.
 
         Raises:
-            SettingsError: The noise is not Gaussian, or the steps of a JPEG file are not known.
+            SettingsError: The noise is neither Gaussian nor of photons, or the steps of a JPEG file are not known.
         """
-        if task.fidelity is not gaussian:
-            raise SettingsError("Plug-and-play is for Gaussian noise or none; the fidelity of this task is another.")
+        if task.fidelity not in (gaussian, poisson):
+            raise SettingsError("Plug-and-play is for Gaussian or photon noise, or none; the fidelity of this task is another.")
         if task.name == "jpeg" and not knows_steps(task):
             raise SettingsError(
                 "Plug-and-play needs the steps of quantisation of a JPEG file, and all of its pixels: give the file itself or "
@@ -153,7 +156,7 @@ def last_level(task: Task, noise: float) -> float:
 
 
 def noise_level(task: Task) -> float:
-    """sigma_n of a task: its own level, or by the kind of task an estimate or 0.
+    """sigma_n of a task: its own level, or by the kind of task an estimate or 0; of photon noise the mean level.
 
     An A that hardly lets fine detail through, such as a blur, would turn noise that is taken for signal into large errors.
 
@@ -167,7 +170,9 @@ def noise_level(task: Task) -> float:
         SettingsError: The task has no level, and it cannot be estimated.
     """
     if task.noise_sigma is not None:
-        return task.noise_sigma
+        return task.noise_sigma * coarseness(task)
+    if task.fidelity is poisson:
+        return mean_deviation(task)
     if task.name in EXACT:
         return 0.0
     if task.name in ESTIMATED:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybrid_dip.contracts import Fit, Task
+from hybrid_dip.contracts import Fit, Task, check_white
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.fitting.fit import fit
 from hybrid_dip.fitting.random_state import copy_of_global
@@ -66,6 +66,7 @@ class ExtendedSURE:
         """Fit, as :func:`hybrid_dip.fitting.fit.fit`, whose arguments these are; the noise on z is its jitter."""
         if not task.noise_sigma or not shows_image(task):
             raise SettingsError("Extended SURE is for an image with Gaussian noise of a known level; give its sigma.")
+        check_white(task, "Extended SURE")
         if latent.shape != task.shape:
             raise SettingsError("Extended SURE needs a network whose input is the noisy image: take the preset dip-sure.")
         generator = options.get("generator") or copy_of_global(latent.device)

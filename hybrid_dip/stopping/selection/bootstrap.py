@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Task
+from hybrid_dip.contracts import Task, check_white
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.problem.clipping import clipped_level, unclip
 from hybrid_dip.problem.fidelity import gaussian
@@ -72,6 +72,7 @@ class Bootstrap:
                 "The bootstrap needs the level of Gaussian noise, which this task does not have: give sigma, or choose "
                 "held-out."
             )
+        check_white(task, "The bootstrap")
         level = clipped_level(task)
         return [self._replicate(task, sigma, level, self.seed + draw) for draw in range(self.draws)]
 
@@ -79,7 +80,7 @@ class Bootstrap:
         y = task.observation
         # Not torch's generator: a simulated degradation of the same seed would have drawn the very same noise.
         draw = np.random.default_rng(seed)
-        eta = sigma * torch.from_numpy(draw.standard_normal(y.shape)).to(y)
+        eta = task.deviation * torch.from_numpy(draw.standard_normal(y.shape)).to(y)
         noise = torch.ones_like(y) if level is None else level.isfinite().to(y)
         eta = eta * noise
         whole = y if level is None else unclip(y, level, sigma, draw)

@@ -15,7 +15,7 @@ class HeldOut:
     """A share of the measurements is held out, and scores the images of a fit to the rest.
 
     This is cross-validation of the number of steps; for early stopping in matrix sensing it is provably near the best (Ding et
-    al. 2022). It needs no noise level, but noise that is independent between pixels.
+    al. 2022). It needs no noise level. Where the task says that the noise of neighbours is alike, they are held out together.
 
     Attributes:
         share: Fraction of the measured pixels that is held out.
@@ -49,11 +49,10 @@ class HeldOut:
             SettingsError: Nothing would be left to fit, or to score by.
         """
         splits = [task.split(self.share, self.folds, fold=fold, seed=self.seed) for fold in range(self.folds or 1)]
-        return [Replicate(fitted, _judge(task, validation), validation.score) for fitted, validation in splits]
+        return [Replicate(fitted, _judge(validation), validation.score) for fitted, validation in splits]
 
 
-def _judge(task: Task, validation: Validation) -> Task:
+def _judge(validation: Validation) -> Task:
     """The task with the held-out measurements and no others."""
-    held = validation.held_out
-    zero = torch.zeros((), device=held.device)
-    return replace(task, observation=torch.where(held > 0, validation.observation, zero), weight=held)
+    task, zero = validation.task, torch.zeros((), device=validation.held_out.device)
+    return replace(task, observation=torch.where(validation.held_out > 0, task.observation, zero))

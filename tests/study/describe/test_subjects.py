@@ -52,7 +52,7 @@ def test_held_out_entries_reach_the_score_alone(photos: Path, make_plan: MakePla
     assert found.reference is None
     assert int(held[:, :1].sum()) == round(0.25 * 32 * 32)
     assert float((found.task.observation * held).abs().sum()) == 0
-    off = found.validation.observation + 10 / 255 * held + 0.3 * (1 - held)  # what the fit saw does not count
+    off = found.validation.task.observation + 10 / 255 * held + 0.3 * (1 - held)  # what the fit saw does not count
     assert found.validation.error(off) == pytest.approx(10, abs=1e-3)
     assert perform(plan.runs[0], str(store.path)).status == "done"
     assert load(plan, store)["held_out"][0] == pytest.approx(found.validation.error(store.output(plan.runs[0].key)), abs=1e-6)

@@ -1,0 +1,50 @@
+import pytest
+import torch
+from torch import Tensor
+
+import hybrid_dip as hd
+from hybrid_dip.contracts import Task
+from hybrid_dip.problem import fidelity
+from hybrid_dip.problem.noise_estimate import Level, NoiseEstimate
+from hybrid_dip.regularisers.denoisers import nlm, takes_map
+from hybrid_dip.regularisers.observed import coarseness, denoised_observation, told
+
+
+def uneven(photograph: Tensor, correlation: tuple[float, ...] = (0.0, 0.0, 0.0)) -> Task:
+    levels = (Level((0.0, 1.0), (0.01, 0.05)),) * 3
+    return hd.tasks.denoise(photograph, noise=NoiseEstimate(0.03, levels, correlation, 0.05))
+
+
+def test_a_denoiser_is_told_a_map_where_it_takes_one(photograph: Tensor) -> None:
+    asked: list[Tensor | float] = []
+
+    def note(x: Tensor, sigma: Tensor | float) -> Tensor:
+        asked.append(sigma)
+        return x
+
+    task = uneven(photograph)
+    assert torch.equal(denoised_observation(note, task), photograph)
+    denoised_observation(takes_map(note), task)
+    number, level = asked
+    assert isinstance(number, float)
+    assert isinstance(level, Tensor)
+    assert level.shape == (1, 1, *photograph.shape[-2:])
+    assert number == pytest.approx(float(level.square().mean().sqrt()))
+    assert float(level.max()) > 1.3 * float(level.min())
+
+
+def test_coarse_noise_is_told_as_more(photograph: Tensor) -> None:
+    assert coarseness(uneven(photograph)) == 1
+    assert coarseness(uneven(photograph, (0.6, 0.3, 0.1))) == pytest.approx(3**0.5)
+    assert told(hd.tasks.denoise(photograph, sigma=0.1)) == pytest.approx(0.1)
+
+
+def test_photon_noise_is_made_even_first() -> None:
+    ramp = torch.linspace(0.05, 1, 96).expand(1, 1, 96, 96)
+    noisy = torch.poisson(20 * ramp, generator=torch.Generator().manual_seed(0)) / 20
+    photons = denoised_observation(nlm, hd.tasks.denoise(noisy, fidelity=fidelity.poisson))
+    level = float((noisy - ramp).square().mean().sqrt())
+    plain = denoised_observation(nlm, hd.tasks.denoise(noisy, sigma=level))
+    error, before = (float((x - ramp).square().mean()) for x in (photons, plain))
+    assert error < before
+    assert error < 0.1 * level**2
