@@ -35,6 +35,7 @@ def register(catalogue: Catalogue) -> None:
     for name, function in COMMANDS.items():
         catalogue.add("commands", name, function)
     catalogue.add("denoisers", "bundled", "pretrained.denoisers:bundled", needs=["denoiser"])
+    catalogue.add("denoisers", "camera", "pretrained.denoisers:camera", needs=["camera"])
     catalogue.add("denoisers", "trained", "pretrained.denoisers:Trained")
     catalogue.add("denoisers", "ffdnet", "pretrained.denoisers:ffdnet", needs=["ffdnet-colour", "ffdnet-grey"])
     features, perceptual = "pretrained.likeness:DeepFeatures", "pretrained.likeness:LPIPS"

@@ -86,6 +86,7 @@ class About:
         title: The heading.
         takes: What it takes and returns.
         measured: What the table shows, after "Mean PSNR on the ... photographs of ...".
+        scaled: At which sizes the photographs were taken.
         learned: How the patches were made.
         limits: What it is not for.
     """
@@ -93,6 +94,7 @@ class About:
     title: str
     takes: str
     measured: str
+    scaled: str
     learned: str
     limits: str
 
@@ -102,6 +104,7 @@ GAUSSIAN = About(
     "It takes an image in [0, 1] with white Gaussian noise, and the noise level, a number or a map, from 0 to 75 of 255; it "
     "returns the image without the noise.",
     "with noise that is not clipped",
+    "and their copies at 0.8 of the size",
     "Noise levels uniform from 0 to 75, a quarter of the patches grey",
     "Noise of cameras and JPEG artefacts are not white Gaussian noise; its results on them were not measured. It invents "
     "nothing: at high noise levels it is smooth where it cannot know. For a noise level below about 5 it may take a "
@@ -112,6 +115,7 @@ CAMERA = About(
     "It takes a photograph in [0, 1] as a camera's file has it, and no noise level; it returns the photograph without the "
     "noise.",
     "as synthetic cameras take them (`hybrid_dip/problem/camera.py`), and of the same photographs without noise",
+    "at 0.6 and 0.5 of their size, where they have hardly any grain of their own",
     "Photographs by synthetic cameras of ISO 800 to 25600, a seventh of the patches without noise, the weights of "
     "`denoiser.md` to begin with",
     "White noise, for which `denoiser.safetensors` is better and is told the level. The cameras are a model: none was "
@@ -170,7 +174,7 @@ class Card:
             "",
             "## How it was trained",
             "",
-            f"- On {self.trained_on} photographs of `{self.data.name}` and their copies at 0.8 of the size: {options}.",
+            f"- On {self.trained_on} photographs of `{self.data.name}`, {self.about.scaled}: {options}.",
             f"- {self.about.learned}, mean absolute error, Adam with half a cosine, an average of the weights along the way.",
             f"- {self.hours:.1f} hours on {device} ({threads} thread(s), torch {torch_version}).",
             "",

@@ -18,6 +18,8 @@ GREY = 0.25
 """Share of grey patches."""
 SCALES = (1.0, 0.8)
 """Scales of the photographs; at the smaller one detail is finer and JPEG artefacts are weaker."""
+SMALL_SCALES = (0.6, 0.5)
+"""Scales at which photographs have hardly any grain of their own: a network learns to keep what is in the clean patches."""
 HELD_BACK = 8
 """Photographs that are not trained on, to measure progress."""
 
@@ -78,12 +80,13 @@ def draw_patches(images: Sequence[Tensor], side: int, size: int, draw: torch.Gen
     return torch.stack(patches).float() / 255
 
 
-def read(folder: Path, side: int) -> tuple[list[Tensor], list[Tensor], list[str]]:
+def read(folder: Path, side: int, scales: Sequence[float] = SCALES) -> tuple[list[Tensor], list[Tensor], list[str]]:
     """Read a folder and the folders in it.
 
     Args:
         folder: Folder of photographs.
         side: Side of a patch in pixels; smaller photographs are left out.
+        scales: Scales of the photographs.
 
     Returns:
         Photographs to train on, in all scales, as bytes (3, H, W); those held back, (1, 3, H, W); and the hashes by
@@ -93,7 +96,7 @@ def read(folder: Path, side: int) -> tuple[list[Tensor], list[Tensor], list[str]
         ImageFileError: There are too few, or one cannot be read.
     """
     images = [load_image(path)[:, :3] for path in tqdm(photographs(folder), desc="reading", unit="image")]
-    images = [image.expand(-1, 3, -1, -1) for image in images if min(image.shape[-2:]) >= side / min(SCALES)]
+    images = [image.expand(-1, 3, -1, -1) for image in images if min(image.shape[-2:]) >= side / min(scales)]
     if len(images) < HELD_BACK + 1:
         raise ImageFileError(f"{folder} has {len(images)} photographs of at least {side} pixels; {HELD_BACK + 1} are needed.")
     every = len(images) // HELD_BACK  # spread over the folder
@@ -102,6 +105,6 @@ def read(folder: Path, side: int) -> tuple[list[Tensor], list[Tensor], list[str]
     scaled = [
         image if scale == 1 else F.interpolate(image, scale_factor=scale, mode="bicubic", antialias=True)
         for image in trained
-        for scale in SCALES
+        for scale in scales
     ]
     return [(image[0].clamp(0, 1) * 255).round().byte() for image in scaled], held, [content(image) for image in images]

@@ -42,7 +42,7 @@ from pretrained.camera_patches import quality as camera_quality
 from pretrained.camera_patches import table as camera_table
 from pretrained.denoisers import BLIND, denoiser_of, load_denoiser
 from pretrained.model_card import CAMERA, GAUSSIAN, LICENCE, About, Card, measure, photographs, table
-from pretrained.patches import SCALES, Photographs, read
+from pretrained.patches import SCALES, SMALL_SCALES, Photographs, read
 from pretrained.weights import write_own
 
 WARM_UP = 500
@@ -272,9 +272,10 @@ def train(
     if test is not None and not photographs(test):  # not after hours of training
         raise ImageFileError(f"There are no photographs in {test} to measure on.")
     where = pick(device)
-    images, held, contents = read(folder, settings.side)
-    identity = {**settings.describe(), "photographs": hashlib.sha256("".join(contents).encode()).hexdigest()[:12]}
     camera = settings.noise == "camera"
+    scales = SMALL_SCALES if camera else SCALES
+    images, held, contents = read(folder, settings.side, scales)
+    identity = {**settings.describe(), "photographs": hashlib.sha256("".join(contents).encode()).hexdigest()[:12]}
     drawn_from = CameraPhotographs(images, settings.side) if camera else Photographs(images, settings.side)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -312,7 +313,7 @@ def train(
             parameters=sum(p.numel() for p in training.average.parameters()),
             weights=written,
             data=folder,
-            trained_on=len(images) // len(SCALES),
+            trained_on=len(images) // len(scales),
             seen=contents,
             settings=settings.describe(),
             hours=training.seconds / 3600,

@@ -1,0 +1,130 @@
+"""Real photographs, whose noise nobody has measured: the image's own prior, learned ones, and both.
+
+    python experiments/010_real_photographs/photographs.py learned --images CC15 POLYU    # whole images, without a fit: minutes
+    python experiments/010_real_photographs/photographs.py fit --images CC15 POLYU        # centres of 128x128: 4 minutes each
+    python experiments/010_real_photographs/photographs.py table                          # the tables and pictures
+
+A folder holds pairs NAME_noisy.png and NAME_clean.png (CC15, Nam et al. 2016), or the folders noisy/ and clean/ with files of
+one name (PolyU, Xu et al. 2018). No arm is told anything of the noise. Rows that are in results.csv are not made again.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+from torch import Tensor
+
+import hybrid_dip as hd
+from hybrid_dip.contracts import Task
+from hybrid_dip.errors import SettingsError, one_sentence
+from hybrid_dip.images import metrics
+from hybrid_dip.images.atomic import write_text
+from hybrid_dip.images.figures import draw_comparison, save_figure
+from hybrid_dip.images.files import crop_to_centre
+from hybrid_dip.recipes.presets import fast
+from hybrid_dip.recipes.recipe import Recipe
+from hybrid_dip.regularisers import NonLocal
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.csv"
+COLUMNS = ("set", "image", "part", "arm", "psnr", "ssim")
+WHOLE, CENTRE = "whole", "centre"
+SIDE = 128
+SHOWN = 3
+"""Which image of each folder is shown."""
+
+
+def pairs(folder: Path) -> Iterator[tuple[str, Path, Path]]:
+    """Name, noisy file and clean file of each pair in a folder."""
+    if (folder / "noisy").is_dir():
+        for noisy in sorted((folder / "noisy").iterdir()):
+            yield noisy.stem, noisy, folder / "clean" / noisy.name
+        return
+    found = sorted(folder.glob("*_noisy.png"))
+    if not found:
+        raise SettingsError(f"{folder} holds no pairs: NAME_noisy.png and NAME_clean.png, or noisy/ and clean/, were expected.")
+    for noisy in found:
+        yield noisy.stem.removesuffix("_noisy"), noisy, noisy.with_name(noisy.name.replace("_noisy", "_clean"))
+
+
+def once(task: Task) -> Recipe:
+    """The preset `fast` with one fit."""
+    return replace(fast(task), runs=1)
+
+
+def learned(noisy: Tensor) -> dict[str, Tensor]:
+    """What needs no fit."""
+    task = hd.tasks.denoise(noisy)
+    by_detail = hd.tasks.denoise(noisy, sigma=hd.noise.estimate_sigma(noisy))
+    bundled, camera = "one-shot:denoiser=bundled", "one-shot:denoiser=camera"
+    return {
+        "noisy": noisy,
+        "learned (Gaussian, finest detail)": hd.restore(by_detail, preset=bundled, progress=False).image,
+        "learned (Gaussian)": hd.restore(task, preset=bundled, progress=False).image,
+        "learned (camera)": hd.restore(task, preset=camera, progress=False).image,
+    }
+
+
+def fitted(noisy: Tensor) -> dict[str, Tensor]:
+    """Fits to a part of an image, and half of their mean with half of the blind denoiser's image."""
+    task = hd.tasks.denoise(noisy)
+    patch = hd.Term(NonLocal(), hd.schedules.Balanced(1.0), "non-local")
+    found = {
+        "fit": hd.restore(task, preset=once, progress=False).image,
+        "patch": hd.restore(task, preset=once, regularisers=[patch], progress=False).image,
+    }
+    known = learned(noisy)
+    both = (found["fit"] + found["patch"] + 2 * known["learned (camera)"]) / 4
+    return {**known, **found, "both": both}
+
+
+def measure(folders: list[Path], part: str) -> None:
+    """Measure every image that is not in the results yet; the fourth of each folder is shown as well."""
+    results = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=list(COLUMNS))
+    for folder in folders:
+        for number, (name, *files) in enumerate(pairs(folder)):
+            if ((results["set"] == folder.name) & (results.image == name) & (results.part == part)).any():
+                continue
+            noisy, clean = (hd.load_image(file) for file in files)
+            if part == CENTRE:
+                noisy, clean = crop_to_centre(noisy, SIDE), crop_to_centre(clean, SIDE)
+            images = {arm: x.clamp(0, 1) for arm, x in (learned(noisy) if part == WHOLE else fitted(noisy)).items()}
+            values = [
+                (folder.name, name, part, arm, round(metrics.psnr(x, clean), 3), round(metrics.ssim(x, clean), 4))
+                for arm, x in images.items()
+            ]
+            results = pd.concat([results, pd.DataFrame(values, columns=list(COLUMNS))], ignore_index=True)
+            write_text(RESULTS, results.to_csv(index=False, lineterminator="\n"))
+            if number == SHOWN:
+                HERE.joinpath("pictures").mkdir(exist_ok=True)
+                shown = {arm: crop_to_centre(x, SIDE) for arm, x in {**images, "clean": clean}.items()}
+                save_figure(draw_comparison(shown), HERE / "pictures" / f"{folder.name}-{part}.png")
+            print(folder.name, name, part, flush=True)
+
+
+def table() -> None:
+    """Print the mean PSNR of each arm, for each set and part."""
+    results = pd.read_csv(RESULTS)
+    for (name, part), rows in results.groupby(["set", "part"], sort=False):
+        print(f"\n{name}, {part}, {rows.image.nunique()} images\n\n| arm | PSNR | SSIM |\n|---|---|---|")
+        for arm, of in rows.groupby("arm", sort=False):
+            print(f"| {arm} | {of.psnr.mean():.2f} dB | {of.ssim.mean():.3f} |")
+
+
+def main() -> None:
+    """Read the arguments and do it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["learned", "fit", "table"])
+    parser.add_argument("--images", type=Path, nargs="+", default=[], help="folders of pairs")
+    given = parser.parse_args()
+    if given.what == "table":
+        table()
+    else:
+        measure(given.images, WHOLE if given.what == "learned" else CENTRE)
+
+
+if __name__ == "__main__":
+    with one_sentence("photographs.py"):
+        main()
