@@ -14,6 +14,7 @@ from hybrid_dip.errors import SettingsError
 from hybrid_dip.images import metrics
 from hybrid_dip.images.files import save_image
 from hybrid_dip.problem import degradations
+from hybrid_dip.problem.camera import Camera, take_photograph
 from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.regularisers import RED
@@ -169,3 +170,15 @@ def test_the_package_is_light_to_import() -> None:
     heavy = {"timm", "lpips", "torchvision", "matplotlib", "cyclopts"}
     code = f"import sys, pretrained; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_camera_s_noise_is_removed_without_a_level() -> None:
+    from skimage.data import coffee
+
+    clean = torch.from_numpy(coffee()[100:196, 150:246]).permute(2, 0, 1)[None].float() / 255
+    taken_by = Camera(torch.eye(3), (1.0, 1.0, 1.0), shot=0.004, read=1e-5, softening=0.7)
+    noisy, truth = take_photograph(clean, taken_by, torch.Generator().manual_seed(0))
+    denoiser = load_denoiser("camera")
+    assert metrics.psnr(denoiser(noisy).clamp(0, 1), truth) > metrics.psnr(noisy, truth) + 2
+    assert torch.equal(denoiser(noisy), denoiser(noisy, 0.2))
+    assert denoiser(noisy[:, :1]).shape == noisy[:, :1].shape
