@@ -44,7 +44,7 @@ def white(level: float, quality: int | None = None) -> Kind:
 
 
 def photons(peak: float, read: float = 0.0) -> Kind:
-    """Photon noise of so many photons at white, with noise of reading of a level of 255."""
+    """Photon noise, by the number of photons at white, plus Gaussian noise of a level of 255."""
 
     def make(x: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         return torch.poisson(peak * x, generator=draw) / peak + read / 255 * torch.randn(x.shape, generator=draw), x

@@ -118,8 +118,9 @@ CAMERA = About(
     "at 0.6 and 0.5 of their size, where they have hardly any grain of their own",
     "Photographs by synthetic cameras of ISO 800 to 25600, a seventh of the patches without noise, the weights of "
     "`denoiser.md` to begin with",
-    "White noise, for which `denoiser.safetensors` is better and is told the level. The cameras are a model: none was "
-    "measured. It takes grain and fine texture for noise where they look like it.",
+    "White noise, for which `denoiser.safetensors` is better and is told the level. The cameras are a model, made "
+    "with real pairs in view (`experiments/010_real_photographs`). Files with little noise lose detail. It takes grain and "
+    "fine texture for noise where they look like it.",
 )
 
 

@@ -180,7 +180,7 @@ def photon(image: AnyImage) -> float:
     Raises:
         SettingsError: As there.
     """
-    levels = estimate(image).levels
+    levels = estimate(image, sure=False).levels
     variance = sum(deviation**2 for level in levels for deviation in level.deviation)
     return max(variance / max(sum(x for level in levels for x in level.brightness), 1e-6), 1e-6)
 

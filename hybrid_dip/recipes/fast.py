@@ -86,9 +86,10 @@ _LARGE_ROWS: Mapping[str, Row] = {
 def fast(task: Task) -> Recipe:
     """Near the original's best quality in a tenth of its time: several short fits of a narrow network, averaged.
 
-    Nothing in it is learned. A fit of known Gaussian noise ends by the discrepancy principle, every other one after a fixed
-    number of steps; flash takes the recipe of ``quick``, and pictures of what a classifier sees that of ``original``. The image
-    of a JPEG file is brought to what the file says of it. Images are fitted in tiles from some size on, where A is local.
+    Nothing in it is learned but a noise level that is not given (:mod:`hybrid_dip.problem.noise_network`). A fit of known
+    Gaussian noise ends by the discrepancy principle, every other one after a fixed number of steps; flash takes the recipe of
+    ``quick``, and pictures of what a classifier sees that of ``original``. The image of a JPEG file is brought to what the
+    file says of it. Images are fitted in tiles from some size on, where A is local.
 
     Args:
         task: Any task; benchmarks/README.md says on which ones it was measured.

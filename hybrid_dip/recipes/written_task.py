@@ -81,7 +81,7 @@ class WrittenTask:
 
     def _of_a_camera(self) -> bool:
         """Whether the image itself tells its noise: what denoising does where it is told nothing."""
-        if self.options.get("noise") != CAMERA:
+        if str(self.options.get("noise")).lower() != CAMERA:
             return False
         if self.name != "denoise" or self.options.get("sigma") is not None:
             raise SettingsError(

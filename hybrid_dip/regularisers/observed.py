@@ -1,13 +1,13 @@
 """A noisy observation as a denoiser of white Gaussian noise restores it, whatever noise the task says that it has."""
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor
 
 from hybrid_dip.contracts import LEAST_SIGMA, Task
 from hybrid_dip.problem.fidelity import poisson
 from hybrid_dip.problem.noise_estimate import photon
-from hybrid_dip.regularisers.denoisers import Denoiser
 from hybrid_dip.regularisers.stabilised import Stabilised
 
 
@@ -16,7 +16,7 @@ def coarseness(task: Task) -> float:
 
     White noise has as much of what is coarse as of what is fine, noise that is alike between neighbours has more of what is
     coarse. The level of white noise that is as strong there is larger by 1 + 2 rho_1 + 2 rho_2 + ...; at that level what is
-    fine would be smoothed too much. The geometric mean of both was better than either on synthetic photographs.
+    fine would be smoothed too much. So the geometric mean of both is told.
 
     Args:
         task: A task with Gaussian noise.
@@ -41,7 +41,7 @@ def told(task: Task) -> float | Tensor:
     return (coarseness(task) * task.deviation.square().mean(1, keepdim=True).sqrt()).clamp(min=LEAST_SIGMA)
 
 
-def denoised_observation(denoiser: Denoiser, task: Task) -> Tensor:
+def denoised_observation(denoiser: Callable[..., Tensor], task: Task) -> Tensor:
     """D(y): photon noise is made even first, and a denoiser that takes a map of levels is told one.
 
     Args:
@@ -57,4 +57,4 @@ def denoised_observation(denoiser: Denoiser, task: Task) -> Tensor:
     level = told(task)
     if isinstance(level, Tensor) and not getattr(denoiser, "takes_map", False):
         level = float(level.square().mean().sqrt())
-    return denoiser(y, level)  # type: ignore[arg-type]  # of those that take a map
+    return denoiser(y, level)

@@ -29,4 +29,5 @@ def test_grey_patches_have_one_noise(photograph: Tensor) -> None:
     pairs = [pair(photograph, torch.Generator().manual_seed(seed)) for seed in range(40)]
     grey = [noisy - clean for clean, noisy in pairs if torch.equal(clean[:, 0], clean[:, 1])]
     assert grey
+    assert all(float((noise[:, 0] - noise[:, 1]).abs().max()) < 3 / 255 for noise in grey)
     assert all(clean.shape == noisy.shape == photograph.shape for clean, noisy in pairs)
