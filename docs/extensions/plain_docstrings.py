@@ -8,12 +8,17 @@ from inspect import isfunction
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.util.typing import stringify_annotation
+
+from hybrid_dip.images.kinds import AnyImage
 
 LITERAL = re.compile(r"(``.+?``|:[a-z:]+:`[^`]+`|`[^`]+`_*)")
 SPECIAL = re.compile(r"([|*]|_(?=\W|$))")
 LETTER = re.compile(r"^( *(?:\w+: )?)([A-Za-z]\.)$")
 """A letter and a full stop, which would begin a list."""
 SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises|Note|Example|Examples):$")
+ANY_IMAGE = stringify_annotation(AnyImage, "smart")
+"""The kinds of images, spelt out as autodoc does."""
 NO_COLON = "\\"
 """Shows as nothing; as the first line it keeps napoleon from taking what is before a colon for a type."""
 
@@ -59,8 +64,10 @@ def skip(app: Sphinx, what: str, name: str, obj: Any, skipped: bool, options: An
 def signature(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, given: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
-    """Write a default that is a function as its name, and one that is made anew as "..."."""
-    return re.sub(r"<function (\w+)[^>]*>", r"\1", given).replace("<factory>", "...") if given else given, returned
+    """Write a default that is a function as its name, one that is made anew as "...", and AnyImage by its name."""
+    if given:
+        given = re.sub(r"<function (\w+)[^>]*>", r"\1", given).replace("<factory>", "...").replace(ANY_IMAGE, "AnyImage")
+    return given, returned
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

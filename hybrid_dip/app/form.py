@@ -79,7 +79,7 @@ class Form:
             with gr.Row():
                 self.seed = gr.Textbox("0", label="Seed", min_width=90)
                 self.crop = gr.Textbox(label="Centre only (pixels)", placeholder="the whole", min_width=90)
-            self.clean = gr.File(label="Clean image (reference), only to measure by", height=130)
+            self.clean = gr.File(label="Clean image, if there is one", height=170)
         fields = [self.task, self.source]
         shown = [self.sigma, self.factor, self.blur, self.psf, self.source, self.mask, self.painter]
         for field in fields:

@@ -116,6 +116,8 @@ def _in_type(x: Tensor, name: str) -> Tensor:
 
 def _planes_first(array: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
     """(H, W) or (H, W, C) -> (1, C, H, W)."""
+    if isinstance(array, np.ma.MaskedArray) and array.mask is not np.ma.nomask:
+        raise SettingsError(f"{what} is a masked array, whose mask would be lost: give the plain array, and a mask to inpaint.")
     if array.dtype.kind not in "buifc":
         raise SettingsError(f"{what} is an array of {array.dtype}; uint8, uint16 or floats in [0, 1] were expected.")
     if array.ndim not in (2, 3) or 0 in array.shape:

@@ -44,7 +44,7 @@ LUMA_CHROMA = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], 
 
 @dataclass(frozen=True)
 class Reduction:
-    """What a camera's noise reduction leaves of the noise: all that is coarse, and a share of what is fine.
+    """What a camera's noise reduction leaves of the noise: a share of what is fine, and more of what is coarse.
 
     It smooths where the photograph is smooth, and spares what may be detail, with the noise that is there.
 
@@ -52,16 +52,19 @@ class Reduction:
         kept: Share of the fine noise that is left where the photograph is smooth.
         spared: Share that is left where it is full of detail.
         width: What is finer than a Gaussian of this deviation, in pixels, is fine.
+        coarse: Share of the coarse noise that is left.
     """
 
     kept: float
     spared: float
     width: float
+    coarse: float = 1.0
 
     def __call__(self, noise: Tensor, detail: Tensor) -> Tensor:
         """What is left of noise (N, C, H, W); detail is (N, 1, H, W), 0 where the photograph is smooth and up to 1."""
         share = self.kept + (self.spared - self.kept) * detail
-        return share * noise + (1 - share) * blurred(noise, self.width)
+        rough = blurred(noise, self.width)
+        return share * (noise - rough) + self.coarse * rough
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def draw_camera(draw: torch.Generator) -> Camera:
     exposure = 1 / (0.8 + 0.1 * float(torch.randn((), generator=draw)))
     shot = math.exp(between(*map(math.log, SHOT)))
     read = math.exp(2.18 * math.log(shot) + 1.20 + 0.26 * float(torch.randn((), generator=draw)))
-    reduced = between(0, 1) < 0.8
+    reduced = between(0, 1) < 0.95
     return Camera(
         matrix / matrix.sum(1, keepdim=True),
         (exposure * between(1.9, 2.4), exposure, exposure * between(1.5, 1.9)),
@@ -121,7 +124,7 @@ def draw_camera(draw: torch.Generator) -> Camera:
         malvar=between(0, 1) < 0.8,
         softening=between(0.4, 1.2),
         luma=Reduction(kept := between(0, 0.3), between(kept, 0.7), between(0.5, 1.8)) if reduced else None,
-        chroma=Reduction(kept := between(0, 0.2), between(kept, 0.5), between(0.7, 3.0)) if reduced else None,
+        chroma=Reduction(kept := between(0, 0.1), between(kept, 0.15), between(1.5, 3.5), between(0.4, 1)) if reduced else None,
         quality=round(between(75, 98)) if between(0, 1) < 0.8 else None,
         chroma_halved=between(0, 1) < 0.5,
     )

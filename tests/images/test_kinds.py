@@ -9,7 +9,7 @@ import skimage
 import torch
 from PIL import Image
 
-from hybrid_dip.errors import HybridDIPWarning
+from hybrid_dip.errors import HybridDIPWarning, SettingsError
 from hybrid_dip.images.files import save_image
 from hybrid_dip.images.kinds import AnyImage, as_given, as_tensor
 from hybrid_dip.images.masks import as_mask
@@ -94,6 +94,12 @@ def test_a_fourth_channel_is_asked_about() -> None:
     values = np.dstack([BYTES, BYTES[..., 0]])
     with pytest.warns(HybridDIPWarning, match="the fourth is taken for a colour"):
         assert as_tensor(values).shape == (1, 4, 24, 30)
+
+
+def test_the_mask_of_an_array_is_not_lost() -> None:
+    with pytest.raises(SettingsError, match="masked array"):
+        as_tensor(np.ma.masked_array(FLOATS, FLOATS > 0.5))
+    assert as_tensor(np.ma.masked_array(FLOATS)).shape == (1, 3, 24, 30)
 
 
 def test_twice_as_many_pixels_come_back_in_the_same_type() -> None:
