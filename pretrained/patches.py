@@ -18,8 +18,8 @@ GREY = 0.25
 """Share of grey patches."""
 SCALES = (1.0, 0.8)
 """Scales of the photographs; at the smaller one detail is finer and JPEG artefacts are weaker."""
-SMALL_SCALES = (0.6, 0.5)
-"""Scales at which photographs have hardly any grain of their own: a network learns to keep what is in the clean patches."""
+CAMERA_SCALES = (1.0, 0.6)
+"""Scales of the photographs that cameras take; a lens that blurs leaves hardly any grain of their own."""
 HELD_BACK = 8
 """Photographs that are not trained on, to measure progress."""
 

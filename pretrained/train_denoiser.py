@@ -13,15 +13,17 @@ As a denoiser it is called ``trained:path=out/denoiser.safetensors``:
 Each patch gets Gaussian noise of a level drawn uniformly from 0 to 75 of 255, not clipped. A quarter of the patches are grey,
 with the same noise in all three channels. The loss is the mean absolute error. The weights that are kept are an average along
 the way. Some photographs of the folder are held back to measure progress.
+
+    python -m pretrained.train_denoiser PHOTOS -o out --noise camera --steps 1000 --lr 1.5e-4
+
+goes on from the denoiser of this package, on photographs by synthetic cameras (:mod:`pretrained.camera_patches`). What it writes
+is loaded by ``pretrained.load_denoiser("camera", "out/denoiser.safetensors")``.
 """
 
 import argparse
 import copy
 import csv
-import hashlib
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,28 +31,26 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
-from hybrid_dip.errors import ImageFileError, Interrupted, SettingsError, StorageError, interruptible, one_sentence
+from hybrid_dip.errors import ImageFileError, SettingsError, StorageError, interruptible, one_sentence
 from hybrid_dip.execution.devices import describe, pick
 from hybrid_dip.images import metrics
-from hybrid_dip.images.atomic import replacement, write_text
+from hybrid_dip.images.atomic import write_text
 from pretrained import weights
 from pretrained.bundled import DenoisingNetwork
 from pretrained.camera_patches import CameraPhotographs
 from pretrained.camera_patches import quality as camera_quality
 from pretrained.camera_patches import table as camera_table
-from pretrained.denoisers import BLIND, denoiser_of, load_denoiser
+from pretrained.denoisers import denoiser_of, load_denoiser
 from pretrained.model_card import CAMERA, GAUSSIAN, LICENCE, About, Card, measure, photographs, table
-from pretrained.patches import SCALES, SMALL_SCALES, Photographs, read
+from pretrained.patches import CAMERA_SCALES, SCALES, Photographs, read
+from pretrained.training import Training, hash_of, rate, run
 from pretrained.weights import write_own
 
 WARM_UP = 500
 """Steps in which the learning rate rises."""
-DECAY = 0.999
-"""Decay of the average of the weights."""
-SAVED_EVERY = 120.0
-"""Seconds between two saved states."""
+COARSE = 2.2
+"""White noise of how many times the deviation of a camera's noise is as strong where the noise is coarse."""
 LOOKED_EVERY = 1000
 """Steps between two measurements on the photographs that are held back."""
 LOOKED_AT = 25 / 255
@@ -67,7 +67,7 @@ class Settings:
         side: Side of a patch in pixels.
         highest: Highest learning rate.
         seed: Seed of weights and patches.
-        noise: "gaussian", or "camera" for a blind denoiser of photographs.
+        noise: "gaussian", or "camera" for a denoiser of photographs as cameras take them.
 
     Raises:
         SettingsError: A setting is out of range.
@@ -94,13 +94,6 @@ class Settings:
         names = ("steps", "patches a step", "pixels a side", "learning rate", "seed")
         plain = dict(zip(names, (self.steps, self.size, self.side, self.highest, self.seed), strict=True))
         return plain if self.noise == "gaussian" else {**plain, "noise": self.noise}
-
-    def rate(self, step: int) -> float:
-        """The learning rate at a step: a warm-up, then half a cosine down to a hundredth."""
-        if step < WARM_UP:
-            return self.highest * (step + 1) / WARM_UP
-        share = (step - WARM_UP) / max(1, self.steps - WARM_UP)
-        return self.highest * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
 
 
 @torch.no_grad()
@@ -134,64 +127,32 @@ def write_weights(network: DenoisingNetwork, path: Path) -> None:
     write_own({name: value.half() for name, value in network.state_dict().items()}, path)
 
 
-@dataclass
-class Training:
-    """Network, average and optimiser at a step.
+def denoiser_of_coarse_noise() -> DenoisingNetwork:
+    """The denoiser of this package, which takes the deviation of a camera's noise for :data:`COARSE` times itself."""
+    tensors = {name: value.float() for name, value in weights.get("denoiser").load().items()}
+    # The level is the last channel of the image, and one pixel in four of it.
+    tensors["first.weight"][:, -4:] *= COARSE
+    network = DenoisingNetwork()
+    network.load_state_dict(tensors)
+    return network
 
-    Attributes:
-        network: The network in training.
-        average: A network whose weights are an average of its weights along the way.
-        optimizer: Adam.
-        draw: Generator of the patches.
-        step: Steps taken.
-        seconds: Seconds that they took.
+
+def halfway(network: DenoisingNetwork, other: DenoisingNetwork) -> DenoisingNetwork:
+    """A network whose weights are the mean of two others', on the CPU.
+
+    Trained on a model of cameras alone, a network takes the model's peculiarities for real; halfway back to what it was trained
+    on before it is better on real photographs than at either end (Wortsman et al. 2022, "Robust fine-tuning of zero-shot
+    models", where the same holds for classifiers).
     """
-
-    network: DenoisingNetwork
-    average: DenoisingNetwork
-    optimizer: torch.optim.Adam
-    draw: torch.Generator
-    step: int = 0
-    seconds: float = 0.0
-
-    def save(self, path: Path, settings: Mapping[str, Any]) -> None:
-        """Write all that the training continues from, and its settings."""
-        state = {
-            "settings": dict(settings),
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "draw": self.draw.get_state(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        with replacement(path) as temporary:
-            torch.save(state, temporary)
-
-    def resume(self, path: Path, settings: Mapping[str, Any]) -> None:
-        """Go on from :meth:`save`.
-
-        Raises:
-            SettingsError: The training there has other settings, or the file cannot be read.
-        """
-        try:
-            state = torch.load(path, weights_only=True)
-        except Exception as error:  # torch raises many kinds for a damaged file
-            raise SettingsError(f"{path} cannot be read ({type(error).__name__}); remove it to begin anew.") from None
-        before = state.get("settings", {})
-        other = [f"{name} {before.get(name)}, not {value}" for name, value in settings.items() if before.get(name) != value]
-        if other:
-            raise SettingsError(
-                f"{path} is of a training with other settings ({'; '.join(other)}): repeat its command, or give another folder."
-            )
-        for name in ("network", "average", "optimizer"):
-            getattr(self, name).load_state_dict(state[name])
-        self.draw.set_state(state["draw"])
-        self.step, self.seconds = state["step"], state["seconds"]
+    mean = copy.deepcopy(network).cpu()
+    with torch.no_grad():
+        for own, there in zip(mean.parameters(), other.parameters(), strict=True):
+            own.lerp_(there.cpu(), 0.5)
+    return mean
 
 
-def start(settings: Settings, device: torch.device) -> Training:
-    """A training before its first step. One on a camera's noise goes on from the denoiser of this package.
+def start(settings: Settings, device: torch.device) -> Training[DenoisingNetwork]:
+    """A training before its first step. One on a camera's noise goes on from :func:`denoiser_of_coarse_noise`.
 
     Args:
         settings: How to train.
@@ -201,17 +162,15 @@ def start(settings: Settings, device: torch.device) -> Training:
         The training.
     """
     torch.manual_seed(settings.seed)
-    network = DenoisingNetwork()
-    if settings.noise == "camera":
-        network.load_state_dict({name: value.float() for name, value in weights.get("denoiser").load().items()})
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = copy.deepcopy(network)
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.highest, betas=(0.9, 0.99))
-    return Training(network, average, optimizer, torch.Generator().manual_seed(settings.seed))
+    network = denoiser_of_coarse_noise() if settings.noise == "camera" else DenoisingNetwork()
+    return Training.of(network.to(device, memory_format=torch.channels_last), settings.seed)  # type: ignore[call-overload]
 
 
 def take_step(
-    training: Training, drawn_from: Photographs | CameraPhotographs, settings: Settings, device: torch.device
+    training: Training[DenoisingNetwork],
+    drawn_from: Photographs | CameraPhotographs,
+    settings: Settings,
+    device: torch.device,
 ) -> Tensor:
     """Take one step of a training.
 
@@ -225,21 +184,9 @@ def take_step(
         The loss, ().
     """
     clean, noisy, sigma = (part.to(device) for part in drawn_from.batch(settings.size, training.draw))
-    sigma = sigma if settings.noise == "gaussian" else torch.full_like(sigma, BLIND)
     noisy = noisy.contiguous(memory_format=torch.channels_last)
-    for group in training.optimizer.param_groups:
-        group["lr"] = settings.rate(training.step)
     loss = F.l1_loss(training.network(noisy, sigma.expand(-1, 1, *noisy.shape[-2:])), clean)
-    training.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    training.optimizer.step()
-    training.step += 1
-    # The first steps are worth nothing: the average looks back over a tenth of the steps at most.
-    decay = min(DECAY, 1 - 10 / (training.step + 10))
-    with torch.no_grad():
-        for kept, now in zip(training.average.parameters(), training.network.parameters(), strict=True):
-            kept.lerp_(now, 1 - decay)
-    return loss.detach()
+    return training.descend(loss, rate(training.step, settings.steps, settings.highest, WARM_UP))
 
 
 def train(
@@ -273,9 +220,9 @@ def train(
         raise ImageFileError(f"There are no photographs in {test} to measure on.")
     where = pick(device)
     camera = settings.noise == "camera"
-    scales = SMALL_SCALES if camera else SCALES
+    scales = CAMERA_SCALES if camera else SCALES
     images, held, contents = read(folder, settings.side, scales)
-    identity = {**settings.describe(), "photographs": hashlib.sha256("".join(contents).encode()).hexdigest()[:12]}
+    identity = {**settings.describe(), "photographs": hash_of(contents)}
     drawn_from = CameraPhotographs(images, settings.side) if camera else Photographs(images, settings.side)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -285,27 +232,23 @@ def train(
     if state.exists():
         training.resume(state, identity)
     _forget(log, training.step)
-    began, saved, losses = time.monotonic() - training.seconds, time.monotonic(), []
-    with tqdm(total=settings.steps, initial=training.step, unit="step") as bar:
-        while training.step < settings.steps:
-            if halt():
-                training.save(state, identity)
-                raise Interrupted(f"Interrupted after {training.step} of {settings.steps} steps; repeat the command to go on.")
-            losses.append(take_step(training, drawn_from, settings, where))
-            training.seconds = time.monotonic() - began
-            bar.update()
-            if training.step % LOOKED_EVERY == 0 or training.step == settings.steps:
-                psnr = camera_quality(training.average, held) if camera else quality(training.average, held)
-                row = [training.step, f"{torch.stack(losses).mean():.6f}", f"{psnr:.3f}", f"{training.seconds:.0f}"]
-                _append(log, row)
-                bar.set_postfix_str(f"{psnr:.2f} dB on what is held back")
-                losses.clear()
-            if time.monotonic() - saved > SAVED_EVERY:
-                training.save(state, identity)
-                saved = time.monotonic()
-    training.save(state, identity)
+    losses: list[Tensor] = []
+
+    def look(loss: Tensor) -> str | None:
+        losses.append(loss)
+        if training.step % LOOKED_EVERY and training.step < settings.steps:
+            return None
+        psnr = camera_quality(training.average, held) if camera else quality(training.average, held)
+        _append(log, [training.step, f"{torch.stack(losses).mean():.6f}", f"{psnr:.3f}", f"{training.seconds:.0f}"])
+        losses.clear()
+        return f"{psnr:.2f} dB on what is held back"
+
+    def step() -> Tensor:
+        return take_step(training, drawn_from, settings, where)
+
+    run(training, step, settings.steps, state, identity, halt=halt, look=look)
     written = out / "denoiser.safetensors"
-    write_weights(training.average, written)
+    write_weights(halfway(training.average, denoiser_of_coarse_noise()) if camera else training.average, written)
     if test is not None:
         about, figures = _measured(settings.noise, written, test)
         Card(

@@ -10,28 +10,28 @@ that of the correlation between neighbours.
 """
 
 import argparse
-import math
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
-from hybrid_dip.errors import SettingsError, interruptible, one_sentence
-from hybrid_dip.images.atomic import replacement
+from hybrid_dip.errors import interruptible, one_sentence
 from hybrid_dip.problem.noise_network import BLOCK, LAGS, LEAST, NoiseNetwork, Reading
 from pretrained.noise_patches import NoisyPhotographs
 from pretrained.patches import read
+from pretrained.training import Training, hash_of, rate, run
 from pretrained.weights import write_own
 
 SIZE, SIDE = 16, 128
 """Patches of a step, and their side in pixels."""
 HIGHEST, WARM_UP = 2e-3, 200
 """Highest learning rate, and the steps in which it rises."""
-SAVED_EVERY = 60.0
-"""Seconds between two saved states."""
+LOOKED_EVERY = 100
+"""Steps between two losses that are shown."""
+SCALES = (0.8, 0.5)
+"""Scales of the photographs. At half size they have hardly any grain of their own, which would pass for no noise."""
 
 
 def neighbours(error: Tensor) -> Tensor:
@@ -71,12 +71,9 @@ def loss_of(reading: Reading, error: Tensor) -> Tensor:
     return unlikely + 2 * off.mean() + 0.1 * unsure + alike
 
 
-def rate(step: int, steps: int) -> float:
-    """The learning rate: a warm-up, and half a cosine down to a hundredth."""
-    return HIGHEST * min(1, (step + 1) / WARM_UP) * (0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2)
-
-
-def train(folder: Path, out: Path, steps: int, seed: int = 0) -> NoiseNetwork:
+def train(
+    folder: Path, out: Path, steps: int, seed: int = 0, *, halt: Callable[[], bool] = lambda: False
+) -> Training[NoiseNetwork]:
     """Train, or go on with a training that was stopped.
 
     Args:
@@ -84,58 +81,35 @@ def train(folder: Path, out: Path, steps: int, seed: int = 0) -> NoiseNetwork:
         out: Folder of the results.
         steps: Steps in total.
         seed: Seed of weights and patches.
+        halt: Asked between two steps whether to stop.
 
     Returns:
-        The network.
+        The training.
 
     Raises:
-        SettingsError: The folder has a training of another number of steps.
+        SettingsError: The folder has a training with other settings.
         ImageFileError: There are too few photographs.
+        Interrupted: The training was stopped; its state is saved.
     """
+    images, _, contents = read(folder, SIDE, SCALES)
     torch.manual_seed(seed)
-    network, draw, done = NoiseNetwork(), torch.Generator().manual_seed(seed), 0
-    optimizer = torch.optim.Adam(network.parameters(), lr=HIGHEST, betas=(0.9, 0.99))
-    patches = NoisyPhotographs(read(folder, SIDE)[0], SIDE)
+    training, patches = Training.of(NoiseNetwork(), seed), NoisyPhotographs(images, SIDE)
     out.mkdir(parents=True, exist_ok=True)
-    state = out / "state.pt"
+    state, settings = out / "state.pt", {"steps": steps, "seed": seed, "photographs": hash_of(contents)}
     if state.exists():
-        before = torch.load(state, weights_only=True)
-        if (before["steps"], before["seed"]) != (steps, seed):
-            raise SettingsError(
-                f"{state} is of {before['steps']} steps and seed {before['seed']}: give those, or another folder."
-            )
-        network.load_state_dict(before["network"])
-        optimizer.load_state_dict(before["optimizer"])
-        draw.set_state(before["draw"])
-        done = before["done"]
+        training.resume(state, settings)
 
-    def save() -> None:
-        parts = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "draw": draw.get_state()}
-        with replacement(state) as temporary:
-            torch.save({**parts, "steps": steps, "seed": seed, "done": done}, temporary)
+    def step() -> Tensor:
+        clean, noisy = patches.batch(SIZE, training.draw)
+        loss = loss_of(training.network(noisy), noisy - clean)
+        return training.descend(loss, rate(training.step, steps, HIGHEST, WARM_UP), clip=1.0)
 
-    saved = time.monotonic()
-    with interruptible() as pressed, tqdm(total=steps, initial=done, unit="step") as bar:
-        while done < steps and not pressed():
-            for group in optimizer.param_groups:
-                group["lr"] = rate(done, steps)
-            clean, noisy = patches.batch(SIZE, draw)
-            loss = loss_of(network(noisy), noisy - clean)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            done += 1
-            bar.update()
-            if done % 100 == 0:
-                bar.set_postfix_str(f"loss {float(loss.detach()):.3f}")
-            if time.monotonic() - saved > SAVED_EVERY:
-                save()
-                saved = time.monotonic()
-    save()
-    if done == steps:
-        write_own({name: value.half() for name, value in network.state_dict().items()}, out / "noise_network.safetensors")
-    return network
+    def look(loss: Tensor) -> str | None:
+        return None if training.step % LOOKED_EVERY else f"loss {float(loss):.3f}"
+
+    run(training, step, steps, state, settings, halt=halt, look=look)
+    write_own({name: value.half() for name, value in training.average.state_dict().items()}, out / "noise_network.safetensors")
+    return training
 
 
 def main() -> None:
@@ -146,8 +120,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=9_000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    with one_sentence("train_noise", "Interrupted; repeat the command to go on from the last saved state."):
-        train(given.photographs, given.out, given.steps, given.seed)
+    with (
+        one_sentence("train_noise", "Interrupted; repeat the command to go on from the last saved state."),
+        interruptible() as pressed,
+    ):
+        train(given.photographs, given.out, given.steps, given.seed, halt=pressed)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Real photographs, whose noise nobody has measured: the image's own prior, learned ones, and both.
 
     python experiments/010_real_photographs/photographs.py learned --images CC15 POLYU    # whole images, without a fit: minutes
-    python experiments/010_real_photographs/photographs.py fit --images CC15 POLYU        # centres of 128x128: 4 minutes each
+    python experiments/010_real_photographs/photographs.py fit --images CC15 POLYU        # centres of 96x96: 5 minutes each
     python experiments/010_real_photographs/photographs.py table                          # the tables and pictures
 
 A folder holds pairs NAME_noisy.png and NAME_clean.png (CC15, Nam et al. 2016), or the folders noisy/ and clean/ with files of
@@ -19,6 +19,7 @@ from torch import Tensor
 import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError, one_sentence
+from hybrid_dip.fusion.stacking import Arm, stack
 from hybrid_dip.images import metrics
 from hybrid_dip.images.atomic import write_text
 from hybrid_dip.images.figures import draw_comparison, save_figure
@@ -31,7 +32,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results.csv"
 COLUMNS = ("set", "image", "part", "arm", "psnr", "ssim")
 WHOLE, CENTRE = "whole", "centre"
-SIDE = 128
+SIDE = 96
 SHOWN = 3
 """Which image of each folder is shown."""
 
@@ -54,9 +55,8 @@ def once(task: Task) -> Recipe:
     return replace(fast(task), runs=1)
 
 
-def learned(noisy: Tensor) -> dict[str, Tensor]:
+def learned(noisy: Tensor, task: Task) -> dict[str, Tensor]:
     """What needs no fit."""
-    task = hd.tasks.denoise(noisy)
     by_detail = hd.tasks.denoise(noisy, sigma=hd.noise.estimate_sigma(noisy))
     bundled, camera = "one-shot:denoiser=bundled", "one-shot:denoiser=camera"
     return {
@@ -67,17 +67,17 @@ def learned(noisy: Tensor) -> dict[str, Tensor]:
     }
 
 
-def fitted(noisy: Tensor) -> dict[str, Tensor]:
-    """Fits to a part of an image, and half of their mean with half of the blind denoiser's image."""
-    task = hd.tasks.denoise(noisy)
-    patch = hd.Term(NonLocal(), hd.schedules.Balanced(1.0), "non-local")
-    found = {
-        "fit": hd.restore(task, preset=once, progress=False).image,
-        "patch": hd.restore(task, preset=once, regularisers=[patch], progress=False).image,
-    }
-    known = learned(noisy)
-    both = (found["fit"] + found["patch"] + 2 * known["learned (camera)"]) / 4
-    return {**known, **found, "both": both}
+BEST = "fit, its best iterate (oracle)"
+
+
+def fitted(noisy: Tensor, clean: Tensor, task: Task) -> tuple[dict[str, Tensor], float]:
+    """Fits to a part of an image and the stack of both priors, and the PSNR of the fit's best iterate, which is an oracle's."""
+    along = hd.restore(hd.Case(task, clean), preset=once, progress=False)
+    patch = (hd.Term(NonLocal(), hd.schedules.Balanced(1.0), "non-local"),)
+    arms = [Arm("fit", once), Arm("patch", once, patch), Arm("learned (camera)", "one-shot:denoiser=camera")]
+    both = stack(task, arms, device="cpu", progress=False)
+    images = {**learned(noisy, task), "fit": along.image, "patch": both.arms["patch"].image, "both": both.image}
+    return images, max(along.psnr.values())
 
 
 def measure(folders: list[Path], part: str) -> None:
@@ -88,13 +88,18 @@ def measure(folders: list[Path], part: str) -> None:
             if ((results["set"] == folder.name) & (results.image == name) & (results.part == part)).any():
                 continue
             noisy, clean = (hd.load_image(file) for file in files)
+            noise = hd.noise.estimate(noisy, sure=False)  # of the whole photograph
             if part == CENTRE:
                 noisy, clean = crop_to_centre(noisy, SIDE), crop_to_centre(clean, SIDE)
-            images = {arm: x.clamp(0, 1) for arm, x in (learned(noisy) if part == WHOLE else fitted(noisy)).items()}
-            values = [
+            task = hd.tasks.denoise(noisy, noise=noise)
+            images, best = (learned(noisy, task), None) if part == WHOLE else fitted(noisy, clean, task)
+            images = {arm: x.clamp(0, 1) for arm, x in images.items()}
+            values: list[tuple[object, ...]] = [
                 (folder.name, name, part, arm, round(metrics.psnr(x, clean), 3), round(metrics.ssim(x, clean), 4))
                 for arm, x in images.items()
             ]
+            if best is not None:
+                values.append((folder.name, name, part, BEST, round(best, 3), None))
             results = pd.concat([results, pd.DataFrame(values, columns=list(COLUMNS))], ignore_index=True)
             write_text(RESULTS, results.to_csv(index=False, lineterminator="\n"))
             if number == SHOWN:

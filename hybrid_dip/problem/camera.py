@@ -122,10 +122,10 @@ def draw_camera(draw: torch.Generator) -> Camera:
         shot,
         read,
         malvar=between(0, 1) < 0.8,
-        softening=between(0.4, 1.2),
+        softening=between(0.6, 1.6),
         luma=Reduction(kept := between(0, 0.3), between(kept, 0.7), between(0.5, 1.8)) if reduced else None,
-        chroma=Reduction(kept := between(0, 0.1), between(kept, 0.15), between(1.5, 3.5), between(0.4, 1)) if reduced else None,
-        quality=round(between(75, 98)) if between(0, 1) < 0.8 else None,
+        chroma=Reduction(kept := between(0, 0.1), between(kept, 0.15), between(1.5, 3.5), between(0.2, 1)) if reduced else None,
+        quality=round(98 - 23 * between(0, 1) ** 2) if between(0, 1) < 0.8 else None,
         chroma_halved=between(0, 1) < 0.5,
     )
 

@@ -159,7 +159,7 @@ def estimate(image: AnyImage, *, sure: bool = True) -> NoiseEstimate:
     correlation = torch.cat([reading.correlation for reading in several]).mean(0)
     found = NoiseEstimate(
         math.sqrt(float(variance.mean())),
-        tuple(level for plane in readings for level in _levels(plane, whole=len(planes) == 1)),
+        tuple(level for plane in readings for level in _levels(plane, whole=x.shape[1] == COLOURS)),
         tuple(correlation.tolist()),
         error,
     )

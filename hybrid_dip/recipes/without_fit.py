@@ -183,7 +183,7 @@ def _with_noise_level(solver: PlugAndPlay, task: Task) -> tuple[PlugAndPlay, str
     solver.check(task)
     if knows_steps(task):
         return solver, ""
-    level = noise_level(task)
+    level = noise_level(task, solver.denoiser)
     if task.noise_sigma is not None or task.weight is not None:
         return solver, ""
     if task.name in EXACT and task.fidelity is gaussian:

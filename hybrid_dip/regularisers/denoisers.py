@@ -36,6 +36,19 @@ def takes_map(denoiser: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return denoiser
 
 
+def takes_coarse(denoiser: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Mark a denoiser of noise that is alike between neighbours: it is told that noise's own deviation.
+
+    Args:
+        denoiser: (x, sigma) -> x.
+
+    Returns:
+        The same.
+    """
+    denoiser.takes_coarse = True  # type: ignore[attr-defined]
+    return denoiser
+
+
 def _by_array(x: Tensor, call: Callable[[Any], Any]) -> Tensor:
     """Apply a function of an (H, W, C) array."""
     array = x.detach()[0].movedim(0, -1).double().cpu().numpy()

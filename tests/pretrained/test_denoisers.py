@@ -20,7 +20,7 @@ from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.regularisers import RED
 from pretrained import denoisers, weights
 from pretrained.bundled import DenoisingNetwork
-from pretrained.denoisers import AsColour, Denoiser, load_denoiser
+from pretrained.denoisers import AsColour, Denoiser, level_of, load_denoiser
 from pretrained.train_denoiser import write_weights
 from pretrained.weights import WeightsError
 from tests.command import SMALL
@@ -172,13 +172,28 @@ def test_the_package_is_light_to_import() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
+def taken(photograph: Tensor) -> tuple[Tensor, Tensor]:
+    """A photograph by a camera, noisy and without the noise."""
+    taken_by = Camera(torch.eye(3), (1.0, 1.0, 1.0), shot=0.004, read=1e-5, softening=0.7)
+    return take_photograph(photograph, taken_by, torch.Generator().manual_seed(0))
+
+
 def test_the_camera_s_noise_is_removed_without_a_level() -> None:
     from skimage.data import coffee
 
-    clean = torch.from_numpy(coffee()[100:196, 150:246]).permute(2, 0, 1)[None].float() / 255
-    taken_by = Camera(torch.eye(3), (1.0, 1.0, 1.0), shot=0.004, read=1e-5, softening=0.7)
-    noisy, truth = take_photograph(clean, taken_by, torch.Generator().manual_seed(0))
+    noisy, truth = taken(torch.from_numpy(coffee()[100:196, 150:246]).permute(2, 0, 1)[None].float() / 255)
     denoiser = load_denoiser("camera")
     assert metrics.psnr(denoiser(noisy).clamp(0, 1), truth) > metrics.psnr(noisy, truth) + 2
-    assert torch.equal(denoiser(noisy), denoiser(noisy, 0.2))
+    level = level_of(noisy)
+    assert level.shape == (1, 1, *noisy.shape[-2:])
+    assert torch.equal(denoiser(noisy), denoiser(noisy, level))
+    assert not torch.equal(denoiser(noisy), denoiser(noisy, 2 * level))
     assert denoiser(noisy[:, :1]).shape == noisy[:, :1].shape
+    both = denoiser(torch.cat([noisy, noisy / 2]))
+    torch.testing.assert_close(both[:1], denoiser(noisy), atol=1e-5, rtol=1e-4)
+
+
+def test_a_mirrored_photograph_has_the_mirrored_result(photograph: Tensor) -> None:
+    noisy, _ = taken(photograph)
+    denoiser = load_denoiser("camera")
+    torch.testing.assert_close(denoiser(noisy.flip(-1), 0.03).flip(-1), denoiser(noisy, 0.03), atol=0.02, rtol=0)

@@ -6,8 +6,8 @@ from safetensors.torch import load_file
 
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.problem.noise_network import LEAST, NoiseNetwork, Reading
-from pretrained import train_noise
-from pretrained.train_noise import loss_of, neighbours, rate, train
+from pretrained import train_noise, training
+from pretrained.train_noise import loss_of, neighbours, train
 
 
 def test_the_correlation_of_neighbours() -> None:
@@ -27,18 +27,11 @@ def test_the_loss_is_least_at_what_there_is() -> None:
     assert right < min(loss(0.008, 0.0), loss(0.0125, 0.0), loss(0.01, 0.2))
 
 
-def test_the_rate_warms_up_and_cools_down() -> None:
-    rates = [rate(step, 2000) for step in range(2000)]
-    assert rates[0] < 1e-4
-    assert max(rates) == pytest.approx(2e-3, rel=0.05)
-    assert rates[-1] == pytest.approx(2e-5, rel=0.01)
-
-
 def test_a_stopped_training_goes_on_to_the_same_weights(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_noise, "SIDE", 16)
     monkeypatch.setattr(train_noise, "SIZE", 2)
     train(folder, tmp_path / "whole", 3)
-    monkeypatch.setattr(train_noise, "SAVED_EVERY", 0.0)
+    monkeypatch.setattr(training, "SAVED_EVERY", 0.0)
     calls = 0
 
     def killed(reading: Reading, error: torch.Tensor) -> torch.Tensor:
@@ -56,5 +49,5 @@ def test_a_stopped_training_goes_on_to_the_same_weights(folder: Path, tmp_path: 
     found = [load_file(tmp_path / name / "noise_network.safetensors") for name in ("whole", "stopped")]
     assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
     NoiseNetwork().load_state_dict({name: value.float() for name, value in found[0].items()})
-    with pytest.raises(SettingsError, match="of 3 steps and seed 0"):
+    with pytest.raises(SettingsError, match="steps 3, not 4"):
         train(folder, tmp_path / "stopped", 4)

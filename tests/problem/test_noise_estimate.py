@@ -169,3 +169,13 @@ def test_a_level_is_a_mean_over_blocks_of_like_brightness(coffee: Tensor) -> Non
     for level in found.levels:
         assert list(level.brightness) == sorted(level.brightness)
         assert all(math.isfinite(value) and value > 0 for value in level.deviation)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_every_channel_has_a_level_function(channels: int) -> None:
+    ramp = torch.linspace(0.05, 1, 96).expand(1, channels, 96, 96)
+    noisy = torch.poisson(20 * ramp, generator=torch.Generator().manual_seed(0)) / 20
+    found = hd.noise.estimate(noisy, sure=False)
+    assert len(found.levels) == channels
+    assert found.map(noisy).shape == noisy.shape
+    assert hd.tasks.denoise(noisy).deviation.shape == noisy.shape

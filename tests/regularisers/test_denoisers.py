@@ -25,11 +25,7 @@ def _installed(request: pytest.FixtureRequest) -> None:
         pytest.skip(f"the weights of {name} are not installed")
 
 
-BLIND = {"camera"}
-"""Told no level, and made for the noise of cameras, not for white noise: tests/pretrained/test_denoisers.py has its law."""
-
-
-@pytest.mark.parametrize("name", [name for name in DENOISERS if name not in BLIND])
+@pytest.mark.parametrize("name", DENOISERS)
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_noise_is_removed(name: str, channels: int, photograph: Tensor) -> None:
     large = torch.nn.functional.interpolate(photograph, scale_factor=2, mode="bicubic").clamp(0, 1)
@@ -41,7 +37,7 @@ def test_noise_is_removed(name: str, channels: int, photograph: Tensor) -> None:
     assert metrics.psnr(found, clean) > metrics.psnr(noisy, clean) + 2
 
 
-@pytest.mark.parametrize("name", [name for name in DENOISERS if name not in BLIND])
+@pytest.mark.parametrize("name", DENOISERS)
 def test_a_clean_image_without_noise_is_nearly_left_alone(name: str, photograph: Tensor) -> None:
     if name == "median":
         return  # it knows two windows, and removes what is smaller at any level

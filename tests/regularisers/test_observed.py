@@ -6,8 +6,8 @@ import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.problem import fidelity
 from hybrid_dip.problem.noise_estimate import Level, NoiseEstimate
-from hybrid_dip.regularisers.denoisers import nlm, takes_map
-from hybrid_dip.regularisers.observed import coarseness, denoised_observation, told
+from hybrid_dip.regularisers.denoisers import nlm, takes_coarse, takes_map
+from hybrid_dip.regularisers.observed import coarseness, denoised_observation
 
 
 def uneven(photograph: Tensor, correlation: tuple[float, ...] = (0.0, 0.0, 0.0)) -> Task:
@@ -34,9 +34,32 @@ def test_a_denoiser_is_told_a_map_where_it_takes_one(photograph: Tensor) -> None
 
 
 def test_coarse_noise_is_told_as_more(photograph: Tensor) -> None:
-    assert coarseness(uneven(photograph)) == 1
-    assert coarseness(uneven(photograph, (0.6, 0.3, 0.1))) == pytest.approx(3**0.5)
-    assert told(hd.tasks.denoise(photograph, sigma=0.1)) == pytest.approx(0.1)
+    asked: list[float] = []
+
+    def note(x: Tensor, sigma: float) -> Tensor:
+        asked.append(sigma)
+        return x
+
+    task = uneven(photograph, (0.6, 0.3, 0.1))
+    assert coarseness(uneven(photograph), note) == 1
+    assert coarseness(task, note) == pytest.approx(3**0.75)
+    denoised_observation(note, task)
+    denoised_observation(takes_coarse(note), task)
+    assert asked[0] == pytest.approx(3**0.75 * asked[1])
+
+
+def test_white_noise_is_told_as_it_is_and_never_as_less_than_two(photograph: Tensor) -> None:
+    asked: list[float | None] = []
+
+    def note(x: Tensor, sigma: float | None = None) -> Tensor:
+        asked.append(sigma)
+        return x
+
+    for level in (0.1, 0.001):
+        denoised_observation(note, hd.tasks.denoise(photograph, sigma=level))
+    assert asked == pytest.approx([0.1, 2 / 255])
+    denoised_observation(takes_coarse(note), hd.tasks.denoise(photograph, sigma=0.1))
+    assert asked[2] is None, "made for other noise, it looks for itself"
 
 
 def test_photon_noise_is_made_even_first() -> None:

@@ -121,7 +121,7 @@ class PlugAndPlay:
                 with torch.no_grad():
                     x = self.denoiser(box.project(x, NARROW), level).detach()
             return box.project(x)
-        noise = noise_level(task) if self.noise is None else self.noise
+        noise = noise_level(task, self.denoiser) if self.noise is None else self.noise
         last = last_level(task, noise) if self.last is None else self.last
         for level in self._levels(last):
             u = nearest_explanation(x, task, LAMBDA * (max(noise, NOISELESS) / level) ** 2)
@@ -155,13 +155,14 @@ def last_level(task: Task, noise: float) -> float:
     return max(noise if whole else noise / 2, LEAST_SIGMA)
 
 
-def noise_level(task: Task) -> float:
+def noise_level(task: Task, denoiser: Denoiser) -> float:
     """sigma_n of a task: its own level, or by the kind of task an estimate or 0; of photon noise the mean level.
 
     An A that hardly lets fine detail through, such as a blur, would turn noise that is taken for signal into large errors.
 
     Args:
         task: The task with its whole observation.
+        denoiser: Denoiser that is told the level.
 
     Returns:
         The noise level in units of [0, 1].
@@ -170,7 +171,7 @@ def noise_level(task: Task) -> float:
         SettingsError: The task has no level, and it cannot be estimated.
     """
     if task.noise_sigma is not None:
-        return task.noise_sigma * coarseness(task)
+        return task.noise_sigma * coarseness(task, denoiser)
     if task.fidelity is poisson:
         return mean_deviation(task)
     if task.name in EXACT:

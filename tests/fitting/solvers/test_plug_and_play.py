@@ -100,7 +100,7 @@ ENDS: dict[str, tuple[Callable[[Tensor], Task], float]] = {
 def test_the_level_it_ends_at(name: str) -> None:
     make, expected = ENDS[name]
     task = make(torch.rand(1, 3, 16, 16))
-    assert last_level(task, noise_level(task)) == pytest.approx(expected)
+    assert last_level(task, noise_level(task, nlm)) == pytest.approx(expected)
 
 
 def test_noise_above_the_first_level_raises_it() -> None:
