@@ -116,8 +116,9 @@ CAMERA = About(
     "it takes what the image itself tells (`hybrid-dip noise`). It returns the photograph without the noise.",
     "as synthetic cameras take them (`hybrid_dip/problem/camera.py`), and of the same photographs without noise, told nothing",
     "and their copies at 0.6 of the size, both through a lens that blurs their own grain away",
-    "Photographs by synthetic cameras of ISO 800 to 25600, a seventh of the patches without noise; the level that is told is "
-    "off by a fifth; the weights of `denoiser.md` to begin with, and the mean of those and of what was learnt at the end",
+    "Photographs by synthetic cameras of ISO 800 to 25600, told a level that is off by a fifth; a quarter of the patches are "
+    "good files, told what the noise network takes their detail for; the weights of `denoiser.md` to begin with, and at the "
+    "end the mean of those and of what was learnt",
     "White noise, for which `denoiser.safetensors` is better. The cameras are a model, made with real pairs in view "
     "(`experiments/010_real_photographs`). It is as good as the level that it is told.",
 )

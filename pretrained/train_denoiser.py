@@ -16,8 +16,8 @@ the way. Some photographs of the folder are held back to measure progress.
 
     python -m pretrained.train_denoiser PHOTOS -o out --noise camera --steps 1000 --lr 1.5e-4
 
-goes on from the denoiser of this package, on photographs by synthetic cameras (:mod:`pretrained.camera_patches`). What it writes
-is loaded by ``pretrained.load_denoiser("camera", "out/denoiser.safetensors")``.
+goes on from the denoiser of this package, on photographs by synthetic cameras (:mod:`pretrained.camera_patches`). What it
+writes is loaded by ``pretrained.load_denoiser("camera", "out/denoiser.safetensors")``.
 """
 
 import argparse
