@@ -203,7 +203,7 @@ def cases(psnr: pd.DataFrame, arms: Sequence[str] = SHOWN) -> list[str]:
     lines = ["| task | image | " + " | ".join(arms) + " | stack - best single |", "|---" * (len(arms) + 3) + "|"]
     gain = gains(psnr)
     for (task, image), row in psnr.iterrows():
-        cells = " | ".join(f"{row[arm]:.2f}" if pd.notna(row[arm]) else "" for arm in arms)
+        cells = " | ".join(f"{row[arm]:.2f}" if pd.notna(row.get(arm)) else "" for arm in arms)
         lines.append(f"| {task} | {image} | {cells} | {gain[task, image]:+.2f} dB |")
     return lines
 
