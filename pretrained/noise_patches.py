@@ -54,10 +54,10 @@ def none(clean: Tensor, draw: Draw) -> Tensor:
 
 
 KINDS: tuple[tuple[float, Callable[[Tensor, Draw], Tensor]], ...] = (
-    (0.28, gaussian),
-    (0.44, photons),
-    (0.64, mosaic),
-    (0.70, none),
+    (0.30, gaussian),
+    (0.48, photons),
+    (0.62, mosaic),
+    (0.68, none),
 )
 """Up to which share of the draws a kind is taken; a camera's noise from there on."""
 
@@ -109,7 +109,7 @@ def pair(clean: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
     if grey:
         clean = luminance(clean).expand(-1, 3, -1, -1)
     noisy = kind(clean[:, :1], draw).expand(-1, 3, -1, -1) if grey else kind(clean, draw)
-    if chance(0.45, draw):
+    if chance(0.35, draw):
         noisy = as_jpeg(noisy.clamp(0, 1), round(between(70, 98, draw)), chance(0.5, draw))
     elif chance(0.5, draw):
         noisy = torch.from_numpy(quantise(noisy.clamp(0, 1))).permute(2, 0, 1)[None] / 255

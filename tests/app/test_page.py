@@ -108,6 +108,53 @@ def test_upload_fit_drag_keep_and_download(address: str, photograph: Tensor, tmp
         assert outside(browser, address) == [], "no request leaves the page"
 
 
+def choose(browser: Any, label: str, text: str) -> None:
+    """Take an entry of a list."""
+    wait(lambda: browser.find_elements("css selector", f"input[aria-label='{label}']"))[0].click()
+    entries = "[role=option]"
+    wait(lambda: [one for one in browser.find_elements("css selector", entries) if text in one.text])[0].click()
+
+
+def paint(browser: Any) -> None:
+    """Draw a stroke across the image."""
+    from selenium.webdriver import ActionChains
+
+    canvas = wait(lambda: browser.find_elements("css selector", "#painter canvas"))[0]
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    ActionChains(browser).move_to_element(canvas).click_and_hold().move_by_offset(30, 10).move_by_offset(
+        20, -10
+    ).release().perform()
+
+
+def test_paint_stop_go_on_and_restore_with_another_prior(address: str, photograph: Tensor, tmp_path: Path) -> None:
+    save_image(F.interpolate(photograph, (64, 64), mode="bicubic").clamp(0, 1), tmp_path / "photo.png")
+    with open_browser(tmp_path) as browser:
+        browser.get(address)
+        wait(lambda: browser.find_elements("css selector", "#restore"))
+        browser.find_element("css selector", "input[type=file]").send_keys(str(tmp_path / "photo.png"))
+        wait(lambda: "the degraded image" in browser.find_element("css selector", "#ends").text)
+        choose(browser, "What is wrong with it", "regions to fill in")
+        paint(browser)
+        button(browser, "More").click()
+        type_into(find(browser, "Steps"), "150")
+        type_into(find(browser, "Fits averaged"), "1")
+        button(browser, "Restore").click()
+        progress = browser.find_element("css selector", "#progress")
+        wait(lambda: "to fill in" in progress.text)
+        button(browser, "Stop").click()
+        wait(lambda: "stopped" in progress.text)
+        button(browser, "Go on").click()
+        wait(lambda: "finished" in progress.text)
+        choose(browser, "Prior 1", "tv (")
+        button(browser, "Restore").click()
+        runs = browser.find_element("css selector", "#runs")
+        wait(lambda: len(runs.find_elements("css selector", "input")) == 2)
+        wait(lambda: "finished" in progress.text)
+        choose(browser, "Left of the divider", "1")
+        assert browser.find_element("css selector", "#wrong").text == ""
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
 def test_what_is_painted_is_filled_in() -> None:
     layer = np.zeros((4, 5, 4), np.uint8)
     with pytest.raises(SettingsError, match="Nothing is painted"):
