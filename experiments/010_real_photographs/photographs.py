@@ -115,7 +115,8 @@ def table() -> None:
     for (name, part), rows in results.groupby(["set", "part"], sort=False):
         print(f"\n{name}, {part}, {rows.image.nunique()} images\n\n| arm | PSNR | SSIM |\n|---|---|---|")
         for arm, of in rows.groupby("arm", sort=False):
-            print(f"| {arm} | {of.psnr.mean():.2f} dB | {of.ssim.mean():.3f} |")
+            ssim = "" if of.ssim.isna().all() else f"{of.ssim.mean():.3f}"
+            print(f"| {arm} | {of.psnr.mean():.2f} dB | {ssim} |")
 
 
 def main() -> None:
