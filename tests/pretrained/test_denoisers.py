@@ -20,7 +20,7 @@ from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.regularisers import RED
 from pretrained import denoisers, weights
 from pretrained.bundled import DenoisingNetwork
-from pretrained.denoisers import AsColour, Denoiser, level_of, load_denoiser
+from pretrained.denoisers import AsColour, CameraDenoiser, Denoiser, level_of, load_denoiser
 from pretrained.train_denoiser import write_weights
 from pretrained.weights import WeightsError
 from tests.command import SMALL
@@ -193,7 +193,12 @@ def test_the_camera_s_noise_is_removed_without_a_level() -> None:
     torch.testing.assert_close(both[:1], denoiser(noisy), atol=1e-5, rtol=1e-4)
 
 
-def test_a_mirrored_photograph_has_the_mirrored_result(photograph: Tensor) -> None:
+def test_a_mirrored_photograph_has_more_nearly_the_mirrored_result_than_by_one_pass(photograph: Tensor) -> None:
     noisy, _ = taken(photograph)
     denoiser = load_denoiser("camera")
-    torch.testing.assert_close(denoiser(noisy.flip(-1), 0.03).flip(-1), denoiser(noisy, 0.03), atol=0.02, rtol=0)
+    assert isinstance(denoiser, CameraDenoiser)
+
+    def gap(denoise: Callable[..., Tensor]) -> float:
+        return float((denoise(noisy.flip(-1), 0.03).flip(-1) - denoise(noisy, 0.03)).square().mean().sqrt())
+
+    assert gap(denoiser) < 0.75 * gap(denoiser.denoiser)
