@@ -1,4 +1,4 @@
-"""Real photographs, whose noise nobody has measured: the image's own prior, learned ones, and both.
+"""Real photographs, whose noise is not known: the image's own prior, learned ones, and both.
 
     python experiments/010_real_photographs/photographs.py learned --images CC15 POLYU    # whole images, without a fit: minutes
     python experiments/010_real_photographs/photographs.py fit --images CC15 POLYU        # centres of 96x96: 5 minutes each
