@@ -73,6 +73,7 @@ def _check_folder(asked: Restoration) -> None:
     }
     for name, given in for_one_image.items():
         if given:
-            raise SettingsError(f"{name} is for one image; a folder goes on where it stopped by the same command.")
+            hint = "; a folder goes on where it stopped by the same command" if name in ("--resume", "--overwrite") else ""
+            raise SettingsError(f"{name} is for one image, and a folder was given{hint}.")
     if output.out.is_dir() and any(output.out.iterdir()) and not (output.out / PLAN).is_file():
         raise SettingsError(f"{output.out} holds other files, which the restored images might replace: name a new folder.")
