@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hybrid_dip.errors import SettingsError, nearest, warn
 from hybrid_dip.problem.noise_estimate import estimate
-from hybrid_dip.regularisers.denoisers import takes_coarse, takes_map
+from hybrid_dip.regularisers.denoisers import mark
 from pretrained import weights
 from pretrained.bundled import DenoisingNetwork
 from pretrained.ffdnet import FFDNet
@@ -40,6 +40,47 @@ class AsColour(nn.Module):
         return colour.mean(1, keepdim=True)
 
 
+class ForAnySize(nn.Module):
+    """A network for images of any size: they are continued to a multiple; strong noise is scaled down to what was learned.
+
+    Args:
+        network: (N, C, H, W), (N, 1, H, W) -> (N, C, H, W).
+        multiple: Number that its H and W must be multiples of; other images are continued by their borders.
+    """
+
+    def __init__(self, network: nn.Module, multiple: int):
+        super().__init__()
+        self.network = network
+        self.multiple = multiple
+
+    def forward(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """Denoise (N, C, H, W), told a number or a map that broadcasts to (N, 1, H, W)."""
+        height, width = x.shape[-2:]
+        level = (x.new_tensor(sigma) if isinstance(sigma, float | int) else sigma.to(x)).expand(len(x), 1, height, width)
+        scale = (level.amax((1, 2, 3), keepdim=True) / STRONGEST).clamp(min=1)
+        padding = (0, -width % self.multiple, 0, -height % self.multiple)
+        padded = [F.pad(part / scale, padding, mode="replicate") for part in (x, level)]
+        clean: Tensor = self.network(*padded)[..., :height, :width]
+        return clean * scale
+
+
+class ByChannel(nn.Module):
+    """A network for grey images, applied to each channel.
+
+    Args:
+        network: (N, 1, H, W), (N, 1, H, W) -> (N, 1, H, W).
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """(N, C, H, W), (N, 1, H, W) -> (N, C, H, W)."""
+        clean: Tensor = self.network(x.flatten(0, 1)[:, None], sigma.repeat_interleave(x.shape[1], 0))
+        return clean.reshape(x.shape)
+
+
 class Denoiser:
     """(x, sigma) -> x, for images of any size and number of channels; frozen; it computes on the device of x.
 
@@ -50,9 +91,12 @@ class Denoiser:
     """
 
     def __init__(self, colour: nn.Module, grey: nn.Module, multiple: int):
-        self.colour = colour.eval().requires_grad_(False)
-        self.grey = grey.eval().requires_grad_(False)
-        self.multiple = multiple
+        self.colour = ForAnySize(colour, multiple).eval().requires_grad_(False)
+        self.grey = ForAnySize(ByChannel(grey), multiple).eval().requires_grad_(False)
+
+    def network(self, channels: int) -> ForAnySize:
+        """The network for images of so many channels."""
+        return self.colour if channels == COLOURS else self.grey
 
     def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """Denoise, differentiably with respect to x.
@@ -70,21 +114,12 @@ class Denoiser:
         """
         if isinstance(sigma, float | int) and sigma == 0:
             return x.clone()
-        count, channels, height, width = x.shape
-        level = (x.new_tensor(sigma) if isinstance(sigma, float | int) else sigma.to(x)).expand(count, 1, height, width)
+        level = x.new_tensor(sigma) if isinstance(sigma, float | int) else sigma
         if not bool(((level >= 0) & (level <= 1)).all()):  # NaN is refused as well
             got = f"{sigma}" if isinstance(sigma, float | int) else f"a map from {float(level.min())} to {float(level.max())}"
             raise SettingsError(f"A noise level is from 0 to 1 (25 grey levels are 25/255), got {got}.")
-        scale = (level.amax((1, 2, 3), keepdim=True) / STRONGEST).clamp(min=1)
-        x, level = x / scale, level / scale
-        padding = (0, -width % self.multiple, 0, -height % self.multiple)
-        planes, network = x, self.colour
-        if channels != COLOURS:
-            planes, level = x.reshape(-1, 1, height, width), level.repeat_interleave(channels, 0)
-            network = self.grey
-        padded = [F.pad(part, padding, mode="replicate") for part in (planes, level)]
-        clean: Tensor = copy_for(network, x)(*padded)[..., :height, :width]
-        return clean.reshape(x.shape) * scale
+        clean: Tensor = copy_for(self.network(x.shape[1]), x)(x, sigma)
+        return clean
 
 
 class CameraDenoiser:
@@ -102,6 +137,10 @@ class CameraDenoiser:
 
     def __init__(self, denoiser: Denoiser):
         self.denoiser = denoiser
+
+    def network(self, channels: int) -> ForAnySize:
+        """The network for images of so many channels, which makes one of the four results."""
+        return self.denoiser.network(channels)
 
     def __call__(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Denoise, differentiably with respect to x.
@@ -150,6 +189,18 @@ def level_of(image: Tensor) -> Tensor:
     return level
 
 
+class LearnedDenoiser(Protocol):
+    """What :func:`load_denoiser` gives."""
+
+    def __call__(self, x: Tensor, /, *sigma: Any) -> Tensor:
+        """(x, sigma) -> x; some need no sigma."""
+        ...
+
+    def network(self, channels: int) -> nn.Module:
+        """The network (x, sigma) -> x for images of so many channels."""
+        ...
+
+
 @dataclass(frozen=True)
 class Loader:
     """How one of the denoisers is loaded.
@@ -159,7 +210,7 @@ class Loader:
         several: It has more than one file of weights, so the user cannot give one.
     """
 
-    make: Callable[[Path | None], Callable[..., Tensor]]
+    make: Callable[[Path | None], LearnedDenoiser]
     several: bool = False
 
 
@@ -220,7 +271,7 @@ KINDS: Mapping[str, Loader] = {
 
 
 @load_once
-def load_denoiser(name: str = "bundled", path: str | Path | None = None) -> Callable[..., Tensor]:
+def load_denoiser(name: str = "bundled", path: str | Path | None = None) -> LearnedDenoiser:
     """Load a learned denoiser.
 
     Args:
@@ -246,7 +297,7 @@ def load_denoiser(name: str = "bundled", path: str | Path | None = None) -> Call
     return KINDS[name].make(None if path is None else Path(path))
 
 
-@takes_map
+@mark(takes_map=True, network=lambda channels: load_denoiser("bundled").network(channels))
 def bundled(x: Tensor, sigma: float | Tensor) -> Tensor:
     """The denoiser that this project trained on BSDS500, colour and grey, any noise level up to 75 (pretrained/denoiser.md).
 
@@ -260,8 +311,7 @@ def bundled(x: Tensor, sigma: float | Tensor) -> Tensor:
     return load_denoiser("bundled")(x, sigma)
 
 
-@takes_coarse
-@takes_map
+@mark(takes_map=True, takes_coarse=True)
 def camera(x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
     """The denoiser that this project trained on the noise of cameras' files (pretrained/camera.md).
 
@@ -272,7 +322,8 @@ def camera(x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
     Returns:
         The clean image, of the shape of x.
     """
-    return load_denoiser("camera")(x, sigma)
+    clean: Tensor = load_denoiser("camera")(x, sigma)
+    return clean
 
 
 @dataclass(frozen=True)
@@ -297,11 +348,16 @@ class Trained:
         """Denoise, see :class:`Denoiser`."""
         return load_denoiser("bundled", self.path)(x, sigma)
 
+    def network(self, channels: int) -> nn.Module:
+        """The network for images of so many channels."""
+        return load_denoiser("bundled", self.path).network(channels)
+
     def describe(self) -> dict[str, str]:
         """The settings for a manifest."""
         return {"name": "trained", "path": self.path}
 
 
+@mark(network=lambda channels: load_denoiser("ffdnet").network(channels))
 def ffdnet(x: Tensor, sigma: float | Tensor) -> Tensor:
     """FFDNet (Zhang, Zuo & Zhang 2018), weights of Tassano, Delon & Veit 2019: the extra ``ffdnet``, GPL-3.
 

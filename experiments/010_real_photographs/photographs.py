@@ -19,6 +19,7 @@ from torch import Tensor
 import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError, one_sentence
+from hybrid_dip.fitting.observers import ReferenceWatch
 from hybrid_dip.fusion.stacking import Arm, stack
 from hybrid_dip.images import metrics
 from hybrid_dip.images.atomic import write_text
@@ -27,6 +28,7 @@ from hybrid_dip.images.files import crop_to_centre
 from hybrid_dip.recipes.presets import fast
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers import NonLocal
+from hybrid_dip.restoring.hooks import FitHooks
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.csv"
@@ -72,12 +74,12 @@ BEST = "fit, its best iterate (oracle)"
 
 def fitted(noisy: Tensor, clean: Tensor, task: Task) -> tuple[dict[str, Tensor], float]:
     """Fits to a part of an image and the stack of both priors, and the PSNR of the fit's best iterate, which is an oracle's."""
-    along = hd.restore(hd.Case(task, clean), preset=once, progress=False)
+    watch = ReferenceWatch(task, clean)
     patch = (hd.Term(NonLocal(), hd.schedules.Balanced(1.0), "non-local"),)
     arms = [Arm("fit", once), Arm("patch", once, patch), Arm("learned (camera)", "one-shot:denoiser=camera")]
-    both = stack(task, arms, device="cpu", progress=False)
-    images = {**learned(noisy, task), "fit": along.image, "patch": both.arms["patch"].image, "both": both.image}
-    return images, max(along.psnr.values())
+    both = stack(task, arms, device="cpu", progress=False, hooks=lambda name: FitHooks([watch] if name.arm == "fit" else []))
+    images = {**learned(noisy, task), "fit": both.arms["fit"].image, "patch": both.arms["patch"].image, "both": both.image}
+    return images, max(watch.psnr.values())
 
 
 def measure(folders: list[Path], part: str) -> None:

@@ -138,9 +138,9 @@ def default_selection(task: Task) -> Selection:
         task: The task to restore.
 
     Returns:
-        The bootstrap where y is the whole image with white Gaussian noise of a known level, else a held-out tenth.
+        The bootstrap where y is the whole image with Gaussian noise of a known level, else a held-out tenth.
     """
-    known = bool(task.noise_sigma) and task.fidelity is gaussian and task.reach == 1
+    known = bool(task.noise_sigma) and task.fidelity is gaussian
     return Bootstrap() if known and shows_image(task) else HeldOut()
 
 

@@ -111,7 +111,7 @@ def combine(images: Sequence[Sequence[Tensor]], judges: Sequence[Task], *, local
     if not local or len(images[0]) < 2 or judges[0].observation.ndim != 4 or locality_of(judges[0].forward) is None:
         return plain
     (size,) = sizes
-    return _with_maps(plain, evidence, (size[-2], size[-1]))
+    return _with_maps(plain, evidence, (size[-2], size[-1]), max(judge.reach for judge in judges))
 
 
 def _evidence(images: Sequence[Sequence[Tensor]], judges: Sequence[Task]) -> _Evidence:
@@ -133,10 +133,15 @@ def _evidence(images: Sequence[Sequence[Tensor]], judges: Sequence[Task]) -> _Ev
     return _Evidence(products, entries)
 
 
-def _with_maps(plain: Combination, evidence: _Evidence, size: tuple[int, int]) -> Combination:
-    """Choose window and pull by two-fold cross-validation over pixels; keep single weights where these are as good."""
+def _with_maps(plain: Combination, evidence: _Evidence, size: tuple[int, int], side: int) -> Combination:
+    """Choose window and pull by two-fold cross-validation over pixels; keep single weights where these are as good.
+
+    Where noise is alike between neighbours, squares of that side take the place of pixels.
+    """
     shape = evidence.entries.shape
-    half = torch.from_numpy(np.random.default_rng(0).random(shape) < 0.5).to(evidence.entries)
+    squares = [-(-length // side) for length in shape]
+    drawn = torch.from_numpy(np.random.default_rng(0).random(squares) < 0.5).to(evidence.entries)
+    half = drawn.repeat_interleave(side, 0).repeat_interleave(side, 1)[: shape[0], : shape[1]]
     halves = [(evidence.part(a), evidence.part(b)) for a, b in ((half, 1 - half), (1 - half, half))]
     one = sum(_losses(test, simplex_weights(train.gram())[:, None, None].expand(-1, *shape)) for train, test in halves)
     tried: dict[tuple[float, float], Tensor] = {}
@@ -144,7 +149,7 @@ def _with_maps(plain: Combination, evidence: _Evidence, size: tuple[int, int]) -
         window = max(1.0, share * min(shape))
         tried[window, pull] = torch.stack([_losses(test, _maps(train, window, pull)) for train, test in halves]).sum(0)
     best = min(tried, key=lambda setting: float(tried[setting].sum()))
-    gained = (one - tried[best])[evidence.entries > 0]
+    gained = _by_squares(one - tried[best], side)[_by_squares(evidence.entries, side) > 0]
     count = float(evidence.entries.sum())
     gain, doubt = float(gained.sum()), float(gained.std()) * math.sqrt(gained.numel())
     about: dict[str, float | str] = {"window": best[0], "pull": best[1], "gain": gain / count, "standard_error": doubt / count}
@@ -156,6 +161,12 @@ def _with_maps(plain: Combination, evidence: _Evidence, size: tuple[int, int]) -
     if tuple(maps.shape[-2:]) != tuple(size):
         maps = F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
     return Combination(plain.weights, maps, plain.errors, float(tried[best].sum()) / count, {**about, "maps": "used"})
+
+
+def _by_squares(values: Tensor, side: int) -> Tensor:
+    """Sums over squares of that side."""
+    height, width = values.shape
+    return side**2 * F.avg_pool2d(F.pad(values[None], (0, -width % side, 0, -height % side)), side)[0]
 
 
 def _losses(test: _Evidence, weights: Tensor) -> Tensor:

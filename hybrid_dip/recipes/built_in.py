@@ -41,6 +41,7 @@ PARTS: dict[str, dict[str, str]] = {
         "baseline": "hybrid_dip.recipes.without_fit:baseline",
         "one-shot": "hybrid_dip.recipes.without_fit:one_shot",
         "plug-and-play": "hybrid_dip.recipes.without_fit:plug_and_play",
+        "adapted": "hybrid_dip.recipes.adapted:adapted",
         "guided": "hybrid_dip.recipes.without_fit:guided",
         "refined": "hybrid_dip.recipes.without_fit:refined",
         "deepred": "hybrid_dip.recipes.published:deepred",

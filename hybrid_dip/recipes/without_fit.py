@@ -120,11 +120,20 @@ def one_shot(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm) -> Re
     Raises:
         SettingsError: Another task, or another noise.
     """
-    _check_denoising(task, "one-shot")
+    check_denoising(task, "one-shot")
     return _without_fit(PixelsFromObservation(partial(_denoise, denoiser), task, settings_of(denoiser)))
 
 
-def _check_denoising(task: Task, preset: str) -> None:
+def check_denoising(task: Task, preset: str) -> None:
+    """Refuse a task that is not denoising of Gaussian or of photon noise.
+
+    Args:
+        task: The task.
+        preset: Name of the preset, for the sentence.
+
+    Raises:
+        SettingsError: It is another.
+    """
     if task.name != "denoise" or (task.noise_sigma is None and task.fidelity is not poisson):
         raise SettingsError(
             f"The preset '{preset}' is for the task 'denoise' with Gaussian or photon noise; for others: plug-and-play."
@@ -227,7 +236,7 @@ def guided(task: Task, preset: Annotated[Preset, "presets"] = fast, denoiser: An
     Raises:
         SettingsError: Another task, or another noise.
     """
-    _check_denoising(task, "guided")
+    check_denoising(task, "guided")
     about = {"name": "denoised observation", "denoiser": settings_of(denoiser)}
     return replace(preset(task), latent=LatentFromObservation(partial(_denoise, denoiser), task, about))
 

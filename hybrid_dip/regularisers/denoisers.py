@@ -6,11 +6,11 @@ gradient, and all but BM3D compute on the CPU.
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hybrid_dip.errors import SettingsError
 
@@ -23,30 +23,29 @@ class Denoiser(Protocol):
         ...
 
 
-def takes_map(denoiser: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Mark a denoiser that takes a map of levels, (1, 1, H, W), as well as a number.
+Given = TypeVar("Given", bound=Callable[..., Tensor])
+
+
+def mark(
+    *, takes_map: bool = False, takes_coarse: bool = False, network: Callable[[int], nn.Module] | None = None
+) -> Callable[[Given], Given]:
+    """Say of a denoiser what it can do beside (x, sigma) -> x; a class says it by attributes of these names.
 
     Args:
-        denoiser: (x, sigma) -> x.
+        takes_map: It takes a map of levels, (1, 1, H, W), as well as a number.
+        takes_coarse: It is for noise that is alike between neighbours, and is told that noise's own deviation.
+        network: Number of channels -> the torch module (x, sigma) -> x that it is, which can be fitted to an image.
 
     Returns:
-        The same.
+        A decorator that returns the same denoiser.
     """
-    denoiser.takes_map = True  # type: ignore[attr-defined]  # functions can have attributes
-    return denoiser
 
+    def marked(denoiser: Given) -> Given:
+        for name, value in (("takes_map", takes_map), ("takes_coarse", takes_coarse), ("network", network)):
+            setattr(denoiser, name, value)
+        return denoiser
 
-def takes_coarse(denoiser: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Mark a denoiser of noise that is alike between neighbours: it is told that noise's own deviation.
-
-    Args:
-        denoiser: (x, sigma) -> x.
-
-    Returns:
-        The same.
-    """
-    denoiser.takes_coarse = True  # type: ignore[attr-defined]
-    return denoiser
+    return marked
 
 
 def _by_array(x: Tensor, call: Callable[[Any], Any]) -> Tensor:

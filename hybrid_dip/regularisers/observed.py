@@ -47,8 +47,21 @@ def denoised_observation(denoiser: Callable[..., Tensor], task: Task) -> Tensor:
         return Stabilised(denoiser, photon(y))(y)
     if getattr(denoiser, "takes_coarse", False) and task.reach == 1:
         return denoiser(y)  # made for other noise than the task says: it looks for itself
+    return denoiser(y, level_for(denoiser, task))
+
+
+def level_for(denoiser: Callable[..., Tensor], task: Task) -> float | Tensor:
+    """The noise level that a denoiser is told of a task.
+
+    Args:
+        denoiser: D, as for :func:`denoised_observation`.
+        task: Denoising of Gaussian noise.
+
+    Returns:
+        A number; a map (1, 1, H, W) where the noise is uneven and the denoiser takes one.
+    """
     factor = coarseness(task, denoiser)
     if task.precision is None:
-        return denoiser(y, max(factor * (task.noise_sigma or 0.0), LEAST_SIGMA))
+        return max(factor * (task.noise_sigma or 0.0), LEAST_SIGMA)
     level = (factor * task.deviation.square().mean(1, keepdim=True).sqrt()).clamp(min=LEAST_SIGMA)
-    return denoiser(y, level if getattr(denoiser, "takes_map", False) else float(level.square().mean().sqrt()))
+    return level if getattr(denoiser, "takes_map", False) else float(level.square().mean().sqrt())

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import hybrid_dip as hd
 from hybrid_dip.errors import HybridDIPWarning, SettingsError
+from hybrid_dip.fitting.solvers import ExtendedSURE
 from hybrid_dip.problem.camera import as_jpeg, demosaic, mosaic_of
 from hybrid_dip.problem.noise_estimate import Level, NoiseEstimate, estimate, photon
 
@@ -161,7 +162,7 @@ def test_held_out_squares_judge_by_their_middles(coffee: Tensor) -> None:
         assert bool(hidden[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3].all())
     assert 0.1 < float(hidden.float().mean()) <= 0.2
     with pytest.raises(SettingsError, match="alike up to 2 pixels apart"):
-        hd.selection.Bootstrap().replicates(task)
+        ExtendedSURE(0.5).run(torch.nn.Conv2d(3, 3, 1), task.observation, task)
 
 
 def test_a_level_is_a_mean_over_blocks_of_like_brightness(coffee: Tensor) -> None:

@@ -6,7 +6,7 @@ import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.problem import fidelity
 from hybrid_dip.problem.noise_estimate import Level, NoiseEstimate
-from hybrid_dip.regularisers.denoisers import nlm, takes_coarse, takes_map
+from hybrid_dip.regularisers.denoisers import mark, nlm
 from hybrid_dip.regularisers.observed import coarseness, denoised_observation
 
 
@@ -24,7 +24,7 @@ def test_a_denoiser_is_told_a_map_where_it_takes_one(photograph: Tensor) -> None
 
     task = uneven(photograph)
     assert torch.equal(denoised_observation(note, task), photograph)
-    denoised_observation(takes_map(note), task)
+    denoised_observation(mark(takes_map=True)(note), task)
     number, level = asked
     assert isinstance(number, float)
     assert isinstance(level, Tensor)
@@ -44,7 +44,7 @@ def test_coarse_noise_is_told_as_more(photograph: Tensor) -> None:
     assert coarseness(uneven(photograph), note) == 1
     assert coarseness(task, note) == pytest.approx(3**0.75)
     denoised_observation(note, task)
-    denoised_observation(takes_coarse(note), task)
+    denoised_observation(mark(takes_coarse=True)(note), task)
     assert asked[0] == pytest.approx(3**0.75 * asked[1])
 
 
@@ -58,7 +58,7 @@ def test_white_noise_is_told_as_it_is_and_never_as_less_than_two(photograph: Ten
     for level in (0.1, 0.001):
         denoised_observation(note, hd.tasks.denoise(photograph, sigma=level))
     assert asked == pytest.approx([0.1, 2 / 255])
-    denoised_observation(takes_coarse(note), hd.tasks.denoise(photograph, sigma=0.1))
+    denoised_observation(mark(takes_coarse=True)(note), hd.tasks.denoise(photograph, sigma=0.1))
     assert asked[2] is None, "made for other noise, it looks for itself"
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybrid_dip.contracts import Task, check_white
+from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.problem.clipping import clipped_level, unclip
 from hybrid_dip.problem.fidelity import gaussian
 from hybrid_dip.problem.least_squares import nearest_explanation
+from hybrid_dip.regularisers.noise_draw import Draw, noise_like
 from hybrid_dip.stopping.least import check_patience
 from hybrid_dip.stopping.selection.replicates import Replicate, Score, check_refit
 
@@ -26,7 +27,9 @@ class Bootstrap:
         mean (A x - y + eta / tau)^2 - sigma^2 (1 + 1 / tau^2)
 
     is an unbiased estimate of mean (A x - A x_true)^2 for noise of deviation sigma sqrt(1 + tau^2), whatever the algorithm
-    does: no derivative of a chaotic fit is taken, as SURE would need.
+    does: no derivative of a chaotic fit is taken, as SURE would need. The noise may be uneven, and alike between neighbours:
+    eta is then drawn so as well (:mod:`hybrid_dip.regularisers.noise_draw`). The estimate is as good as what is known of the
+    noise.
 
     Where y was clipped to [0, 1], as a file of 8 bits is, what was cut off is drawn first
     (:func:`hybrid_dip.problem.clipping.unclip`). y + tau eta is clipped again before it is fitted, for it is to be as y is.
@@ -72,17 +75,17 @@ class Bootstrap:
                 "The bootstrap needs the level of Gaussian noise, which this task does not have: give sigma, or choose "
                 "held-out."
             )
-        check_white(task, "The bootstrap")
         level = clipped_level(task)
-        return [self._replicate(task, sigma, level, self.seed + draw) for draw in range(self.draws)]
+        noise = noise_like(task)
+        return [self._replicate(task, sigma, level, noise, self.seed + draw) for draw in range(self.draws)]
 
-    def _replicate(self, task: Task, sigma: float, level: Tensor | None, seed: int) -> Replicate:
+    def _replicate(self, task: Task, sigma: float, level: Tensor | None, noise: Draw, seed: int) -> Replicate:
         y = task.observation
         # Not torch's generator: a simulated degradation of the same seed would have drawn the very same noise.
         draw = np.random.default_rng(seed)
-        eta = task.deviation * torch.from_numpy(draw.standard_normal(y.shape)).to(y)
-        noise = torch.ones_like(y) if level is None else level.isfinite().to(y)
-        eta = eta * noise
+        eta = noise(draw)
+        noisy = torch.ones_like(y) if level is None else level.isfinite().to(y)
+        eta = eta * noisy
         whole = y if level is None else unclip(y, level, sigma, draw)
         noisier = whole + self.tau * eta if level is None else (whole + self.tau * eta).clamp(0, 1)
         fitted = replace(task, observation=noisier, noise_sigma=sigma * math.sqrt(1 + self.tau**2))
@@ -91,7 +94,7 @@ class Bootstrap:
             # What was not measured stays what it is.
             known = task.weight.expand_as(y) > 0
             fitted, other = (replace(one, observation=torch.where(known, one.observation, y)) for one in (fitted, other))
-        return Replicate(fitted, other, _projected_risk(other) if self.projected else _risk(other, noise))
+        return Replicate(fitted, other, _projected_risk(other) if self.projected else _risk(other, noisy))
 
 
 def _risk(other: Task, noise: Tensor) -> Score:
