@@ -28,7 +28,8 @@ from torch import Tensor
 
 from hybrid_dip.contracts import Case, Task
 from hybrid_dip.errors import one_sentence
-from hybrid_dip.fusion.stacking import OTHER_SEED, Arm, averages, combine_arms, contributions, default_selection
+from hybrid_dip.fusion.arms import Arm
+from hybrid_dip.fusion.stacking import OTHER_SEED, averages, combine_arms, contributions, default_selection
 from hybrid_dip.fusion.weights import combine
 from hybrid_dip.images import metrics
 from hybrid_dip.images.atomic import replacement, write_text

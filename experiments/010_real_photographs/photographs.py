@@ -20,7 +20,8 @@ import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import SettingsError, one_sentence
 from hybrid_dip.fitting.observers import ReferenceWatch
-from hybrid_dip.fusion.stacking import Arm, stack
+from hybrid_dip.fusion.arms import Arm
+from hybrid_dip.fusion.stacking import stack
 from hybrid_dip.images import metrics
 from hybrid_dip.images.atomic import write_text
 from hybrid_dip.images.figures import draw_comparison, save_figure

@@ -10,11 +10,13 @@ from torch import Tensor
 from hybrid_dip.cli.job import Job, JobHooks, run_and_tell
 from hybrid_dip.cli.result_folder import ResultFolder
 from hybrid_dip.errors import SettingsError, interruptible, nearest
+from hybrid_dip.fusion.arms import arms_for
 from hybrid_dip.fusion.consensus import ROUNDS, STEPS, agree
-from hybrid_dip.fusion.stacking import Arm, Stacked, arms_of, averages, default_selection, stack
+from hybrid_dip.fusion.stacking import Stacked, averages, default_selection, stack
 from hybrid_dip.fusion.tuning import SHORT, most_fits, scale_weight, tune
 from hybrid_dip.images import figures
 from hybrid_dip.images.atomic import as_file_name
+from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers.terms import Terms
 from hybrid_dip.restoring.estimate import Estimate, duration, estimate
 from hybrid_dip.restoring.manifest import __version__
@@ -54,10 +56,8 @@ class Fusing:
         held = HeldOut(share=self.share)
         if self.mode == "held-out":
             return held
-        # The bootstrap adds noise of exactly the task's level: an estimate is not sure enough for that.
-        estimated = bool(job.settings.get("noise_sigma_estimated"))
-        chosen = default_selection(job.task)
-        return held if estimated or isinstance(chosen, HeldOut) else chosen
+        chosen = default_selection(job.task, estimated=bool(job.settings.get("noise_sigma_estimated")))
+        return held if isinstance(chosen, HeldOut) else chosen
 
 
 def fuse_and_tell(job: Job, fusing: Fusing, folder: ResultFolder, *, resume: bool, overwrite: bool) -> None:
@@ -203,12 +203,10 @@ def _write(job: Job, folder: ResultFolder, fused: _Fusion) -> ResultWriter:
 
 def _stack(job: Job, fusing: Fusing, folder: ResultFolder, overwrite: bool) -> _Fusion:
     selection = fusing.selection(job)
-    arms = [*arms_of(job.recipe, Terms(job.terms)), *(Arm(text, text) for text in fusing.arms)]
-    if len(arms) < 2:
-        raise SettingsError("A stack needs at least two arms: add priors by -R, or presets by --arm.")
+    arms = arms_for(job.task, job.recipe, Terms(job.terms), fusing.arms)
     replicates = selection.replicates(job.task)
     cost = _cost(job)
-    fits = (len(arms) - len(fusing.arms)) * (len(replicates) + 1) * job.recipe.runs
+    fits = sum(isinstance(arm.preset, Recipe) for arm in arms) * (len(replicates) + 1) * job.recipe.runs
     folder.open(job.settings, overwrite=overwrite)
     job.say(
         f"{len(arms)} arms ({', '.join(arm.name for arm in arms)}), judged by {selection.reason}: "

@@ -18,7 +18,7 @@ from hybrid_dip.stopping.selection import Selection
 
 FUSE = (
     "Fuse the priors of -R with no ground truth: stack (each alone and all, their images combined by weights that held-out "
-    "data choose), held-out or sure (search for their weights), consensus."
+    "data choose; without -R and --arm arms that suit the task), held-out or sure (search for their weights), consensus."
 )
 
 

@@ -12,95 +12,15 @@ import torch
 from torch import Tensor
 
 from hybrid_dip.contracts import Record, Task
-from hybrid_dip.errors import Interrupted, SettingsError
-from hybrid_dip.fitting.bar import is_shown
+from hybrid_dip.errors import SettingsError
+from hybrid_dip.fusion.arms import Arm
 from hybrid_dip.fusion.weights import Combination, combine
 from hybrid_dip.problem.fidelity import gaussian
 from hybrid_dip.problem.least_squares import nearest_explanation
 from hybrid_dip.problem.operators import locality_of, shows_image
-from hybrid_dip.recipes.recipe import Preset, Recipe
-from hybrid_dip.regularisers.terms import Term, Terms
-from hybrid_dip.restoring.hooks import HooksOf, hooks_of_arm, no_hooks
-from hybrid_dip.restoring.plan import resolve
-from hybrid_dip.restoring.restore import restore
+from hybrid_dip.restoring.hooks import HooksOf, no_hooks
 from hybrid_dip.restoring.result import Result
 from hybrid_dip.stopping.selection import Bootstrap, HeldOut, Replicate, Selection, steps_of
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Arm(Record):
-    """One way to restore.
-
-    Attributes:
-        name: Name of the arm.
-        preset: SPEC, preset or recipe; a preset makes a recipe for each task.
-        terms: Regularisers.
-    """
-
-    name: str
-    preset: str | Preset | Recipe
-    terms: tuple[Term, ...] = ()
-
-    def run(
-        self,
-        task: Task,
-        label: str,
-        *,
-        seed: int,
-        device: str | torch.device,
-        hooks: HooksOf,
-        time_budget: float | None = None,
-        progress: bool | None = None,
-    ) -> Result:
-        """Restore a task.
-
-        Args:
-            task: The task with all data, or a replicate of it.
-            label: The arm in the names of the fits and in front of their bars.
-            seed: Seed of the first run.
-            device: Where the fits run.
-            hooks: What surrounds each fit.
-            time_budget: Seconds for each fit.
-            progress: Whether a bar shows how each fit goes on, as in :func:`hybrid_dip.restoring.restore.restore`.
-
-        Returns:
-            The result.
-
-        Raises:
-            Interrupted: A hook asked a fit to end.
-        """
-        result = restore(
-            task,
-            preset=resolve(self.preset, task),
-            regularisers=self.terms,
-            seed=seed,
-            device=device,
-            tile=0,
-            time_budget=time_budget,
-            progress=label if is_shown(progress) else False,
-            hooks=hooks_of_arm(hooks, label),
-        )
-        if result.fits[-1].reason == "interrupted":
-            raise Interrupted(f"Interrupted in {label}; what was done is saved.")
-        return result
-
-
-ALONE = "dip"
-"""Name of the arm of the network alone."""
-
-
-def arms_of(preset: str | Preset | Recipe, terms: Terms) -> list[Arm]:
-    """The arms of some priors: the network alone, the network with each other prior, and all together.
-
-    Args:
-        preset: The network's preset.
-        terms: The other priors.
-
-    Returns:
-        The arms. The first is called :data:`ALONE`.
-    """
-    alone = [Arm(ALONE, preset), *(Arm(f"{ALONE}+{term.name}", preset, Terms((term,))) for term in terms)]
-    return [*alone, Arm("all", preset, terms)] if len(terms) > 1 else alone
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -131,16 +51,18 @@ class Stacked(Record):
         return dict(zip(self.arms, values.tolist(), strict=True))
 
 
-def default_selection(task: Task) -> Selection:
+def default_selection(task: Task, *, estimated: bool = False) -> Selection:
     """The data that judge.
 
     Args:
         task: The task to restore.
+        estimated: Whether the noise level is an estimate. The bootstrap adds noise of exactly that level, for which an estimate
+            is not sure enough. But where noise is alike between neighbours, too few pixels could be held out.
 
     Returns:
         The bootstrap where y is the whole image with Gaussian noise of a known level, else a held-out tenth.
     """
-    known = bool(task.noise_sigma) and task.fidelity is gaussian
+    known = bool(task.noise_sigma) and task.fidelity is gaussian and (not estimated or task.reach > 1)
     return Bootstrap() if known and shows_image(task) else HeldOut()
 
 

@@ -13,7 +13,7 @@ from hybrid_dip.errors import SettingsError, describe_given
 from hybrid_dip.networks.gains import with_gains
 from hybrid_dip.problem.least_squares import interpolation
 from hybrid_dip.recipes.recipe import Recipe, settings_of
-from hybrid_dip.recipes.without_fit import LatentFromObservation
+from hybrid_dip.recipes.without_fit import LatentFromObservation, one_shot
 from hybrid_dip.regularisers.denoisers import Denoiser, nlm
 from hybrid_dip.regularisers.observed import level_for
 from hybrid_dip.regularisers.sure import Divergence
@@ -95,7 +95,7 @@ def adapted(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm, steps:
     (:class:`hybrid_dip.regularisers.sure.Divergence`); the average of the outputs is kept.
 
     The coupled bootstrap (:class:`hybrid_dip.stopping.selection.Bootstrap`) says how many steps, by data that a fit to a
-    noisier image has not seen. It may say none: the image is then the one-shot result.
+    noisier image has not seen. It may say none: the image is then the one-shot result. So it is where pixels are held out.
 
     Args:
         task: Denoising of Gaussian noise that is independent between pixels.
@@ -108,6 +108,8 @@ def adapted(task: Task, denoiser: Annotated[Denoiser, "denoisers"] = nlm, steps:
     Raises:
         SettingsError: Another task or noise, or a denoiser that is no network.
     """
+    if task.weight is not None:
+        return one_shot(task, denoiser)
     Divergence().bind(task)  # raises here where it does not apply
     network = NetworkOfDenoiser(denoiser, task)
     _network(denoiser, task.shape[1])  # raises here, too

@@ -47,6 +47,16 @@ def test_a_stack_writes_its_weights_as_pictures_and_numbers(files: Path, hybrid_
     assert code == 0, err
 
 
+def test_a_stack_without_priors_takes_arms_that_suit_the_task(files: Path, hybrid_dip_command: Command) -> None:
+    code, _, err = hybrid_dip_command(
+        "restore", files / "noisy.png", *NOISY, "--steps", 3, "--fuse", "stack", "-o", files / "out"
+    )
+    assert code == 0, err
+    arms = read(files / "out")["arms"]
+    assert isinstance(arms, dict)
+    assert list(arms) == ["dip", "dip+non-local", "adapted:denoiser=bundled"]
+
+
 @pytest.mark.parametrize("mode", ["held-out", "sure"])
 def test_weights_are_searched_for(mode: str, files: Path, hybrid_dip_command: Command) -> None:
     code, _, err = hybrid_dip_command(
@@ -116,7 +126,6 @@ def test_a_consensus_says_how_far_apart_its_agents_are(files: Path, hybrid_dip_c
 
 BAD = {
     "unknown mode": (["--sigma", 25, "--fuse", "stak"], "did you mean 'stack'"),
-    "one arm": (["--sigma", 25, "--fuse", "stack"], "at least two arms"),
     "arms without a stack": (["--sigma", 25, "--fuse", "sure", "-R", "tv@1", "--arm", "quick"], "--arm goes with --fuse stack"),
     "arms without fusing": (["--sigma", 25, "--arm", "quick"], "--arm goes with --fuse stack"),
     "no noise level": (["--noise", "l1", "--fuse", "sure", "-R", "tv@1"], "level of Gaussian noise"),

@@ -9,12 +9,13 @@ from torch import Tensor
 import hybrid_dip as hd
 from hybrid_dip.contracts import Task
 from hybrid_dip.errors import Interrupted, SettingsError
-from hybrid_dip.fusion.stacking import OTHER_SEED, Arm, arms_of, combine_arms, contributions, default_selection, stack
+from hybrid_dip.fusion.arms import Arm
+from hybrid_dip.fusion.stacking import OTHER_SEED, combine_arms, contributions, default_selection, stack
 from hybrid_dip.fusion.weights import Combination
 from hybrid_dip.problem import degradations, tasks
 from hybrid_dip.recipes.recipe import Recipe
 from hybrid_dip.regularisers import GuidePixels
-from hybrid_dip.regularisers.terms import Term, Terms
+from hybrid_dip.regularisers.terms import Term
 from hybrid_dip.restoring.hooks import FitHooks, no_hooks
 from hybrid_dip.stopping.selection import Bootstrap, HeldOut
 from tests.fits import halt_after
@@ -30,16 +31,15 @@ def noisy(photograph: Tensor) -> Task:
     return degradations.noisy(photograph, sigma=0.15).task
 
 
-def test_arms_are_each_prior_alone_and_all_together() -> None:
-    terms = Terms([Term(hd.TV(), 0.1), Term(hd.regularisers.Wavelet(), 0.1)])
-    assert [arm.name for arm in arms_of("quick", terms)] == ["dip", "dip+tv", "dip+wavelet", "all"]
-    assert [arm.name for arm in arms_of("quick", Terms(terms[:1]))] == ["dip", "dip+tv"]
-
-
 def test_bootstrap_judges_full_observations_and_held_out_pixels_others(photograph: Tensor) -> None:
     assert isinstance(default_selection(degradations.noisy(photograph, sigma=0.1).task), Bootstrap)
     assert isinstance(default_selection(degradations.scattered(photograph, share=0.5, sigma=0.1).task), HeldOut)
     assert isinstance(default_selection(tasks.denoise(photograph, fidelity=hd.fidelity.poisson)), HeldOut)
+
+
+def test_an_estimated_level_is_enough_only_where_neighbours_are_alike(noisy: Task) -> None:
+    assert isinstance(default_selection(noisy, estimated=True), HeldOut)
+    assert isinstance(default_selection(replace(noisy, correlation=(0.6, 0.3)), estimated=True), Bootstrap)
 
 
 def test_a_stack_gives_weight_to_the_better_arm(noisy: Task, photograph: Tensor) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from hybrid_dip.contracts import Rule, Task
 from hybrid_dip.errors import SettingsError
 from hybrid_dip.execution.precision import NOT_ALONE, PLAIN
-from hybrid_dip.fusion.stacking import Arm, arms_of
+from hybrid_dip.fusion.arms import Arm, arms_for
 from hybrid_dip.recipes import spec, spec_files
 from hybrid_dip.recipes.catalogue import catalogue
 from hybrid_dip.recipes.override import override
@@ -109,14 +109,12 @@ class Method:
             At least two; none for any other arm.
 
         Raises:
-            SettingsError: As :meth:`build`; or there is only one.
+            SettingsError: As :meth:`build`.
         """
         if self.entry.fuse is None:
             return []
         recipe, terms, _ = self.build(task)
-        arms = [*arms_of(recipe, terms), *(Arm(spec.parse(text).text, text) for text in self.with_absolute_paths.presets)]
-        if len(arms) < 2:
-            raise SettingsError("A stack needs at least two arms: add 'regularisers', or 'presets'.")
+        arms = arms_for(task, recipe, terms, self.with_absolute_paths.presets)
         for arm in arms:
             resolve(arm.preset, task)
         return arms

@@ -19,7 +19,7 @@ from hybrid_dip.problem.tiles import of_one_fit
 from hybrid_dip.recipes import spec_files
 from hybrid_dip.restoring.manifest import __version__
 from hybrid_dip.restoring.plan import tiles_for
-from hybrid_dip.stopping.selection import HeldOut, Selection, fits_of
+from hybrid_dip.stopping.selection import Selection, fits_of
 from hybrid_dip.study.describe.checks import place_in_errors, refuse_images, try_metrics, try_network
 from hybrid_dip.study.describe.methods import Method
 from hybrid_dip.study.describe.sections import ImageEntry, Study, TaskEntry
@@ -130,7 +130,7 @@ class Run:
     def selection(self, task: Task) -> Selection:
         """The data that judge a stack; the bootstrap only where the noise level was given, not estimated."""
         entry = self.preparation.entry
-        return HeldOut() if entry.observed and "sigma" not in entry.options else default_selection(task)
+        return default_selection(task, estimated=entry.observed and "sigma" not in entry.options)
 
     def with_size(self, task: Task) -> "Run":
         """This run with the number and the size of its fits.

@@ -12,7 +12,7 @@ from hybrid_dip.contracts import Observer, Step
 from hybrid_dip.errors import FitError
 from hybrid_dip.fitting.checkpoint import Checkpoint
 from hybrid_dip.fitting.observers import ReferenceWatch
-from hybrid_dip.fusion.stacking import ALONE
+from hybrid_dip.fusion.arms import ALONE
 from hybrid_dip.images.atomic import as_file_name
 from hybrid_dip.restoring.hooks import FitHooks, FitName
 from hybrid_dip.study.describe.subjects import Subject

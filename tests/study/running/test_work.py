@@ -293,7 +293,6 @@ def test_an_estimated_noise_level_does_not_make_a_bootstrap(make_plan: MakePlan,
     ("arm", "sentence"),
     [
         ({"presets": ["quick"]}, 'go with fuse = "stack"'),
-        ({"fuse": "stack"}, "at least two arms: add 'regularisers', or 'presets'"),
         ({"fuse": "stack", "regularisers": ["tv@1"], "stop": "wmv"}, "'stop' does not go with 'fuse'"),
         ({"fuse": "stack", "presets": ["quik"]}, "did you mean 'quick'"),
         ({"fuse": "stak"}, "should be 'stack'"),
