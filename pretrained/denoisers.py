@@ -95,7 +95,7 @@ class Denoiser:
         self.grey = ForAnySize(ByChannel(grey), multiple).eval().requires_grad_(False)
 
     def network(self, channels: int) -> ForAnySize:
-        """The network for images of so many channels."""
+        """The network for images with this number of channels."""
         return self.colour if channels == COLOURS else self.grey
 
     def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
@@ -139,7 +139,7 @@ class CameraDenoiser:
         self.denoiser = denoiser
 
     def network(self, channels: int) -> ForAnySize:
-        """The network for images of so many channels, which makes one of the four results."""
+        """The network for images with this number of channels, which makes one of the four results."""
         return self.denoiser.network(channels)
 
     def __call__(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
@@ -197,7 +197,7 @@ class LearnedDenoiser(Protocol):
         ...
 
     def network(self, channels: int) -> nn.Module:
-        """The network (x, sigma) -> x for images of so many channels."""
+        """The network (x, sigma) -> x for images with this number of channels."""
         ...
 
 
@@ -349,7 +349,7 @@ class Trained:
         return load_denoiser("bundled", self.path)(x, sigma)
 
     def network(self, channels: int) -> nn.Module:
-        """The network for images of so many channels."""
+        """The network for images with this number of channels."""
         return load_denoiser("bundled", self.path).network(channels)
 
     def describe(self) -> dict[str, str]:

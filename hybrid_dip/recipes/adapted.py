@@ -43,7 +43,7 @@ class Tuned(nn.Module):
         return clean
 
     def train(self, mode: bool = True) -> Self:
-        """Stay as it was learned: batch norm keeps its statistics in a fit, too."""
+        """Stay in evaluation mode: batch norm keeps the statistics that it learned."""
         return super().train(False)
 
 

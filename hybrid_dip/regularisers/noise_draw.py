@@ -12,7 +12,7 @@ from hybrid_dip.regularisers.denoisers import nlm
 from hybrid_dip.regularisers.observed import denoised_observation
 
 LEAST = 1e-3
-"""Added to each colour's variance, so that colours that are alike throughout have a root, too."""
+"""Added to each colour's variance: colours that are wholly alike would have no Cholesky root."""
 
 
 Draw = Callable[[np.random.Generator], Tensor]

@@ -49,7 +49,7 @@ def test_the_gain_is_that_of_stein(noisy: hd.Case) -> None:
     assert found.raw.allclose(best * y, atol=0.02)
 
 
-def test_the_bootstrap_leaves_a_denoiser_that_suits_the_image_as_it_is(noisy: hd.Case) -> None:
+def test_a_denoiser_that_suits_the_image_is_left_as_it_is(noisy: hd.Case) -> None:
     """Gains from 1 on, of the best multiple: no step brings anything."""
     best = 1 - SIGMA**2 / float(noisy.task.observation.square().mean())
     found = hd.restore(noisy.task, preset=partial(adapted, denoiser=Scale(best)))
